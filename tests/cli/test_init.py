@@ -189,6 +189,14 @@ def test_a_check_names_what_a_build_would_lack_and_each_remedy_helps(shape: Repo
     assert shape.init("--check").code == 0
 
 
+def test_files_that_init_created_are_not_missed_though_a_source_names_them(shape: Repository) -> None:
+    (shape.root / "build.rs").write_text('fn main() { for _ in ["docker", "noxfile.py"] {} }\n')
+    shape.init("--yes")
+    shape.compose()
+    done = shape.init("--check")
+    assert done.code == 0, done.all
+
+
 # ---- bad input
 
 
@@ -314,6 +322,15 @@ def test_images_that_no_registry_gives_are_put_on_debian_unless_they_are_to_be_k
     done = shape.init("--images", "nonsense")
     assert done.code == 33
     assert "--images must be one of auto, keep, bookworm" in done.err
+
+
+def test_an_image_that_nothing_replaces_is_named_before_the_build(shape: Repository) -> None:
+    path = shape.root / "Dockerfile"
+    path.write_text(path.read_text().replace("debian:bookworm-slim", "example.org/base:1"))
+    shape.env["BUILDKIT_TASKS_IMAGES_OFFLINE"] = "always"
+    done = shape.init("--dry-run")
+    assert "check: images: no registry provides example.org/base:1, and there is no replacement" in done.err
+    assert "+ARG RUNTIME_IMAGE=example.org/base:1" in done.out
 
 
 def test_a_compose_file_without_a_rust_service_names_the_programs(shape: Repository) -> None:

@@ -219,6 +219,32 @@ def test_warnings_and_errors_of_compose_have_no_values_of_dotenv(
     assert caught.value.code == "compose-invalid"
     assert "hunter2" not in caught.value.text()
     assert "***" in caught.value.details
+    (root / ".env").rename(root / "own.env")
+    with pytest.raises(Problem) as caught:
+        ours(root, {"COMPOSE_ENV_FILES": "own.env"})
+    assert "hunter2" not in caught.value.text()
+    assert "***" in caught.value.details
+
+
+@pytest.mark.parametrize(
+    ("folder", "files", "words"),
+    [
+        ("app", {".env": "COMPOSE_PROJECT_NAME=My.App\n"}, 'invalid project name "My.App"'),
+        ("é", {}, "project name must not be empty"),
+    ],
+)
+def test_a_project_s_name_that_compose_does_not_take(
+    tmp_path: Path, folder: str, files: dict[str, str], words: str
+) -> None:
+    root = tmp_path / "x" / folder
+    root.mkdir(parents=True)
+    (root / "compose.yaml").write_text(service("a"))
+    for name, text in files.items():
+        (root / name).write_text(text)
+    with pytest.raises(Problem) as caught:
+        ours(root, {})
+    assert (caught.value.code, caught.value.message) == ("compose-invalid", "The project's name is not valid.")
+    assert words in caught.value.details
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,16 @@ SHAPES: dict[str, tuple[str, str]] = {
         "an `env_file` that is not there, and need not be",
         "{env_file: [{path: gone.env, required: false}], build: app}",
     ),
+    "documents": (
+        "here-documents with odd names and ends, of ONBUILD, and a `<<` in quotes",
+        "build: {context: app, dockerfile: Documents}",
+    ),
+    "trimmed": ("`${X%y}` in FROM", "build: {context: app, dockerfile: Trimmed, args: {OF: '@B@-old'}}"),
+    "no-limit": (
+        "limits of 0, which compose's JSON omits",
+        "build: {context: app, ulimits: {core: {soft: 0, hard: -1}}}",
+    ),
+    "ignore-directory": (".dockerignore is a directory", "build: outer"),
     "of-include": ("`include` with project_directory and env_file", ""),
 }
 
@@ -139,6 +149,14 @@ services:
     "app/Dockerfile": "FROM scratch\nCOPY f /f\n",
     "app/f": "f\n",
     "app/Heredoc": 'FROM scratch\nARG N=7\nCOPY <<"EOF" <<TWO /d/\nraw $N\nFROM none\nEOF\nfilled $N\nTWO\n',
+    "app/Documents": (
+        "FROM scratch\nCOPY <<END-OF <<'two words' /x/\nFROM none.example/a\n END-OF\nEND-OF\n"
+        "FROM none.example/b\ntwo words\nONBUILD COPY <<Z /z\nFROM none.example/c\nZ\n"
+        'LABEL q="a <<EOF b"\nLABEL b=c\\\\\nFROM scratch\nCOPY f /f\n'
+    ),
+    "app/Trimmed": "ARG OF\nFROM ${OF%-old}\nRUN true\n",
+    "outer/Dockerfile": "FROM scratch\nCOPY . /all/\n",
+    "outer/.dockerignore/x": "*\n",
     "app/Escape": "# escape=`\r\nFROM scratch `\r\n  AS x\r\nLABEL a=b\\c `\r\n  d=e\r\nCOPY f /f\r\n",
     "app/Mark": "\ufeffFROM scratch\r\nCOPY \\\r\n # no\r\n\r\n f \\\r\n /f\r\n",
     "app/Args": (

@@ -138,6 +138,24 @@ def embedded() -> Files:
     }
 
 
+def prepared() -> Files:
+    """A command of the compile stage makes files that the program embeds and that its image has; all features."""
+    word = 'concat!(include_str!("../gen/label.txt"), env!("COLOR"))'
+    return {
+        **crate("label", f'if cfg!(feature = "bold") {{ {word} }} else {{ "thin" }}', "\n[features]\nbold = []"),
+        ".gitignore": "target\ngen\n",
+        "label.in": "paper",
+        "gen.sh": "#!/bin/sh\nset -e\nmkdir -p gen\nprintf '%s!' \"$(cat label.in)\" > gen/label.txt\n",
+        "Dockerfile": (
+            BUILD.replace("RUN cargo", "ENV COLOR=-red\nRUN sh gen.sh\nRUN cargo").replace("--locked", "--all-features")
+            + "FROM debian:bookworm-slim\n"
+            + COPIED.format("label")
+            + 'COPY --from=build /app/gen /srv/gen\nCMD ["sh", "-c", "cat /srv/gen/label.txt; exec label"]\n'
+        ),
+        "compose.yaml": 'services:\n  label:\n    build: .\n    environment: {SERVE: "1"}\n',
+    }
+
+
 def options() -> Files:
     """A feature, a custom profile, cargo configuration, a renamed program, a health check, a start script."""
     return {
@@ -239,7 +257,7 @@ def ledger() -> Files:
 
 
 #: For each shape: the arguments of `init`, the service to check, its output, and an edit that changes the output.
-SHAPES = {f.__name__: f for f in (database, published, distroless, profiles, twins, embedded, options)}
+SHAPES = {f.__name__: f for f in (database, published, distroless, profiles, twins, embedded, prepared, options)}
 CASES = {
     "database": ((), "till", "till", ("src/till.txt", "till", "toll")),
     "published": ((), "time", "clock", ("src/main.rs", "clock", "watch")),
@@ -247,5 +265,6 @@ CASES = {
     "profiles": ((), "desk", "desk", ("crates/desk/src/main.rs", '"desk"', '"table"')),
     "twins": ((), "right", "right", ("right/src/main.rs", "right", "wrong")),
     "embedded": ((), "shelf", "<p>SHELF</p>", ("web/index.html", "<p>", "<b>")),
+    "prepared": ((), "label", "paper!paper!-red", ("label.in", "paper", "wood")),
     "options": ((), "gate", "GATE", ("src/main.rs", "GATE", "DOOR")),
 }

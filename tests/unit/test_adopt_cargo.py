@@ -81,6 +81,24 @@ def test_members_and_programs_are_cargos(tmp_path: Path, name: str) -> None:
     assert {p.name: sorted(p.binaries) for p in space.packages} == theirs
 
 
+@pytest.mark.skipif(not shutil.which("cargo"), reason="cargo is the oracle")
+def test_features_are_cargos(tmp_path: Path) -> None:
+    features = '[features]\ndefault = ["b"]\nb = ["dep:x", "y?/z"]\nc = []\n'
+    optional = "".join(f'{n} = {{ path = "../{n}", optional = true }}\n' for n in ("x", "y", "w"))
+    files: Files = {
+        "Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["a"]\n',
+        "a/Cargo.toml": manifest("a", features, "[dependencies]", optional),
+        "a/src/main.rs": MAIN,
+        **{f"{n}/Cargo.toml": manifest(n, "[features]\nz = []") for n in ("x", "y", "w")},
+        **{f"{n}/src/lib.rs": "" for n in ("x", "y", "w")},
+    }
+    root = repositories.write(tmp_path, files)
+    said = json.loads(process.ok(["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"], root).out)
+    (theirs,) = (sorted(p["features"]) for p in said["packages"] if p["name"] == "a")
+    (space,) = cargo.workspaces(tree.read(root))
+    assert sorted(space.binaries["a"].features) == theirs
+
+
 def test_what_lies_outside_of_a_workspace_is_one_of_its_own(tmp_path: Path) -> None:
     root = repositories.write(tmp_path, LAYOUTS["globs and an exclusion"])
     assert [w.directory for w in cargo.workspaces(tree.read(root))] == [".", "crates/old"]

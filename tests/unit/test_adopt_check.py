@@ -121,3 +121,18 @@ def test_a_package_is_missing_only_if_the_crate_cannot_do_without(tmp_path: Path
     repositories.write(tmp_path, {"Cargo.lock": repositories.locked(f"app: {crate}", crate)})
     said = [note.text for note in check.check(*found()) if "BUILD_PACKAGES" in note.text]
     assert bool(said) is missing
+
+
+def test_a_program_that_a_source_starts_is_no_file(tmp_path: Path) -> None:
+    start = 'let path = dir(1);\n    std::process::Command::new("docker").arg(path);\n'
+    files: Files = {
+        "Cargo.toml": manifest("app"),
+        "Cargo.lock": repositories.locked("app"),
+        "src/main.rs": f"fn dir(_: u8) -> u8 {{ 0 }}\nfn main() {{\n    {start}}}\n",
+        "docker/notes": "",
+        "compose.yaml": "name: shop\nservices:\n  app:\n    build: .\n",
+    }
+    repositories.write(tmp_path, files)
+    read = tree.read(tmp_path)
+    finding = look.find(read, repositories.resolved(tmp_path, files["compose.yaml"]), ("compose.yaml",))
+    assert "docker" not in finding.workspaces[0].reach.paths

@@ -393,6 +393,10 @@ def test_a_front_end_beside_the_program_keeps_its_stage(tmp_path: Path) -> None:
         (BUILD.replace("--release", "--release --target wasm32-unknown-unknown"), "compiles for wasm32"),
         ("FROM nginx\nCOPY . .\n", "does not compile Rust"),
         (
+            "FROM rust AS t\nRUN cargo install trunk\nCOPY . .\nRUN trunk build --release\nFROM nginx\n",
+            "builds with trunk",
+        ),
+        (
             "FROM rust AS t\nRUN cargo install mdbook\nFROM nginx\nCOPY --from=t /usr/local/cargo/bin/mdbook /\n",
             "does not compile Rust",
         ),
@@ -407,10 +411,10 @@ def test_what_is_not_ours_to_build_is_left_alone_and_said_why(tmp_path: Path, do
 def test_what_has_no_place_is_listed_with_its_line(tmp_path: Path) -> None:
     _, notes = derived(
         tmp_path,
-        BUILD.replace("RUN cargo build --release", "RUN ./generate.sh /generated\nRUN cargo build --release")
+        BUILD.replace("RUN cargo build --release", "RUN cargo build --release\nRUN ./generate.sh /generated")
         + "COPY --from=build /app/target/release/app /bin/app\nCOPY --from=build /generated /generated\n",
     )
-    assert any(n.startswith("Dockerfile:4: ") and "./generate.sh" in n for n in notes), notes
+    assert any(n.startswith("Dockerfile:5: ") and "./generate.sh" in n for n in notes), notes
     assert any(n.startswith("Dockerfile:8: ") and "/generated" in n for n in notes), notes
 
 
@@ -778,3 +782,120 @@ def test_an_argument_that_nothing_reads_is_named_unless_buildkit_sets_it(tmp_pat
     found, finding = understand(tmp_path, BUILD.replace("WORKDIR", f"ARG {name}\nWORKDIR") + END)
     notes = [note.text for note in adopted.write(found, finding).notes]
     assert any(f"no source file uses {name}" in text for text in notes) is said
+
+
+@pytest.mark.parametrize("source", ["example.org/base:1", "builder"])
+def test_a_program_that_another_image_has_compiled_is_compiled_here(tmp_path: Path, source: str) -> None:
+    dockerfile = (
+        f"FROM example.org/base:1 AS builder\nFROM debian:12 AS extras\nFROM debian:bookworm-slim\n"
+        f"COPY --from={source} --chmod=755 /src/target/release/app ./\nCOPY --from=extras /usr/bin/uname /bin/\n"
+        'CMD ["./app"]\n'
+    )
+    text, notes = derived(tmp_path, dockerfile)
+    assert "COPY --from=compile --chmod=755 /out/${CACHE_SCOPE}/${BIN}/bin/service /app\n" in text
+    assert "COPY --from=extras /usr/bin/uname /bin/" in text
+    assert "example.org" not in text
+    assert notes == []
+
+
+def test_an_image_that_has_other_files_than_programs_is_still_needed(tmp_path: Path) -> None:
+    dockerfile = "FROM example.org/base:1 AS builder\nFROM debian:bookworm-slim\n"
+    dockerfile += "COPY --from=builder /src/target/release/app /app\nCOPY --from=builder /src/web /web\n"
+    text, _ = derived(tmp_path, dockerfile)
+    assert "FROM example.org/base:1 AS builder\n" in text
+    assert "COPY --from=builder /src/web /web\n" in text
+    assert "/bin/service /app\n" in text
+
+
+def test_a_compiler_that_nix_brings_is_replaced_and_named(tmp_path: Path) -> None:
+    dockerfile = BUILD.replace("rust:1-bookworm", "nixos/nix:2.24").replace("cargo", "nix develop --command cargo")
+    text, notes = derived(tmp_path, dockerfile + END)
+    assert "ARG RUST_IMAGE=rust:1-bookworm\n" in text
+    assert notes == ["Dockerfile: app was compiled in nixos/nix:2.24; all services now share rust:1-bookworm"]
+
+
+USERS = BUILD.replace("FROM debian", "RUN groupadd -g 9 app\nRUN useradd -u 9 -g app app\nFROM debian").replace(
+    "debian:bookworm-slim", "scratch"
+)
+
+
+def test_users_of_the_compile_stage_are_there_if_an_image_has_its_list_of_users(tmp_path: Path) -> None:
+    image = "COPY --from=build /etc/passwd /etc/group /etc/\nCOPY --from=build --chown=9 /tmp /tmp\nUSER app\n"
+    text, notes = derived(tmp_path / "a", USERS + END + image)
+    group, user = "getent group app > /dev/null || groupadd -g 9 app", "getent passwd app > /dev/null || useradd"
+    assert text.index("AS toolchain") < text.index(group) < text.index(user) < text.index("AS compile")
+    assert "COPY --from=toolchain /etc/passwd /etc/\n" in text
+    assert "COPY --from=toolchain --chown=9 /tmp /tmp\n" in text
+    assert notes == []
+    text, notes = derived(tmp_path / "b", USERS + END)
+    assert "useradd" not in text
+    assert notes == []
+
+
+def test_an_image_with_all_sources_gets_them_from_the_repository(tmp_path: Path) -> None:
+    dockerfile = BUILD + 'COPY --from=build /app /app\nCMD ["/app/target/release/app"]\n'
+    text, notes = derived(tmp_path, dockerfile)
+    assert "COPY . /app\n" in text
+    assert TAKEN + "/app/target/release/app\n" in text
+    assert text.index("COPY . /app") < text.index("/bin/service /app/target")
+    assert notes[0].startswith("Dockerfile:6: copies the sources, but no longer what cargo left in them: COPY --from")
+
+
+def test_a_directory_of_sources_with_a_programs_name_is_not_the_program(tmp_path: Path) -> None:
+    dockerfile = BUILD + END + "COPY --from=build /app/migrate /srv/migrate\n"
+    text, notes = derived(tmp_path, dockerfile, {"migrate/1.sql": ""})
+    assert "COPY migrate /srv/migrate\n" in text
+    assert "migrate/bin/service" not in text
+    assert notes == []
+
+
+def test_a_copy_of_a_copied_program_is_the_program(tmp_path: Path) -> None:
+    commands = "cp target/release/app /usr/local/bin/app && cp /usr/local/bin/app /usr/local/bin/app-debug"
+    image = "COPY --from=build /usr/local/bin/app-debug /usr/local/bin/app\n"
+    text, notes = derived(tmp_path, BUILD.replace("--release\n", f"--release && {commands}\n") + image)
+    assert TAKEN + "/usr/local/bin/app\n" in text
+    assert "AS tools" not in text
+    assert notes == []
+
+
+def test_what_no_command_installs_is_not_a_tool(tmp_path: Path) -> None:
+    text, notes = derived(tmp_path, BUILD + END + "COPY --from=build /usr/local/bin/other /bin/\n")
+    assert "AS tools" not in text
+    assert notes[0].startswith("Dockerfile:7: created by a stage that our compile step replaces")
+    get = "RUN curl -o /usr/local/bin/other https://example.org/other\nWORKDIR"
+    text, notes = derived(
+        tmp_path / "b", BUILD.replace("WORKDIR", get) + END + "COPY --from=build /usr/local/bin/other /bin/\n"
+    )
+    assert "COPY --from=tools /usr/local/bin/other /bin/\n" in text
+    assert notes == []
+
+
+def test_a_file_that_a_compile_stage_writes_for_an_image_is_still_there(tmp_path: Path) -> None:
+    info = """ARG SHA=none
+RUN echo "sha=$SHA" > /etc/info \\
+    && echo "rust=$(rustc --version)" >> /etc/info
+FROM debian"""
+    text, notes = derived(
+        tmp_path, BUILD.replace("FROM debian", info) + END + "COPY --from=build /etc/info /etc/info\n"
+    )
+    assert text.index('ARG SHA="none"') < text.index('RUN echo "sha=$SHA" > /etc/info') < text.index("AS compile")
+    assert "COPY --from=toolchain /etc/info /etc/info\n" in text
+    assert notes == []
+
+
+@pytest.mark.parametrize("place", ["$(cat /target)", "`cat /target`", "${TARGET}"])
+def test_a_program_is_found_under_a_computed_target(tmp_path: Path, place: str) -> None:
+    command = f"cargo build --release --target {place} && cp target/{place}/release/app /app/program"
+    dockerfile = BUILD.replace("RUN cargo build --release\n", f"RUN echo x > /target\nRUN {command}\n")
+    text, notes = derived(tmp_path, dockerfile + "COPY --from=build /app/program /bin/server\n")
+    assert TAKEN + "/bin/server\n" in text
+    assert notes == []
+
+
+def test_a_target_that_the_image_chooses_is_in_the_path_of_the_program(tmp_path: Path) -> None:
+    place = "/app/target/x86_64-unknown-linux-musl/release/app"
+    dockerfile = BUILD.replace("rust:1-bookworm", "example.org/rust-musl:1").replace("debian:bookworm-slim", "scratch")
+    text, notes = derived(tmp_path, f"{dockerfile}COPY --from=build {place} /\n")
+    assert "ARG STATIC=musl\n" in text
+    assert TAKEN + "/app\n" in text
+    assert notes == []

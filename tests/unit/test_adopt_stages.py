@@ -321,7 +321,7 @@ def test_an_image_without_a_name_is_said_and_not_written(tmp_path: Path, base: s
     text = f"ARG BASE\nARG VERSION\n{BUILD}{image}"
     _, finding = found(tmp_path, {**crate("app"), "Dockerfile": text})
     assert next(n.text for n in finding.notes).startswith(
-        "not converted, because Dockerfile:7 starts from an argument without a value"
+        "not converted, because line 7 starts from an argument without a value"
     )
     assert not any(s.recipe for s in finding.services)
 
@@ -426,7 +426,7 @@ def test_a_dockerfile_that_is_not_clear_is_named_if_there_is_no_service(tmp_path
     with pytest.raises(Problem) as caught:
         init._require_rust(read, finding, model.Model(("compose.yaml",), False, {}))
     assert [c.split(" (")[0] for c in caught.value.causes] == [
-        "Dockerfile: not converted, because Dockerfile does not show which program it ships"
+        "Dockerfile: not converted, because it does not show which program it ships"
     ]
 
 
@@ -556,7 +556,7 @@ def test_a_program_that_only_helps_to_build_an_image_is_no_service(tmp_path: Pat
     _, finding = found(tmp_path, files)
     assert [s.binary for s in finding.services] == ["app"]
     assert [n.text for n in finding.notes if n.where == "ui.Dockerfile"] == [
-        "not converted, because ui.Dockerfile compiles render, but its image does not contain it; give it a service in "
+        "not converted, because it compiles render, but its image does not contain it; give it a service in "
         "the compose file, with the build arguments that select the program"
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,133 @@ def test_a_dockerfile_that_copies_git_lacks_nothing_where_it_is_there(tmp_path: 
     finding = look.find(tree.read(tmp_path), repositories.resolved(tmp_path, compose), ("compose.yaml",))
     assert [s.binary for s in finding.services] == (["api"] if there else [])
     assert any(".git, which it copies, is not in the repository" in note.text for note in finding.notes) is not there
+
+
+@pytest.mark.parametrize(
+    ("command", "copied"),
+    [
+        ("cargo build -p api --example demo", "target/debug/examples/demo"),
+        ("cargo build --release --examples", "target/release/examples/api"),
+        ("cargo build --release --example=demo && cp target/release/examples/demo /out", "/out"),
+    ],
+)
+def test_an_example_is_not_mistaken_for_a_program(tmp_path: Path, command: str, copied: str) -> None:
+    text = f"FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nRUN {command}\n"
+    text += f"FROM debian:bookworm-slim AS end\nCOPY --from=build {posixpath.join('/app', copied)} /bin/api\n"
+    compose = "name: shop\nservices:\n  api:\n    build: .\n"
+    repositories.write(tmp_path, {**CRATES, "Dockerfile": text, "compose.yaml": compose})
+    finding = look.find(tree.read(tmp_path), repositories.resolved(tmp_path, compose), ("compose.yaml",))
+    assert finding.services == ()
+    name = "api" if "--examples" in command else "demo"
+    assert [s.why for s in finding.left] == [
+        f"Dockerfile ships the example {name}, and the compile step builds programs only"
+    ]
+
+
+def test_an_image_may_have_an_example_besides_its_program(tmp_path: Path) -> None:
+    text = "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\n"
+    text += "RUN cargo build --release --bin api && cargo build --release --example api\n"
+    text += "FROM debian:bookworm-slim AS end\nCOPY --from=build /app/target/release/api /bin/\n"
+    text += "COPY --from=build /app/target/release/examples/api /bin/demo\n"
+    finding, written, _ = converted(tmp_path, text, api="end")
+    assert [(s.binary, [p.path for p in s.programs]) for s in finding.services] == [("api", ["/bin/"])]
+    assert [n.where for n in written.notes if n.open] == ["Dockerfile:7"]
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("cargo build --example demo", "it ships the example demo, and the compile step builds programs only"),
+        ("cargo leptos build --release", "it builds with cargo leptos, which does more than compile"),
+    ],
+)
+def test_a_dockerfile_that_cannot_be_converted_is_named_without_a_compose_file(
+    tmp_path: Path, command: str, why: str
+) -> None:
+    text = (
+        f"FROM rust:1-bookworm AS build\nCOPY . .\nRUN {command}\nFROM debian:bookworm-slim\nCOPY --from=build /out /\n"
+    )
+    repositories.write(tmp_path, {**CRATES, "Dockerfile": text})
+    notes = look.find(tree.read(tmp_path), {}, ()).notes
+    assert [(n.where, n.text) for n in notes] == [("Dockerfile", f"not converted, because {why}")]
+
+
+FEATURED = {
+    **CRATES,
+    "api/Cargo.toml": manifest(
+        "api", '[features]\ndefault = ["a"]\na = []\nb = []\n\n[dependencies]\nlib = { path = "../lib" }'
+    ),
+    "lib/Cargo.toml": manifest("lib", "[features]\nfast = []"),
+    "lib/src/lib.rs": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "features"),
+    [
+        ("cargo build -p api --all-features", ("a", "b")),
+        ("cargo build --bin api --all-features --release", ("a", "b", "lib/fast")),
+        ("cargo install --path api --all-features", ("a", "b")),
+        ("cargo build -p api", ()),
+    ],
+)
+def test_all_features_of_a_crate_are_named(tmp_path: Path, command: str, features: tuple[str, ...]) -> None:
+    text = f"FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nRUN {command}\n"
+    text += "FROM debian:bookworm-slim AS end\nCOPY --from=build /app/target/release/api /bin/\n"
+    compose = "name: shop\nservices:\n  api:\n    build: .\n"
+    repositories.write(tmp_path, {**FEATURED, "Dockerfile": text, "compose.yaml": compose})
+    finding = look.find(tree.read(tmp_path), repositories.resolved(tmp_path, compose), ("compose.yaml",))
+    assert finding.services[0].features == features
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("cargo build --release --config profile.release.lto=true -p api", "--config profile.release.lto=true"),
+        ("cargo build --release --config=a.toml", "--config=a.toml"),
+        ("cargo build -Zbuild-std --release", "-Zbuild-std"),
+        ("cargo build -Z build-std --release --bin api", "-Z build-std"),
+        ("cargo rustc --release --bin api -- -C link-arg=-s", "-- -C link-arg=-s"),
+        ("cargo auditable build --release", "cargo auditable"),
+        ("cargo build --release --locked -j 4 --bin api", ""),
+        ("cargo build --release && cargo run --bin worker -- --config x", ""),
+    ],
+)
+def test_what_changes_a_program_and_is_not_converted_is_named(tmp_path: Path, command: str, words: str) -> None:
+    text = f"FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nRUN {command}\n"
+    text += "FROM debian:bookworm-slim AS end\nCOPY --from=build /app/target/release/api /bin/\n"
+    finding, written, _ = converted(tmp_path, text, api="end")
+    assert finding.services[0].profile == "release"
+    assert [n.text for n in written.notes if n.open] == (
+        [f"api was compiled with `{words}`, which is not converted"] if words else []
+    )
+
+
+def test_the_toolchain_that_cargo_is_called_with_compiles(tmp_path: Path) -> None:
+    start = (
+        "FROM rust:1-bookworm AS build\nRUN rustup toolchain install nightly-2026-01-01\nENV RUSTUP_TOOLCHAIN=1.80\n"
+    )
+    text = start + "WORKDIR /app\nCOPY . .\nRUN cargo +nightly-2026-01-01 build --release\n"
+    image = "FROM debian:bookworm-slim AS end\nCOPY --from=build /app/target/release/api /bin/\n"
+    _, written, ours = converted(tmp_path / "a", text + image, api="end")
+    assert ours.count("RUSTUP_TOOLCHAIN") == 1
+    assert ours.index("rustup toolchain install") < ours.index("ENV RUSTUP_TOOLCHAIN=nightly-2026-01-01")
+    assert ours.index("ENV RUSTUP_TOOLCHAIN") < ours.index("/compile key")
+    assert [n for n in written.notes if n.open] == []
+    text += "FROM rust:1-bookworm AS other\nWORKDIR /app\nCOPY . .\nRUN cargo build --release\n"
+    image += "FROM debian:bookworm-slim AS two\nCOPY --from=other /app/target/release/worker /bin/\n"
+    _, written, ours = converted(tmp_path / "b", text + image, api="end", worker="two")
+    assert "api was compiled with `cargo +nightly-2026-01-01`, and is now compiled with the toolchain that all" in str(
+        [n.text for n in written.notes if n.open]
+    )
+
+
+def test_a_dockerfile_that_copies_the_whole_directory_of_programs_ships_the_program(tmp_path: Path) -> None:
+    text = "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release --bin api\n"
+    text += "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/ /tmp/built/\n"
+    text += 'RUN find /tmp/built -executable | xargs -I{} cp {} /server\nCMD ["/server"]\n'
+    repositories.write(tmp_path, {**CRATES, "Dockerfile": text})
+    read = tree.read(tmp_path)
+    finding = look.find(read, {}, ())
+    assert [s.binary for s in finding.services] == ["api"]
+    assert "/bin/service /tmp/built/api\n" in adopted.write(read, finding).texts["docker/Dockerfile"]

@@ -80,8 +80,8 @@ CASES: tuple[tuple[Command, str], ...] = (
     ),
     (compose_cli.raw_config(ROOT, FILES), "docker compose -f a.yml -f b.yml config --no-interpolate --format json"),
     (
-        buildx.bake(ROOT, {"target": {"api": {"entitlements": ["network.host"]}}}, Path("/m"), builder="ci"),
-        "docker buildx bake --builder ci --file - --progress rawjson --metadata-file /m --allow=network.host",
+        buildx.bake(ROOT, {"target": {"api": {"entitlements": ["network.host"]}}}, ROOT / "m", builder="ci"),
+        f"docker buildx bake --builder ci --file - --progress rawjson --metadata-file {ROOT}/m --allow=network.host",
     ),
     (buildx.bake_print(ROOT, {"target": {}}), "docker buildx bake --file - --print"),
     (

@@ -109,6 +109,7 @@ OWN = {
         ("tags", ["shop-a.b", "t:1"], {"tags": ["shop-a.b", "t:1"]}),
         ("target", "t", {"target": "t"}),
         ("ulimits", {"nproc": 7, "nofile": {"soft": 1, "hard": 2}}, {"ulimits": ["nproc=7", "nofile=1:2"]}),
+        ("ulimits", {"a": {}, "b": {"hard": -1}, "c": {"soft": 1}}, {"ulimits": ["a=0:0", "b=0:-1", "c=1:0"]}),
         ("x-mine", {"any": "thing"}, {}),
         ("new_key", None, {}),
     ],
@@ -190,3 +191,24 @@ def test_caches_of_a_project_without_a_name_belong_to_its_folder() -> None:
     assert one != two
     assert one.startswith("app-")
     assert compose.from_compose(config, Settings(root=Path("/one/app")), (), explicit=True).scope == "app"
+
+
+@pytest.mark.parametrize(
+    ("default", "platforms", "fine"),
+    [
+        ("", ["linux/arm64"], True),
+        ("linux/arm64", [], True),
+        ("linux/arm64", ["linux/amd64", "linux/arm64/v8"], True),
+        ("linux/arm64", ["linux/amd64"], False),
+        ("own/thing", ["own/thing"], True),
+    ],
+)
+def test_a_default_platform_must_be_among_those_of_a_service(default: str, platforms: list[str], fine: bool) -> None:
+    services = space({"context": "/p", "platforms": platforms}).services
+    if fine:
+        compose_target.check_platforms(services, default)
+    else:
+        with pytest.raises(Problem) as caught:
+            compose_target.check_platforms(services, default)
+        assert caught.value.code == "platform-unsupported"
+        assert "'a.b' is not built for DOCKER_DEFAULT_PLATFORM" in caught.value.message

@@ -82,18 +82,23 @@ def test_what_docker_reads_and_a_shell_would_not() -> None:
     ("word", "value", "kept"),
     [
         ("$A/${A}/${NONE}", "1/1/", "1/1/${NONE}"),
-        ("${NONE:-d}${EMPTY-e}${A:-x}", "de1", "de1"),
+        ("${NONE:-d}${EMPTY:-e}${A:-x}", "de1", "de1"),
+        ("${NONE-d}${EMPTY-e}${A-x}", "d1", "d1"),
+        ("${EMPTY+e}${EMPTY:+f}${NONE+g}", "e", "e"),
         ("${NONE:-${A}}-${NONE:-${NONE:-deep}}", "1-deep", "1-deep"),
         ("${A:+yes}${NONE:+no}", "yes", "yes"),
         ("${NONE:?is missing}", "", "${NONE}"),
-        ("${A#x}${A%%x}", "11", "11"),
+        ("${A#x}${A%%x}${NONE#x}", "11", "11${NONE}"),
+        ("${T#*:} ${T##*[-.]} ${T#d?b}", "slim-x.tar.gz a:slim-x.tar.gz a:slim-x.tar.gz", None),
+        ("${T%.*} ${T%%.*} ${T%-*} ${T%\\*}", "a:slim-x.tar a:slim-x a:slim a:slim-x.tar.gz", None),
+        ("${T/a/0} ${T//a/0} ${T/:*-/=} ${T//s*r/Q}", "0:slim-x.tar.gz 0:slim-x.t0r.gz a=x.tar.gz a:Q.gz", None),
         ("${A ${} $ ${SELF:-x}", "${A ${} $ ${SELF:-x}", "${A ${} $ ${SELF:-x}"),
     ],
 )
-def test_variables(word: str, value: str, kept: str) -> None:
-    values = {"A": "1", "EMPTY": "", "SELF": "${SELF:-x}"}
+def test_variables(word: str, value: str, kept: str | None) -> None:
+    values = {"A": "1", "EMPTY": "", "SELF": "${SELF:-x}", "T": "a:slim-x.tar.gz"}
     assert syntax.expand(word, values) == value
-    assert syntax.expand(word, values, keep=True) == kept
+    assert syntax.expand(word, values, keep=True) == (value if kept is None else kept)
 
 
 def test_flags_and_the_lines_of_mounts() -> None:
@@ -104,3 +109,17 @@ def test_flags_and_the_lines_of_mounts() -> None:
     found = [(m.type, m.options.get("target"), m.line) for m in mounts.run_mounts(run)]
     assert found == [("cache", "/a", 1), ("bind", "/b", 2)]
     assert mounts.run_mounts(copy) == ()
+
+
+def test_a_flag_may_hold_blanks_in_quotes_and_a_hyphen_in_its_name() -> None:
+    text = (
+        'RUN --mount="type=bind,target=/a b" \\\n --mount=type=cache,target=/c\\ d x\nADD --keep-git-dir=no --link a b'
+    )
+    run, add = syntax.instructions(text)
+    assert [(m.type, m.target, m.line) for m in mounts.run_mounts(run)] == [("bind", "/a b", 1), ("cache", "/c d", 2)]
+    assert syntax.flags(add) == ({"keep-git-dir": "no", "link": ""}, "a b")
+
+
+def test_parts_of_a_continued_line_are_joined_as_buildkit_joins_them() -> None:
+    (item,) = syntax.instructions("COPY a\\\nb\\\n c  \\\n/d")
+    assert item.rest == "ab c /d"

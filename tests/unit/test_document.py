@@ -70,6 +70,8 @@ def test_an_argument_counts_in_from_only_where_it_is_declared_before_the_first()
         (b"// syntax=z\nFROM a", "z"),
         (b'{"syntax": "z"}', "z"),
         (b"# a comment\n# syntax=z\nFROM a", ""),
+        (b"# other=x\n# syntax=z\nFROM a", ""),
+        (b"# check=skip=all; error=true\n# syntax=z\nFROM a", "z"),
         (b"\n# syntax=z\nFROM a", ""),
         (b"FROM a\n# syntax=z", ""),
         (b"\xff\xfe\x00", ""),

@@ -24,16 +24,77 @@ def lines(draw: st.DrawFn) -> str:
     return text.rstrip("\\")
 
 
+#: Words that begin a here-document, or look as if they did, and lines that end one, or look as if they did.
+NAMED = [
+    "<<A",
+    "<<-A",
+    "3<<A",
+    "cat<<A",
+    "<<<A",
+    "<<A<<A",
+    "<<'A'",
+    '<<"A"',
+    "<<A'B'",
+    "<<\\A",
+    "<<A-B",
+    "<<a.txt",
+    "<<1A",
+]
+NAMED += [
+    '"x <<A y"',
+    "'x <<A y'",
+    "<<'A B'",
+    "<<A>/x",
+    "<<$A",
+    '"<<A"',
+    "\\<<A",
+    "<< A",
+    "<<",
+    '["<<A", "x <<A y"]',
+    "x\\\\",
+]
+ENDS = [
+    "A",
+    " A",
+    "A ",
+    "\tA",
+    "\t\tA",
+    " \tA",
+    "AB",
+    "A-B",
+    "a.txt",
+    "1A",
+    "A B",
+    "A>/x",
+    "$A",
+    "# A",
+    "FROM not",
+    "RUN x \\",
+    "",
+]
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> str:
+    """An instruction that may have here-documents, and lines that may be theirs."""
+    keyword = draw(st.sampled_from(["RUN", "run", "COPY", "ADD", "ONBUILD RUN", "onbuild copy", "LABEL", "ENV a"]))
+    flag = draw(st.sampled_from(["", "", "--link ", '--mount=type=bind,"target=/x y" ']))
+    words = draw(st.lists(st.sampled_from([*NAMED, "x", "\\\n", "\\\n # <<B\n"]), min_size=1, max_size=3))
+    return "\n".join([f"{keyword} {flag}{' '.join(words)}", *draw(st.lists(st.sampled_from(ENDS), max_size=5))])
+
+
 @st.composite
 def files(draw: st.DrawFn) -> str:
     """A Dockerfile: a BOM perhaps, comments, either kind of line end."""
-    body = draw(st.lists(st.one_of(lines(), st.sampled_from(["", "# a comment", "  # another", "#"])), max_size=6))
+    body = draw(
+        st.lists(st.one_of(lines(), documents(), st.sampled_from(["", "# a comment", "  # another", "#"])), max_size=6)
+    )
     end = draw(st.sampled_from(["\n", "\r\n"]))
     text = "\n".join(["FROM scratch", *body, ""])
     return ("\ufeff" if draw(st.booleans()) else "") + text.replace("\n", end)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(text=files())
 def test_instructions_their_lines_and_flags_are_those_of_buildkits_parser(text: str) -> None:
     try:

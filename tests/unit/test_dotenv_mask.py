@@ -44,7 +44,13 @@ CASES = [
         'level=warning msg="The \\"***\\" variable (in the value of PW, line 2 of .env) is not set."',
     ),
     ("PW=hunter22\nB='open hunter33xx\n", "says hunter22 and hunter33xx", "says *** and ***"),
+    ("COMPOSE_PROJECT_NAME=My.App\n", 'invalid project name "My.App"', 'invalid project name "My.App"'),
     ("", "as it is", "as it is"),
+    (
+        "A=1\n",
+        "ERROR: failed to solve: failed to read dockerfile: open Dockerfile: no such file or directory",
+        "ERROR: failed to solve: failed to read dockerfile: open Dockerfile: no such file or directory",
+    ),
 ]
 
 

@@ -20,9 +20,22 @@ COMPILE = "FROM rust:1 AS compile\nRUN --mount=type=bind,from=sources,target=/co
         # another stage's files are the image's, not cargo's
         ("FROM scratch AS sources\nCOPY . /\n" + COMPILE + "FROM debian\nCOPY --from=compile /out /bin\n", ()),
         ("FROM rust:1 AS compile\nRUN --mount=type=bind,target=/context /compile build\n", ()),
+        (
+            "FROM toolchain AS sources\nWORKDIR /app\nCOPY . .\nCOPY --from=a /x gen/x\nCOPY --from=b /y /app/y\n"
+            + COMPILE.replace("from=sources", "from=sources,source=/app"),
+            ("gen/x", "y"),
+        ),
     ],
 )
 def test_what_other_stages_make(tmp_path: Path, dockerfile: str, expected: tuple[str, ...]) -> None:
     (tmp_path / "Dockerfile").write_text(dockerfile)
     service = Service("api", "api", tmp_path, tmp_path / "Dockerfile", "api")
     assert sources.generated(service) == expected
+
+
+def test_commands_of_the_stage_may_make_any_file(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM toolchain AS sources\nCOPY . /app\nRUN make\n" + COMPILE)
+    service = Service("api", "api", tmp_path, tmp_path / "Dockerfile", "api")
+    assert sources.prepared(service)
+    (tmp_path / "Other").write_text("FROM a AS web\nRUN make\nFROM scratch AS sources\nCOPY . /\n" + COMPILE)
+    assert not sources.prepared(Service("api", "api", tmp_path, tmp_path / "Other", "api"))

@@ -51,6 +51,7 @@ def _sent(root: Path, *texts: str) -> set[str]:
         ("[DR]*\n!README.md", {"Dockerfile"}),
         ("services/**\n!services/**/*.rs", {n for n in TREE if n.startswith("services") and not n.endswith(".rs")}),
         (".", set()),
+        ("Dockerfile\x0cREADME.md\x85docker", set()),  # one pattern: only a line feed ends a line
     ],
 )
 def test_patterns(text: str, kept_out: set[str], tmp_path: Path) -> None:
@@ -82,3 +83,10 @@ def test_the_dockerfiles_own_ignore_file_wins(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile.dockerignore").write_text("b")
     assert Ignore.of(tmp_path, tmp_path / "Dockerfile").patterns[0].text == "b"
     assert Ignore.of(tmp_path / "elsewhere") == Ignore()
+
+
+def test_a_directory_is_not_an_ignore_file(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile.dockerignore").mkdir()
+    assert Ignore.of(tmp_path, tmp_path / "Dockerfile") == Ignore()
+    (tmp_path / ".dockerignore").write_text("a")
+    assert Ignore.of(tmp_path, tmp_path / "Dockerfile").patterns[0].text == "a"

@@ -192,6 +192,8 @@ def test_what_other_stages_make_is_not_looked_for_in_the_tree(root: Path) -> Non
     assert [d.kind for d in manifest.compare(built, root)] == ["removed"]
     assert manifest.compare(built, root, generated=["services/crates/api/src/made.rs"]) == ()
     assert manifest.compare(built, root, generated=["services/crates/api/src"]) == ()
+    assert manifest.compare(built, root, prepared=True) == ()
     (root / "services/crates/api/Cargo.toml").write_text("changed\n")
+    assert [d.kind for d in manifest.compare(built, root, prepared=True)] == ["changed"]
     (difference,) = manifest.compare(built, root, generated=["services/crates/api/src"])
     assert (difference.kind, difference.name) == ("changed", "services/crates/api/Cargo.toml")

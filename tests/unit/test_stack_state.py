@@ -91,3 +91,15 @@ def test_an_image_that_compose_could_not_pull_is_named(said: str, names: str) ->
     assert (problem and (problem.code, problem.message)) == (
         ("image-unavailable", f"Compose could not pull {names}.") if names else None
     )
+
+
+def test_containers_that_were_restarted_while_waiting_are_named() -> None:
+    def one(restarts: int) -> state.Container:
+        return state.container({**inspected("running", restart="always"), "RestartCount": restarts})
+
+    assert state.restarted([one(0)], {}) == []
+    assert state.restarted([one(4)], {"abc": 4}) == []
+    assert state.restarted([one(1)], {}) == ["  web exited and was restarted once: invoke logs --service web"]
+    assert state.restarted([one(6)], {"abc": 4}) == [
+        "  web exited and was restarted 2 times: invoke logs --service web"
+    ]

@@ -34,18 +34,20 @@ def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
         return finding, "keep"
     changed = bookworm.apply(finding)
     left = [name for name in images(changed) if name in absent]
+    notes = [_absent_note(left)] if left else []
     if set(left) == set(absent):
-        return finding, "keep"
+        return replace(finding, notes=(*finding.notes, *notes)), "keep"
     gone = ", ".join(name for name in absent if name not in left)
     text = (
         f"no registry provides {gone}: using {bookworm.RUST} to compile and {bookworm.DEBIAN} to run; both can be "
         "built from Debian packages. Use `--images keep` to keep your images"
     )
-    notes = [*changed.notes, Note("images", text)]
-    if left:
-        text = f"no registry provides {', '.join(left)}, and there is no replacement: set a mirror"
-        notes.append(Note("images", f"{text} (setting images.registry), or load the image with `docker load`", True))
-    return replace(changed, notes=tuple(notes)), "bookworm"
+    return replace(changed, notes=(*changed.notes, Note("images", text), *notes)), "bookworm"
+
+
+def _absent_note(names: Sequence[str]) -> Note:
+    text = f"no registry provides {', '.join(names)}, and there is no replacement: set a mirror"
+    return Note("images", f"{text} (setting images.registry), or load the image with `docker load`", True)
 
 
 def images(finding: Finding) -> tuple[str, ...]:

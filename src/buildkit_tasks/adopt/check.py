@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from buildkit_tasks.dotenv import text as dotenv_text
 from buildkit_tasks.recipes import ignorefile
@@ -17,13 +17,13 @@ from buildkit_tasks.survey.finding import Finding, Note, Workspace
 from buildkit_tasks.survey.tree import Tree
 
 
-def check(files: Tree, finding: Finding) -> list[Note]:
-    """Everything that is missing, each with its fix."""
+def check(files: Tree, finding: Finding, ours: Collection[str] = ()) -> list[Note]:
+    """Everything that is missing, each with its fix. `ours`: files that `init` created, which nothing else reads."""
     found = [note for note in finding.notes if note.open]
     for workspace in finding.workspaces:
         adopted = [s for s in finding.services if s.workspace == workspace.cargo.directory and s.adopted]
         for file in dict.fromkeys(s.adopted for s in adopted):
-            found += _context(files, workspace, file)
+            found += _context(files, workspace, file, ours)
             found += _packages(files, workspace, file)
             found += rejected(workspace, files.text(file))
         for service in adopted:
@@ -62,14 +62,14 @@ def _set_in(text: str) -> set[str]:
         return set()
 
 
-def _context(files: Tree, workspace: Workspace, file: str) -> list[Note]:
+def _context(files: Tree, workspace: Workspace, file: str, ours: Collection[str]) -> list[Note]:
     """Files that the compile step reads but the Dockerfile's ignore file excludes."""
     own = f"{file}.dockerignore"
     name = own if files.has(own) else ".dockerignore"
     if not files.has(name):
         return []
     read = [p for path in workspace.reach.paths for p in ([path] if files.has(path) else files.below(path))]
-    wanted = [p for p in read if not p.endswith(".md") or p in workspace.reach.paths]
+    wanted = [p for p in read if p not in ours and (not p.endswith(".md") or p in workspace.reach.paths)]
     out = [p for p in ignorefile.missing(files.text(name), wanted) if not _noise(p)]
     tops = dict.fromkeys(_top(p, workspace) for p in out)
     return [Note(name, f"excludes {path}, which the compile step reads: add the line `!{path}`", True) for path in tops]

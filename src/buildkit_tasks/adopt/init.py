@@ -86,7 +86,8 @@ def check(session: Session) -> Outcome:
     found = _model(session, files)
     finding = look.find(files, found.config, found.files, listed=found.listed)
     _require_rust(files, finding, found)
-    return Outcome(finding, (), (*checks.check(files, finding), *_unset(files, found)))
+    ours = {record.PATH, *(path for path, entry in read_record(root).files.items() if entry.before is None)}
+    return Outcome(finding, (), (*checks.check(files, finding, ours), *_unset(files, found)))
 
 
 def _unset(files: tree.Tree, found: model.Model) -> list[Note]:

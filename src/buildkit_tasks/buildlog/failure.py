@@ -83,6 +83,13 @@ def explain(
             causes=[reason],
             hint="run `invoke images` to see where each base image comes from, or `invoke images.build` to build them",
         )
+    if not vertex and (crash := re.search(r"(?m)^panic: (.+)$", rest)):
+        return Problem(
+            "build-failed",
+            f"docker buildx crashed: {crash[1]}.",
+            details=log,
+            hint="run `invoke engine.install` to install a newer buildx and engine",
+        )
     if not vertex:
         said = re.sub(r"^(?:ERROR|error): (?:failed to solve: )?", "", reason)
         return Problem("build-failed", f"The build failed before its first step: {said}", details=log)

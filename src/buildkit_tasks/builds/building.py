@@ -52,6 +52,7 @@ def prepare(
     files = {s.name: file for s in chosen if (file := sources.read(s)) is not None}
     name = "DOCKER_DEFAULT_PLATFORM"
     default = session.world.env.get(name) or session.dotenv.get(name, "")
+    compose_target.check_platforms(chosen if not request.platforms else (), default)
     places = {s.name: plan.places_of(s, request, project.engine, builder, default) for s in chosen}
     there = builder_facts.at(project.engine, builder)
     needs = {s.name: plan.needs_of(s, files.get(s.name), places[s.name], there) for s in chosen}

@@ -8,11 +8,12 @@ What compose does: https://github.com/docker/compose/blob/main/pkg/compose/build
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service, Workspace
+from buildkit_tasks.dockerfiles import platforms
 
 #: How each key of `build:` is passed on. A test compares the keys with those in the specification's schema.
 KEYS: Mapping[str, str] = {
@@ -30,7 +31,7 @@ KEYS: Mapping[str, str] = {
     "network": "network",
     "no_cache": "no-cache; in a compile group, a new value of REBUILD instead, which keeps the cache mounts",
     "no_cache_filter": "no-cache-filter",
-    "platforms": "platforms; if unset, the service's platform, else DOCKER_DEFAULT_PLATFORM",
+    "platforms": "platforms; if unset, the service's platform, else DOCKER_DEFAULT_PLATFORM, which must be among them",
     "privileged": "entitlements: security.insecure",
     "provenance": "attest",
     "pull": "pull, unless base images come from packages",
@@ -88,6 +89,26 @@ def make(service: Service, space: Workspace, compose: str) -> dict[str, Any]:
     }
     _extend(service, target)
     return {name: value for name, value in target.items() if value or name == "args"}
+
+
+def check_platforms(services: Iterable[Service], default: str) -> None:
+    """Refuse a service whose own platforms do not include DOCKER_DEFAULT_PLATFORM, as compose does."""
+    for service in services if default else ():
+        if service.platforms and _platform(default) not in map(_platform, service.platforms):
+            raise Problem(
+                "platform-unsupported",
+                f"The service {service.name!r} is not built for DOCKER_DEFAULT_PLATFORM, which is {default}.",
+                causes=[f"its platforms in the compose file are {', '.join(service.platforms)}"],
+                hint="unset DOCKER_DEFAULT_PLATFORM, or pass --platform",
+            )
+
+
+def _platform(name: str) -> str:
+    """A platform's usual spelling; one that only BuildKit may know is not changed."""
+    try:
+        return platforms.long_form(name)
+    except Problem:
+        return name
 
 
 def unsupported(service: Service, key: str, why: str = "") -> Problem:
@@ -156,7 +177,8 @@ def field(text: str) -> str:
 
 
 def _limit(value: Any) -> str:
-    return f"{value['soft']}:{value['hard']}" if isinstance(value, Mapping) else str(value)
+    # compose's JSON omits zeros
+    return f"{value.get('soft', 0)}:{value.get('hard', 0)}" if isinstance(value, Mapping) else str(value)
 
 
 def _entitlements(build: Mapping[str, Any]) -> list[str]:

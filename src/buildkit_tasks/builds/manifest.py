@@ -152,11 +152,13 @@ def compare(
     rustflags: str | None = None,
     toolchain: str | None = None,
     generated: Sequence[str] = (),
+    prepared: bool = False,
 ) -> tuple[Difference, ...]:
     """The differences between a program's manifest and the tree on disk (and the current build arguments, if given).
 
     No difference means that a build of this tree would use exactly these sources. `generated`: paths that other stages
-    of the Dockerfile create, which need not be in the tree. Arguments that are None are not compared.
+    of the Dockerfile create, which need not be in the tree. `prepared`: commands may create any file that is not in the
+    tree. Arguments that are None are not compared.
     """
     if not manifest.files:
         return (Difference("unknown", "the build could not record its sources, because of unusual file names"),)
@@ -165,6 +167,8 @@ def compare(
         below = tuple(f"{path}/" for path in generated)
         made = {p: h for p, h in manifest.files.items() if p in generated or p.startswith(below)}
         found = {**{p: h for p, h in found.items() if p not in generated and not p.startswith(below)}, **made}
+    if prepared:
+        found = {**manifest.files, **found}
     differences = list(_file_differences(manifest.files, found))
     if not differences and digest(found) != manifest.source:
         differences.append(Difference("unknown", "the manifest is inconsistent", manifest.source, digest(found)))

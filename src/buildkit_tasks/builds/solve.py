@@ -63,7 +63,7 @@ def solve(
     progress = Progress() if progress is None else progress
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         metadata = Path(scratch) / "metadata.json"
-        alone = _alone(session, definition)
+        alone = _alone(session, definition, Path(scratch))
         metadata_read: dict[str, Any] = {}
         with build_view.building(session.report, plan, progress, how, title) as view:
 
@@ -104,7 +104,7 @@ def solve(
 _NEWER = frozenset({"network", "extra-hosts", "entitlements"})
 
 
-def _alone(session: Session, definition: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _alone(session: Session, definition: Mapping[str, Any], scratch: Path) -> dict[str, dict[str, Any]]:
     """The targets that this bake would not build as defined and that are therefore built separately.
 
     Asks bake itself, but only if a target has one of these keys. Raises `Problem` compose-key-unsupported.
@@ -113,7 +113,7 @@ def _alone(session: Session, definition: Mapping[str, Any]) -> dict[str, dict[st
     unsure = {name for name, target in targets.items() if _NEWER & target.keys()}
     if not unsure:
         return {}
-    printed = run.capture(session.world, buildx.bake_print(session.root, definition))
+    printed = run.capture(session.world, buildx.bake_print(scratch, definition))
     try:
         understood = json.loads(printed.stdout)["target"] if printed.code == 0 else targets
     except (ValueError, KeyError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -30,6 +31,9 @@ class Session:
     def __init__(
         self, world: World, report: Report, flags: Mapping[str, str] | None = None, extra: Sequence[str] = ()
     ) -> None:
+        if world.env.get("COMPOSE_ENV_FILES"):  # compose runs in the project's directory
+            files = (str(world.cwd / part) for part in world.env["COMPOSE_ENV_FILES"].split(","))
+            world = replace(world, env={**world.env, "COMPOSE_ENV_FILES": ",".join(files)})
         self.world = world
         self.report = report
         self.flags = dict(flags or {})
@@ -59,7 +63,11 @@ class Session:
     def compose_separator(self) -> str:
         """The separator in COMPOSE_FILE and in the setting project.compose_file."""
         name = "COMPOSE_PATH_SEPARATOR"
-        return self.world.env.get(name) or self._root_dotenv.get(name) or ":"
+        found = self.world.env.get(name)
+        if not found:
+            with contextlib.suppress(Problem):  # compose reports a .env that it cannot read, if it reads this one
+                found = (self._root_dotenv if self._usual_dotenv else self.dotenv).get(name)
+        return found or ":"
 
     @property
     def dotenv_file(self) -> Path:
@@ -67,24 +75,47 @@ class Session:
         files = self.compose_files
         return (files[0].parent if files else self.root) / ".env"
 
+    @property
+    def _usual_dotenv(self) -> bool:
+        """Whether compose reads .env, which two variables can change (compose-go, cli/options.go, WithEnvFiles)."""
+        env = self.world.env
+        disabled = env.get("COMPOSE_DISABLE_ENV_FILE", "") in ("1", "t", "T", "true", "True", "TRUE")
+        return not (env.get("COMPOSE_ENV_FILES") or disabled)
+
+    @property
+    def env_files(self) -> tuple[Path, ...]:
+        """The files whose variables compose substitutes: .env, unless COMPOSE_ENV_FILES names others. The last counts.
+
+        The variable's paths are relative to the user's working directory.
+        """
+        if self._usual_dotenv:
+            return (self.dotenv_file,)
+        given = self.world.env.get("COMPOSE_ENV_FILES", "")
+        return tuple(self.world.cwd / part for part in given.split(",")) if given else ()
+
     @cached_property
     def dotenv(self) -> dict[str, str]:
-        """The values of .env as compose reads them; `{}` if none. Problems: dotenv-unreadable, dotenv-invalid."""
-        path = self.dotenv_file
-        return self._root_dotenv if path == self.root / ".env" else self._values(path)
+        """The values that compose substitutes, from `env_files`. Problems: dotenv-unreadable, dotenv-invalid."""
+        files = self.env_files
+        if files == (self.root / ".env",):
+            return self._root_dotenv
+        found: dict[str, str] = {}
+        for path in files:
+            found |= self._values(path, found) if str(path) != os.devnull else {}
+        return found
 
     @cached_property
     def _root_dotenv(self) -> dict[str, str]:
         """The values of the .env in the project's directory, which may contain our settings."""
         return self._values(self.root / ".env")
 
-    def _values(self, path: Path) -> dict[str, str]:
+    def _values(self, path: Path, earlier: Mapping[str, str] | None = None) -> dict[str, str]:
         from buildkit_tasks.dotenv import disk as dotenv_disk
         from buildkit_tasks.dotenv import text as dotenv_text
 
         text = dotenv_disk.read(path) or ""
         try:
-            found = dotenv_text.values(text, self.world.env)
+            found = dotenv_text.values(text, {**(earlier or {}), **self.world.env})
         except dotenv_text.Refused as refused:
             raise dotenv_disk.invalid(path, refused) from None
         return {k: v.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for k, v in found.items()}
@@ -139,7 +170,8 @@ class Session:
             paths = [*(files or project_root.compose_files(self.root)), *itertools.islice(dockerfiles, _DOCKERFILES)]
             return f"{self.root}\n{texts(paths)}"
 
-        return texts(f / ".env" for f in folders), lambda: texts(f / ".env.example" for f in folders), shown
+        own = () if self._usual_dotenv else self.env_files
+        return texts([*(f / ".env" for f in folders), *own]), lambda: texts(f / ".env.example" for f in folders), shown
 
     def _masked_anyway(self, words: str) -> str:
         """Like `masked`, but works outside a project and never fails."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from . import bake_paths
 from .docker import ANSWER, LISTING, ask, build_arguments, build_flags, docker
 from .model import Command
 
@@ -29,21 +30,24 @@ def for_bake(definition: Any) -> str:
 
 
 def bake(cwd: Path, definition: Mapping[str, Any], metadata: Path, *, builder: str = "") -> Command:
-    """Build all targets of a definition in one solve, with JSON progress on stderr (buildx >= 0.13)."""
+    """Build all targets of a definition in one solve, with JSON progress on stderr (buildx >= 0.13).
+
+    `cwd`: what relative paths refer to. bake itself runs next to `metadata`, where there is no .env that it would read.
+    """
     asked = (name for target in definition["target"].values() for name in target.get("entitlements", ()))
     return docker(
-        cwd,
+        metadata.parent,
         *("buildx", "bake", *_builder(builder), "--file", "-", "--progress", "rawjson"),
         *("--metadata-file", str(metadata)),
         # like compose, allow what the compose file requests
         *(f"--allow={name}" for name in dict.fromkeys(asked)),
         env=(NO_ATTESTATIONS, NO_ENTITLEMENTS),
-        stdin=for_bake(definition),
+        stdin=for_bake(bake_paths.absolute(definition, cwd)),
     )
 
 
 def bake_print(cwd: Path, definition: Mapping[str, Any]) -> Command:
-    """Print the definition as this buildx understands it: older versions drop unknown keys."""
+    """Print the definition as this buildx understands it: older versions drop unknown keys. `cwd` has no .env."""
     printed = docker(cwd, "buildx", "bake", "--file", "-", "--print", stdin=for_bake(definition))
     return replace(printed, patience=ANSWER)
 

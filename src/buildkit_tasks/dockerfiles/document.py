@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,8 +21,6 @@ from .syntax import Instruction
 
 #: Arguments of our own Dockerfile: the programs to compile now, all shipped programs, and the scope of cache mounts.
 BINARIES, PROGRAMS, SCOPE = "BINS", "PROGRAMS", "CACHE_SCOPE"
-
-_DIRECTIVE = re.compile(r"\s*(?:#|//)\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class Dockerfile:
                 return ""
             return str(value).partition(" ")[0]
         for line in text.split("\n"):
-            found = _DIRECTIVE.match(line)
+            found = syntax.DIRECTIVE.match(line)
             if not found:
                 return ""
             if found[1].lower() == "syntax":

@@ -45,7 +45,7 @@ class Ignore:
     def parse(cls, text: str) -> Ignore:
         """Parse a .dockerignore. Raises `ValueError` for an invalid pattern, which also fails the build."""
         patterns = []
-        for line in text.removeprefix("\ufeff").splitlines():
+        for line in text.removeprefix("\ufeff").split("\n"):  # not splitlines: a form feed does not end a line
             given = line.strip()
             if line.startswith("#") or not given:
                 continue
@@ -71,7 +71,7 @@ class Ignore:
         for name in names:
             try:
                 return cls.parse(readfile.text(name, "surrogateescape"))
-            except FileNotFoundError:
+            except (FileNotFoundError, IsADirectoryError):
                 continue
         return cls()
 

@@ -42,10 +42,10 @@ def run_mounts(item: Instruction) -> tuple[Mount, ...]:
     if item.keyword != "RUN":
         return ()
     found = []
-    for spec in (value for name, value in _flags(item)[0] if name == "mount"):
+    for spec, written in ((value, written) for name, value, written in _flags(item)[0] if name == "mount"):
         pairs = (part.strip("\"'").partition("=") for part in spec.split(","))
         options = {name.strip().lower(): value.strip("\"'") for name, _, value in pairs}
-        found.append(Mount(options, item.line_of(spec)))
+        found.append(Mount(options, item.line_of(written)))
     return tuple(found)
 
 

@@ -9,14 +9,19 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from . import heredocs
 
 # A default may contain another plain variable. Deeper nesting is expanded innermost first, in several rounds.
 _VARIABLE = re.compile(
-    r"\$(?:\{(?P<braced>\w+)(?::?(?P<form>[-+?#%/])(?P<word>(?:\$\{\w+\}|[^{}])*))?\}|(?P<plain>\w+))"
+    r"\$(?:\{(?P<braced>\w+)(?:(?P<null>:?)(?P<form>[-+?#%/])(?P<word>(?:\$\{\w+\}|[^{}])*))?\}|(?P<plain>\w+))"
 )
-_HEREDOC = re.compile(r"(?:^|(?<=\s))\d*<<-?(?P<quote>[\"']?)(?P<word>[A-Za-z_]\w*)(?P=quote)(?=\s|$)")
-_DIRECTIVE = re.compile(r"#\s*(\w+)\s*=\s*(\S+)\s*$")
+#: A parser directive. An unknown one is an ordinary comment, which ends the directives.
+DIRECTIVE = re.compile(r"\s*(?:#|//)\s*(syntax|escape|check)\s*=\s*(.+?)\s*$", re.IGNORECASE)
+#: A flag; its value may contain blanks in quotes.
+_FLAG = re.compile(r"""--([a-z][a-z-]*)(?:=((?:\\.|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\s"'\\])*))?(?:\s+|$)""")
+_BLANKS = re.compile(r"[\t\v\f\r ]+")
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,8 @@ def comments(text: str) -> tuple[Comment, ...]:
 
 def _scan(text: str) -> Iterator[Instruction | Comment]:
     # Not splitlines: docker does not treat form feeds and Unicode separators as line ends.
-    lines = [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
-    escape = _escape(lines)
+    lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    goes_on = _continuation(lines)
     at = 0
     while at < len(lines):
         line = lines[at].strip()
@@ -74,8 +79,8 @@ def _scan(text: str) -> Iterator[Instruction | Comment]:
             yield Comment(line[1:].strip(), at)
             continue
         first, whole, parts = at, line, [(at, line)]
-        while whole.endswith(escape):
-            whole = whole[:-1].rstrip()
+        while cut := goes_on.search(whole):
+            whole = whole[: cut.end("kept")]
             # blank lines and comments do not end a continued instruction
             while at < len(lines) and (not lines[at].strip() or lines[at].lstrip().startswith("#")):
                 at += 1
@@ -85,34 +90,51 @@ def _scan(text: str) -> Iterator[Instruction | Comment]:
                 last = at if lines[-1] else at - 1  # the text after the last newline is not a line
                 parts += [(last, lines[last - 1])] if last > parts[-1][0] else []
                 break
-            whole += " " + lines[at].strip()
+            whole = _joined(whole, lines[at])
             at += 1
             parts.append((at, lines[at - 1]))
-        keyword, _, rest = re.sub(r"\s", " ", whole, count=1).partition(" ")
+        keyword, _, rest = _BLANKS.sub(" ", whole.strip(), count=1).partition(" ")
+        made = Instruction(keyword.upper(), rest.strip(), first)
         body: list[str] = []
-        for word in _heredocs(keyword.upper(), rest):
+        for heredoc in _heredocs(made):
             while at < len(lines):
                 at += 1
                 parts.append((at, lines[at - 1]))
-                if lines[at - 1].strip() == word:
+                if heredoc.ends(lines[at - 1]):
                     break
                 body.append(lines[at - 1])
-        yield Instruction(keyword.upper(), rest.strip(), first, tuple(parts), "\n".join(body))
+        yield replace(made, parts=tuple(parts), body="\n".join(body))
 
 
-def _escape(lines: Sequence[str]) -> str:
-    """The escape character: a directive in the leading comments can set it to the backtick."""
+def _heredocs(item: Instruction) -> tuple[heredocs.Heredoc, ...]:
+    if item.keyword == "ONBUILD":
+        keyword, _, rest = _BLANKS.sub(" ", item.rest, count=1).partition(" ")
+        item = Instruction(keyword.upper(), rest, item.line)
+    takes = item.keyword in ("RUN", "COPY", "ADD") and "<<" in item.rest
+    return heredocs.of(item.rest) if takes and json_words(flags(item)[1]) is None else ()
+
+
+def _continuation(lines: Sequence[str]) -> re.Pattern[str]:
+    """The end of a line that continues on the next one; an escape character that is itself escaped does not count.
+
+    A directive in the leading comments can set the escape character to the backtick.
+    """
+    escape = "\\"
     for line in lines:
-        found = _DIRECTIVE.match(line.strip())
+        found = DIRECTIVE.match(line)
         if not found:
             break
         if found[1].lower() == "escape" and found[2] in ("`", "\\"):
-            return found[2]
-    return "\\"
+            escape = found[2]
+            break
+    one = re.escape(escape)
+    return re.compile(rf"(?P<kept>(?:^|(?<=[^{one}])))(?:{one})[ \t]*$")
 
 
-def _heredocs(keyword: str, rest: str) -> list[str]:
-    return [m["word"] for m in _HEREDOC.finditer(rest)] if keyword in ("RUN", "COPY", "ADD") else []
+def _joined(one: str, other: str) -> str:
+    """Two parts of a continued line, with a single blank between them if either has any."""
+    first, second = one.rstrip(), other.strip()
+    return f"{first} {second}" if first != one or other[:1].isspace() else f"{first}{second}"
 
 
 def words(text: str) -> list[str]:
@@ -126,14 +148,16 @@ def words(text: str) -> list[str]:
 def flags(item: Instruction) -> tuple[dict[str, str], str]:
     """The leading `--name=value` flags of an instruction (the last one wins) and the text after them."""
     found, rest = _flags(item)
-    return {name: value.strip("\"'") for name, value in found}, rest
+    return {name: value for name, value, _ in found}, rest
 
 
-def _flags(item: Instruction) -> tuple[list[tuple[str, str]], str]:
-    found: list[tuple[str, str]] = []
+def _flags(item: Instruction) -> tuple[list[tuple[str, str, str]], str]:
+    """Each flag's name, its value, and the value as written."""
+    found: list[tuple[str, str, str]] = []
     rest = item.rest
-    while match := re.match(r"--([a-z]+)(?:=(\S*))?(?:\s+|$)", rest):
-        found.append((match[1], match[2] or ""))
+    while match := _FLAG.match(rest):
+        value = re.sub(r"\\(.)|[\"']", r"\1", match[2] or "")
+        found.append((match[1], value, match[2] or ""))
         rest = rest[match.end() :]
     return found, rest
 
@@ -160,18 +184,21 @@ def defaults(text: str) -> dict[str, str]:
 
 
 def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
-    """Expand `$NAME`, `${NAME}` and the forms with `-`, `+` and `?`. Unknown names become empty, as in BuildKit.
+    """Expand `$NAME`, `${NAME}` and all other forms. Unknown names become empty, as in BuildKit.
 
-    `keep`: keep unknown names as `${NAME}`. Forms that trim (`#`, `%`, `/`) expand to the whole value, which suffices.
+    `keep`: keep unknown names as `${NAME}`.
     """
 
     def value(match: re.Match[str]) -> str:
-        name = match["braced"] or match["plain"]
-        known, other = values.get(name) or "", match["word"] or ""
-        if match["form"] == "+":
-            return other if known else ""
-        if known or match["form"] == "-":
-            return known or other
+        name, form, other = match["braced"] or match["plain"], match["form"], match["word"] or ""
+        known = values.get(name) or ""
+        there = name in values and not (match["null"] and not known)
+        if form == "+":
+            return other if there else ""
+        if there and form in ("#", "%", "/"):
+            return _trimmed(known, form, _VARIABLE.sub(value, other))
+        if there or form == "-":
+            return known if there else other
         return f"${{{name}}}" if keep and name not in values else ""
 
     for _ in range(4):  # enough for nested defaults, but a value that refers to itself must not loop forever
@@ -180,6 +207,27 @@ def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
             break
         word = replaced
     return word
+
+
+def _trimmed(value: str, form: str, word: str) -> str:
+    """A value without the start (`#`) or end (`%`) that matches a pattern, or with matches replaced (`/`)."""
+    every = word.startswith(form)
+    pattern = word[1:] if every else word
+    if form == "#":
+        found = re.match(_glob(pattern, greedy=every), value, re.DOTALL)
+        return value[found.end() :] if found else value
+    if form == "%":
+        starts = range(len(value) + 1) if every else range(len(value), -1, -1)
+        whole = re.compile(_glob(pattern, greedy=True), re.DOTALL)
+        return value[: next((at for at in starts if whole.fullmatch(value, at)), len(value))]
+    pattern, _, new = pattern.partition("/")
+    return re.sub(_glob(pattern, greedy=True), lambda _: new, value, count=0 if every else 1, flags=re.DOTALL)
+
+
+def _glob(pattern: str, *, greedy: bool) -> str:
+    kinds = {"*": ".*" if greedy else ".*?", "?": "."}
+    parts = re.findall(r"\\.|.", pattern, re.DOTALL)
+    return "".join(kinds.get(part) or re.escape(part[-1]) for part in parts)
 
 
 #: Predefined arguments in FROM lines: https://docs.docker.com/build/building/variables/
@@ -194,9 +242,9 @@ def unquoted(word: str) -> str:
 
 
 def json_words(text: str) -> list[str] | None:
-    """The words of a JSON form, `["cargo", "build"]`; None if the text is not in that form."""
+    """The words of a JSON form, `["cargo", "build"]`; None if the text does not start with one."""
     try:
-        listed = json.loads(text) if text.startswith("[") else None
+        listed = json.JSONDecoder().raw_decode(text)[0] if text.startswith("[") else None
     except (ValueError, RecursionError):
         return None
     return listed if isinstance(listed, list) and all(isinstance(word, str) for word in listed) else None

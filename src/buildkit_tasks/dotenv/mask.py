@@ -17,11 +17,12 @@ _SHORTEST = 3
 #: From this length on, a value is also masked inside words.
 _LONG = 8
 
-#: Variables that are not secret: a message about a port in use must name the port.
-_PUBLIC = re.compile(r"(?:^|_)(?:PORT|TAG|VERSION|LEVEL)$")
+#: Variables that are not secret: a message about a port in use must name the port, one about compose's files the file.
+_PUBLIC = re.compile(r"(?:^|_)(?:PORT|TAG|VERSION|LEVEL)$|^COMPOSE_(?:FILE|PROFILES|PROJECT_NAME)$")
 
 #: `failed to read /x/.env: line 2: unterminated quoted value "s3cr…`: keep the part that describes the error.
-_READING = re.compile(r"(failed to read [^\n]*?: )((?:line \d+: )?)([^\n]*(?:\n(?!time=|failed ).*)*)")
+#: BuildKit uses the same words for a Dockerfile.
+_READING = re.compile(r"(failed to read (?!dockerfile: )[^\n]*?: )((?:line \d+: )?)([^\n]*(?:\n(?!time=|failed ).*)*)")
 _KNOWN = re.compile(
     r"key cannot contain a space|zero length string|unexpected character (?:\"(?:\\.|[^\"\\])+\")(?= in variable name)"
     r"|unterminated quoted value|Invalid template|required variable [A-Za-z_][A-Za-z0-9_]* is missing a value"

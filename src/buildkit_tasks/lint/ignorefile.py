@@ -20,7 +20,7 @@ class IgnoreFile:
     """The patterns of one file; a missing file excludes nothing."""
 
     def __init__(self, text: str | None) -> None:
-        self._patterns = [p for p in map(_pattern, (text or "").splitlines()) if p]
+        self._patterns = [p for p in map(_pattern, (text or "").split("\n")) if p]
 
     def excludes(self, path: str) -> bool:
         """True if `path` (relative to the context, with /) is not part of the context."""

@@ -46,7 +46,7 @@ def _service(project: str, name: str, entry: Mapping[str, Any], settings: Settin
     build = entry["build"] if isinstance(entry["build"], Mapping) else {"context": entry["build"]}
     # omit an argument that has no value, not even from the environment, so that BuildKit uses the default
     args = {str(k): str(v) for k, v in (build.get("args") or {}).items() if v is not None}
-    context = str(build.get("context") or ".")
+    context = str(build.get("context") or "")
     remote = "" if context.startswith("/") else context
     inline = str(build.get("dockerfile_inline") or "")
     file = str(build.get("dockerfile") or "Dockerfile")

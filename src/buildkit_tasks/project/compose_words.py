@@ -28,7 +28,7 @@ def about_dotenv(session: Session, said: str) -> Problem | None:
 
 
 def _wanted(session: Session, name: str, reason: str) -> Problem:
-    path = session.dotenv_file
+    path = (session.env_files or (session.dotenv_file,))[-1]
     causes = [f"compose: required variable {name} is missing a value"]
     if reason:
         causes[0] += f": {session.masked(reason)}"
@@ -42,7 +42,7 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
     else:
         causes.append(f"{path} does not set it" + (" (the file does not exist)" if text is None else ""))
         hint = f"add {name}=VALUE to {path}, or set it in the environment"
-    if _completes(session, name, text or ""):
+    if path == session.dotenv_file and _completes(session, name, text or ""):
         hint = "invoke dotenv    (creates .env from .env.example, with generated secrets; keeps existing values)"
     return Problem("dotenv-incomplete", f"The variable {name} has no value.", causes=causes, hint=hint)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -67,9 +68,9 @@ def _workspace(session: Session, named: Sequence[str], *, looking: bool) -> Work
 
 
 def _read(session: Session, named: Sequence[str]) -> Workspace:
-    dotenv = session.dotenv_file
-    if dotenv.exists() and not dotenv.is_file() and not stand_ins.WITHOUT_DOTENV.keys() <= session.world.env.keys():
-        dotenv_disk.read(dotenv)  # compose would wait forever for input from a FIFO
+    for dotenv in session.env_files:
+        if dotenv.exists() and not dotenv.is_file() and str(dotenv) != os.devnull:
+            dotenv_disk.read(dotenv)  # compose would wait forever for input from a FIFO
     files = session.compose_files
     config = _model(session, files)
     names = lists.names(named, "service")
@@ -113,11 +114,12 @@ def variables(session: Session, names: Sequence[str]) -> dict[str, str]:
     missing = [name for name in names if name not in session.world.env]
     if not missing:
         return {}
-    known = dict(session.dotenv)
-    asked = run.capture(session.world, compose_cli.environment(session.root, session.compose_files))
-    if asked.code == 0:  # compose >= 2.31; a multi-line value continues until the next name
-        lines = re.findall(r"^([A-Za-z_]\w*)=(.*(?:\n(?![A-Za-z_]\w*=).*)*)", asked.stdout, re.MULTILINE)
-        known |= {name: value.rstrip("\n") for name, value in lines}
+    known = session.dotenv
+    if any(name not in known for name in missing):
+        asked = run.capture(session.world, compose_cli.environment(session.root, session.compose_files))
+        if asked.code == 0:  # compose >= 2.31; a multi-line value seems to end where it contains another `NAME=`
+            lines = re.findall(r"^([A-Za-z_]\w*)=(.*(?:\n(?![A-Za-z_]\w*=).*)*)", asked.stdout, re.MULTILINE)
+            known = {**{name: value.rstrip("\n") for name, value in lines}, **known}
     return {name: known[name] for name in missing if name in known}
 
 
@@ -266,6 +268,13 @@ def _unreadable(session: Session, files: Sequence[Path], result: Result) -> Prob
             "The compose plugin is not installed.",
             causes=[session.masked(said)],
             hint="invoke engine.install",
+        )
+    if re.search(r"invalid project name|project name must not be empty", said):
+        return Problem(
+            "compose-invalid",
+            "The project's name is not valid.",
+            details=session.masked(said),
+            hint="set `name:` in the compose file, or COMPOSE_PROJECT_NAME; the default is the directory's name",
         )
     where = ", ".join(str(f) for f in files or files_found(session)) or str(session.root)
     line = re.search(r"line (\d+)", said)

@@ -132,8 +132,8 @@ zstd-libs = libzstd1
 #: Part of Debian's images or of the toolchain image, or needed on Alpine only.
 _NOT_NEEDED = """
 binutils bsd-compat-headers build-base bzip2-static cargo clang-static coreutils curl-static g++ gcc gcompat
-libc6-compat libcrypto3 libgcc linux-headers make musl musl-dev musl-utils ncurses-static openssl-libs-static rust
-rustup sqlite-static xz-static zlib-static zstd-static
+libc-dev libc-utils libc6-compat libcrypto3 libgcc linux-headers make musl musl-dev musl-utils ncurses-static
+openssl-libs-static rust rustup sqlite-static xz-static zlib-static zstd-static
 """
 
 _SAME = """

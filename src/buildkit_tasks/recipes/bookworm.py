@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.images import names as image_names
-from buildkit_tasks.survey import install, recipe
+from buildkit_tasks.survey import called, install, recipe
 from buildkit_tasks.survey.finding import Finding, Note, Service
 from buildkit_tasks.survey.recipe import Recipe, Stage
 
-from . import alpine
+from . import alpine, releases
 
 RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
 
@@ -45,8 +46,9 @@ def _service(service: Service, notes: list[Note], packages: Sequence[str]) -> Se
     if target == "gnu" and converted.runtime == DEBIAN:
         target = ""
     bare = taken.runtime == "scratch" or _small(taken.runtime) or _toolchain(taken.runtime)
-    if converted.runtime == DEBIAN and (static or bare):
-        converted = replace(converted, final=_with_libraries(converted.final, packages))
+    if converted.runtime == DEBIAN and taken.runtime != DEBIAN:
+        more = [*(packages if static or bare else ()), *called.packages(taken.runtime, service.runs)]
+        converted = replace(converted, final=_with_packages(converted.final, more))
     return replace(service, recipe=converted, target=target)
 
 
@@ -60,10 +62,10 @@ def _toolchain(image: str) -> bool:
     return re.search(r"(?:^|/)(?:rust|buildpack-deps)(?:[:@]|$)", image) is not None
 
 
-def _with_libraries(final: tuple[Stage, ...], packages: Sequence[str]) -> tuple[Stage, ...]:
-    """Before all other commands, install what formerly static programs need, or what the old image had."""
-    there = " ".join(f"{item.rest} {item.body}" for stage in final for item in stage.items)
-    names = [name for name in packages if name not in there.split()]
+def _with_packages(final: tuple[Stage, ...], packages: Sequence[str]) -> tuple[Stage, ...]:
+    """Before all other commands, install what formerly static programs need, and what the old image had."""
+    there = {name for stage in final for item in stage.items for name in install.packages(item)}
+    names = list(dict.fromkeys(name for name in packages if name not in there))
     if not names or not final:
         return final
     text = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(names)}"
@@ -145,6 +147,9 @@ def _item(given: Instruction, note: Callable[[str], None]) -> Instruction | None
     if item is None or item.keyword != "RUN":
         return item
     whole = recipe.line(item).text
+    if re.search(r"\bapk\s", whole) and (item.body or _SCRIPT.search(item.rest)):
+        text = _APK.sub(lambda found: _apt(found[0], note) or ":", whole)
+        return replace(next(syntax.instructions(text)), line=item.line)
     if re.search(r"\bapk\s", whole):
         rest = _without_apk(item.rest, note)
         rest = _users(rest)
@@ -164,36 +169,56 @@ _INSTALLED = re.compile(r"(?<=\binstall\s)(?:\\\n|[^;&|\n])*")
 _VERSIONED = re.compile(r"(?<!\S)([a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?)=(?:[0-9*~]|\$\{?\w)[\w.:*+~${}-]*(?=[\s\\]|$)")
 
 
+#: A package among those words.
+_PACKAGE = re.compile(r"(?<![^\s])[a-z0-9][a-z0-9+.-]+(?=[\s\\]|$)")
+
+
 def _debian_names(text: str) -> str:
-    """Remove versions, and use Debian 12's names for libraries that were renamed for 64-bit time."""
-    text = _INSTALLED.sub(lambda words: _VERSIONED.sub(r"\1", words[0]), text)
-    return re.sub(r"\b(lib[a-z0-9.+-]+?)t64\b", r"\1", text)
+    """Remove versions, and use the names that packages have in Debian 12."""
+
+    def changed(words: re.Match[str]) -> str:
+        return _PACKAGE.sub(lambda name: releases.debian_12(name[0]), _VERSIONED.sub(r"\1", words[0]))
+
+    return _INSTALLED.sub(changed, text)
+
+
+#: More than a chain of commands: nothing but the calls of apk may change.
+_SCRIPT = re.compile(r"\|\||\b(?:if|for|case|while|until)\b|[{(]")
+#: A call of apk, up to the end of the command.
+_APK = re.compile(r"(?<![\w/.-])apk\s(?:\\\n|[^;&|)\n])*(?<![\s\\])")
+
+
+def _apt(command: str, note: Callable[[str], None]) -> str:
+    """The calls of apt-get for one of apk; empty if it installs nothing that Debian needs."""
+    words = command.replace("\\\n", " ").split()
+    if "add" not in words:
+        return ""
+    names: list[str] = []
+    given = words[words.index("add") + 1 :]
+    for before, word in zip(["", *given], given, strict=False):
+        name = re.split(r"[=~<>@]", word)[0]
+        if name.startswith("-") or not name or before in install.OPTION_WITH_VALUE:
+            continue
+        equivalent = alpine.debian(name)
+        if equivalent is None:
+            note(f"the Alpine package {name} was omitted: add its Debian equivalent")
+        names += equivalent or ()
+    if not names:
+        return ""
+    return f"apt-get update && apt-get install -y --no-install-recommends {' '.join(dict.fromkeys(names))}"
 
 
 def _without_apk(text: str, note: Callable[[str], None]) -> str:
-    """A RUN with `apt-get install` instead of `apk add`."""
+    """A chain of commands with `apt-get install` instead of `apk add`."""
     parts = []
     for part in install.commands(text):
         words = part.split()
         if "apk" not in words:
             parts.append(part)
             continue
-        if "add" not in words:
-            continue
-        names: list[str] = []
-        given = words[words.index("add") + 1 :]
-        end = next((at for at, word in enumerate(given) if re.match(r"\|\|?$|\d?>", word)), len(given))
-        for before, word in zip(["", *given], given[:end], strict=False):
-            name = re.split(r"[=~<>@]", word)[0]
-            if name.startswith("-") or not name or before in install.OPTION_WITH_VALUE:
-                continue
-            equivalent = alpine.debian(name)
-            if equivalent is None:
-                note(f"the Alpine package {name} was omitted: add its Debian equivalent")
-            names += equivalent or ()
-        if names:
-            command = f"apt-get install -y --no-install-recommends {' '.join(dict.fromkeys(names))}"
-            parts.append(" ".join([f"apt-get update && {command}", *given[end:]]))
+        end = next((at for at, word in enumerate(words) if re.match(r"\|\|?$|\d?>", word)), len(words))
+        if command := _apt(" ".join(words[:end]), note):
+            parts.append(" ".join([command, *words[end:]]))
     return " && ".join(parts)
 
 

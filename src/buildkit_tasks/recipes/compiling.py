@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
@@ -16,29 +16,18 @@ from buildkit_tasks.survey import install, recipe
 from buildkit_tasks.survey.finding import Note
 from buildkit_tasks.survey.recipe import Recipe, Stage
 
+from . import replaced
 from .stage_lines import short
 from .variables import OURS, PLATFORM, TOOLS_READ
 
-_REPLACED = re.compile(
-    r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\b(?=.*--path))\b"
-    r"|fn main|\b(?:cp|mv)\b.*\btarget\b"
-    r"|\btouch\b.*\.rs|^\s*(?:cp|mv|install|strip|objcopy|upx)\b.*\btarget/|^\s*(?:cp|mv|strip)\b"
-    r"|^\s*mkdir\b|\brm\b.*(?:src|target|deps|\.rs)|cargo-chef|sccache|^\s*(?:ls|echo|cd|pwd|cat|USER|find|du|file|ldd)\b"
-    r"|\bxx-(?:info|verify|cargo|clang|go|windres)\b|/env-cargo\b"
-    r"|^\s*(?:cargo|rustc|rustup)\s+(?:-V|-vV|--version|show)\b",
-    re.M,
-)
-#: Those of `_REPLACED` that may also prepare the toolchain: `mkdir`, `cd` and `mv` around a download.
-_AROUND = re.compile(r"\s*(?:cp|mv|mkdir|rm|ls|echo|cd|pwd|cat|find|du|file|ldd)\b")
-#: More than a chain of commands: not taken apart.
-_SCRIPT = re.compile(r"<<|\bif\b|\bfor\b|\bcase\b")
-_RUSTUP = re.compile(r"^\s*rustup\s")
 #: Commands that add a package source, or run a script that does.
 _PACKAGE_SOURCE = re.compile(r"\|\s*(?:sudo\s+)?(?:-E\s+)?(?:ba)?sh\b|/etc/apt/|\badd-apt-repository\b|\bapt-key\b")
 #: Commands that accompany a package installation, including those of tonistiigi/xx.
 _PACKAGING = re.compile(r"(?:xx-)?(?:apt-get|apt|apk)\s|set\s+-|rm\s+-rf?\s+/var|true$")
+_USERS = re.compile(r"(?:user|group)add\b|add(?:user|group)\b")
+#: The note on a command that fits nowhere.
+LEFT = "this command of the compile stage was not converted"
 _WORD = r"\"[^\"]*\"|'[^']*'|\S+"
-_TOOL = re.compile(r"cargo\s+(?:\+\S+\s+)?(?:b?install)\b(?!.*--path)")
 
 
 @dataclass(frozen=True)
@@ -47,7 +36,7 @@ class Kept:
 
     `toolchain`: lines for the toolchain stage; `compile`: for the compile stage; `tools`: RUN lines that install
     programs; `generated`: (stage, path in it, path in the context) needed before cargo runs; `mounts`: flags of the
-    compile command; `context`: paths that the context must contain.
+    compile command; `context`: paths that the context must contain; `left`: lines of commands that are not converted.
     """
 
     packages: tuple[str, ...] = ()
@@ -57,6 +46,7 @@ class Kept:
     generated: tuple[tuple[str, str, str], ...] = ()
     mounts: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
+    left: tuple[int, ...] = ()
     notes: tuple[Note, ...] = ()
 
 
@@ -70,10 +60,10 @@ class _Reader:
         self.arguments: dict[str, str] = {}
         self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
         self.main: frozenset[str] = frozenset()
+        self.copied = {posixpath.normpath(source) for copy in recipe.copies(taken) for source in copy.sources}
+        self.users = bool({"/etc/passwd", "/etc/group"} & self.copied)
         self.now = ""
-        self.lists: dict[str, dict[object, None]] = {
-            n: {} for n in ("packages", "toolchain", "compile", "tools", "generated", "mounts", "context", "notes")
-        }
+        self.lists: dict[str, dict[object, None]] = {field.name: {} for field in fields(Kept)}
 
     def add(self, name: str, *values: object) -> None:
         self.lists[name].update(dict.fromkeys(values))
@@ -151,15 +141,19 @@ class _Reader:
             if mount.type in ("ssh", "secret"):
                 spec = ",".join(f"{k}={v}" for k, v in mount.options.items())
                 self.add("mounts", f"--mount={spec}")
+        machine = self._writes_for_an_image(text) or (sources_there and replaced.DOWNLOADS.search(text))
+        if machine and not replaced.CARGO_RUNS.search(text):
+            self.command(recipe.line(item).text)
+            return
         taken = install.split(item)
         parts = list(taken.rest) if taken else []
         if not taken and not sources_there and _PACKAGE_SOURCE.search(text) and install.packages(item):
-            self.command(_whole(item))  # packages from a source other than the image's
+            self.command(recipe.line(item).text)  # packages from a source other than the image's
             return
         expanded = replace(item, rest=syntax.expand(item.rest, self.taken.values, keep=True))
         if taken:
             self.add("packages", *install.packages(expanded))
-        elif _SCRIPT.search(text):
+        elif replaced.SCRIPT.search(text):
             parts = [text.strip()]
         else:
             parts = install.commands(text)
@@ -168,8 +162,13 @@ class _Reader:
         pattern = r"(?:^|\s)([A-Z_][A-Z0-9_]*)=(" + _WORD + r")(?=\s+(?:[A-Z_0-9]+=(?:" + _WORD + r")\s+)*cargo\s)"
         inline = re.findall(pattern, text.replace("\\\n", " "))
         self.variable(*(f'ENV {n}="{v.strip(chr(34) + chr(39))}"' for n, v in inline if n not in OURS and "$" not in v))
-        for part in parts if sources_there else _chains(parts):
+        for part in parts if sources_there else replaced.chains(parts):
             self._command(item, part, sources_there)
+
+    def _writes_for_an_image(self, text: str) -> bool:
+        """Whether a command only writes a file, outside the sources, that an image copies: `echo ... > /etc/info`."""
+        places = {posixpath.normpath(path) for path in re.findall(r">>?\s*(/[\w./-]+)", text)}
+        return bool(places & self.copied) and not re.search(r"(?:^|[\s;&|(])(?:cp|mv|cd)\s", text)
 
     def _command(self, item: Instruction, part: str, sources_there: bool) -> None:
         if re.fullmatch(r"rustup\s+(?:show|toolchain\s+install|update)(?:\s+-\S+)*", part):
@@ -182,17 +181,25 @@ class _Reader:
             return
         if re.match(r"rustup\s+target\s+add\b", part) and "$" in syntax.expand(part, self.taken.values, keep=True):
             return  # computed in the shell for the target platform, whose standard library cross.sh installs
-        if _RUSTUP.match(part):
+        if replaced.RUSTUP.match(part):
             # the toolchain image from Debian packages has no rustup and only one toolchain
             self.command(f"RUN if command -v rustup > /dev/null; then {part}; fi")
-        elif _TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
+        elif replaced.TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
             self.add("tools", f"RUN {part.removeprefix('xx-')}")
-        elif _is_replaced(part):
+        elif replaced.is_replaced(part):
             return
+        elif sources_there and replaced.SETTINGS.match(part) and "/run/secrets" not in part:
+            self.command(f"RUN {part}")
+        elif sources_there and _USERS.match(part):
+            # a user of the compile stage matters only if an image copies the list of users
+            if self.users:
+                kind = "group" if "group" in part.split()[0] else "passwd"
+                self.command(f"RUN getent {kind} {part.split()[-1]} > /dev/null || {part}")
         elif sources_there:
-            self.note(item, "this command of the compile stage was not converted")
+            self.add("left", item.line)
+            self.note(item, LEFT)
         elif "\n" in part:
-            self.command(_whole(item))
+            self.command(recipe.line(item).text)
         else:
             self.command(f"RUN {part}")
 
@@ -258,30 +265,5 @@ def read(
 
 def join(several: Sequence[Kept]) -> Kept:
     """The combined contributions of several Dockerfiles of one workspace."""
-    names = ("packages", "toolchain", "compile", "tools", "generated", "mounts", "context", "notes")
+    names = [field.name for field in fields(Kept)]
     return Kept(**{n: tuple(dict.fromkeys(v for kept in several for v in getattr(kept, n))) for n in names})
-
-
-def _is_replaced(part: str) -> bool:
-    """Whether each command, or a script as a whole, is one of a compilation, which our own step does."""
-    if _SCRIPT.search(part):
-        return _REPLACED.search(part) is not None
-    return all(_REPLACED.search(command) for command in part.split(" && "))
-
-
-def _chains(parts: Sequence[str]) -> list[str]:
-    """The commands of a RUN before the sources are there: those that prepare the toolchain stay together, because
-    `cd`, `mkdir` and variables are for the ones that follow. Compiling (of an empty program) and rustup stand alone.
-    """
-    found: list[list[str]] = [[]]
-    for part in parts:
-        around = _AROUND.match(part) and not re.search(r"\bfn main|\btarget/|\.rs\b", part)
-        alone = _RUSTUP.match(part) or _TOOL.search(part) or (_REPLACED.search(part) and not around) or "\n" in part
-        found += [[part], []] if alone else []
-        if not alone:
-            found[-1].append(part)
-    return [" && ".join(chain) for chain in found if chain]
-
-
-def _whole(item: Instruction) -> str:
-    return recipe.line(item).text

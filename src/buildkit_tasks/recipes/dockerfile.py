@@ -14,8 +14,9 @@ from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.look import MARK
 from buildkit_tasks.survey.tree import Tree
 
-from . import compiling, one_compilation, package_files, runtime, stage_lines, stage_names, stages_text
+from . import compiling, one_compilation, package_files, prepared, runtime, stage_lines, stage_names, stages_text
 from .compiling import Kept
+from .prepared import Prepared
 from .stage_lines import Runtime
 
 RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
@@ -47,29 +48,33 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
         for s in services
         if s.recipe
     }
+    before = prepared.shared({s.name: prepared.read(s, each[s.name], files.is_dir) for s in services if s.recipe})
+    if before:
+        each = {s.name: prepared.with_notes(each[s.name], before, s.recipe.path) for s in services if s.recipe}
     kept = compiling.join(list(each.values()))
     toolchain, notes = _toolchain(services)
     packages, unknown = one_compilation.packages(services, each, toolchain)
     kept = replace(kept, packages=tuple(packages))
     image = _runtime_image(services)
     stages = {
-        s.name: runtime.derive(files, s, workspace.cargo.binaries, workspace.packages.run, image) for s in services
+        s.name: runtime.derive(files, s, workspace.cargo.binaries, workspace.packages.run, image, before)
+        for s in services
     }
     names = _stage_names(stages)
     also = tuple(dict.fromkeys(n for r in stages.values() for n in r.also))
     text = package_files.template()
     text = _head(text, file, toolchain, stages, image, services)
     text = _toolchain_stage(text, workspace, kept, toolchain, services)
-    text = _compile_stage(text, workspace, kept, services, also)
+    text = _compile_stage(text, workspace, kept, services, also, before)
     text = stages_text.append(text, stages, names, kept, any(r.tools for r in stages.values()), image)
-    text = stages_text.insert(text, stages_text.side(services), kept)
+    text = stages_text.insert(text, stages_text.side(services), kept, before)
     arguments, more = _arguments(services, text)
     more += one_compilation.notes(services, each, workspace.cargo.binaries)
     context = [p for r in stages.values() for p in r.context]
     context += [p for s in services if s.recipe for p in stages_text.side_context(s)]
     ssh = any(p.source.startswith("git+ssh") for p in workspace.cargo.locked) or "type=ssh" in text
     found = [*notes, *unknown, *more, *kept.notes, *(n for r in stages.values() for n in r.notes)]
-    context = list(dict.fromkeys(context))
+    context = list(dict.fromkeys([*context, *(["."] if before and before.whole else [])]))
     return Derived(text, names, arguments, tuple(context), kept.context, tuple(dict.fromkeys(found)), ssh)
 
 
@@ -88,13 +93,19 @@ def _toolchain(services: Sequence[Service]) -> tuple[str, list[Note]]:
     notes = [
         Note(s.recipe.path, f"{s.name} was compiled in {s.recipe.toolchain}; all services now share {chosen}", True)
         for s in services
-        if s.recipe and rust_image(s.recipe.toolchain) != chosen
+        if s.recipe and (rust_image(s.recipe.toolchain) != chosen or _NIX.match(s.recipe.toolchain))
     ]
     return chosen, notes
 
 
+_NIX = re.compile(r"(?:.*/)?(?:nixos/nix|nixpkgs/[\w-]+)(?:[:@]|$)")
+
+
 def rust_image(name: str) -> str:
-    """The official image behind cargo-chef's, whose extra program is no longer needed."""
+    """The official image behind cargo-chef's, whose extra program is no longer needed, and instead of Nix, whose
+    compiler is not in the image but comes with the command."""
+    if _NIX.match(name):
+        return RUST
     match = re.match(r"(?:docker\.io/)?lukemathwalker/cargo-chef(?::(.*))?$", name)
     if not match:
         return name
@@ -182,7 +193,9 @@ def _toolchain_stage(text: str, workspace: Workspace, kept: Kept, toolchain: str
         ]
     if musl:
         lines += ['RUN if command -v rustup > /dev/null; then rustup target add "$(uname -m)-unknown-linux-musl"; fi']
-    lines += [stages_text.with_ca(line) for line in kept.toolchain]
+    lines += [stage_lines.with_ca(line) for line in kept.toolchain]
+    if called := one_compilation.toolchain(services, workspace.cargo.binaries):
+        lines.append(f"ENV RUSTUP_TOOLCHAIN={called}")
     block = "".join(f"{line}\n" for line in lines)
     at = text.index("ENV CARGO_HOME")
     at = text.index("\n", at) + 1
@@ -190,7 +203,12 @@ def _toolchain_stage(text: str, workspace: Workspace, kept: Kept, toolchain: str
 
 
 def _compile_stage(
-    text: str, workspace: Workspace, kept: Kept, services: Sequence[Service], also: Sequence[str]
+    text: str,
+    workspace: Workspace,
+    kept: Kept,
+    services: Sequence[Service],
+    also: Sequence[str],
+    before: Prepared | None,
 ) -> str:
     space = workspace.cargo
     text = re.sub(r"(?m)^ARG SOURCE=.*$", lambda _: f"ARG SOURCE={_quoted(space.directory)}", text)
@@ -205,7 +223,10 @@ def _compile_stage(
     static = one_compilation.static(services)
     if static and not re.search(r"(?m)^ARG RUST_IMAGE=.*alpine", text):
         text = re.sub(r"(?m)^ARG STATIC$", f"ARG STATIC={static}", text, count=1)
-    lines = [line for line in kept.compile if not re.match(r"(?:ARG|ENV) (?:RUSTFLAGS|FEATURES|STATIC)\b", line)]
+    ours = "RUSTFLAGS|FEATURES|STATIC" + (
+        "|RUSTUP_TOOLCHAIN" if one_compilation.toolchain(services, space.binaries) else ""
+    )
+    lines = [line for line in kept.compile if not re.match(rf"(?:ARG|ENV) (?:{ours})\b", line)]
     flags = next((m[1] for line in kept.compile for m in [re.match(r"(?:ENV|ARG) RUSTFLAGS=(.+)", line)] if m), "")
     if flags:
         text = re.sub(r"(?m)^ARG RUSTFLAGS$", lambda _: f"ARG RUSTFLAGS={flags}", text, count=1)
@@ -223,8 +244,9 @@ def _compile_stage(
             f"RUN --mount=type=bind,target=/context \\\n    {mount} \\\n",
             1,
         )
-    if kept.generated:
-        tail = tail.replace("--mount=type=bind,target=/context", "--mount=type=bind,from=sources,target=/context", 1)
+    if before or kept.generated:
+        origin = f"from=sources,source={before.root}" if before else "from=sources"
+        tail = tail.replace("--mount=type=bind,target=/context", f"--mount=type=bind,{origin},target=/context", 1)
     if also:
         # some images hold more than one program
         extra = " ".join(also)

@@ -58,7 +58,7 @@ def packages(services: Sequence[Service], kept: Mapping[str, Kept], image: str) 
 def notes(services: Sequence[Service], kept: Mapping[str, Kept], binaries: Mapping[str, Package]) -> list[Note]:
     """Programs that are compiled differently from now on. `kept`: what each service's compile stages contribute."""
     found = [*_unstripped(services, binaries), *_statically(services), *_linked(services)]
-    found += _options(services, binaries)
+    found += [*_options(services, binaries), *_more(services, binaries), *_toolchains(services, binaries)]
     return [*found, *_variables([s for s in services if s.name in kept], kept)]
 
 
@@ -124,6 +124,33 @@ def _options(services: Sequence[Service], binaries: Mapping[str, Package]) -> li
             if differs:
                 text = f"{name} was compiled with other {', '.join(differs)} than {service.binary}"
                 found.append(Note(taken.path, f"{text}, and is now with the same", True))
+    return found
+
+
+def toolchain(services: Sequence[Service], binaries: Mapping[str, Package]) -> str:
+    """The toolchain that cargo was called with (`cargo +nightly`) for all programs; empty if it differs."""
+    names = {name for _, name in _called(services, binaries)}
+    return names.pop() if len(names) == 1 and "$" not in "".join(names) else ""
+
+
+def _called(services: Sequence[Service], binaries: Mapping[str, Package]) -> list[tuple[Service, str]]:
+    known = [s for s in services if s.recipe and s.recipe.compiling and s.binary in binaries]
+    return [(s, shipped.options(s.recipe, binaries, s.binary).toolchain) for s in known if s.recipe]
+
+
+def _toolchains(services: Sequence[Service], binaries: Mapping[str, Package]) -> list[Note]:
+    text = "was compiled with `cargo +{}`, and is now compiled with the toolchain that all services share"
+    found = [] if toolchain(services, binaries) else _called(services, binaries)
+    return [Note(s.recipe.path, f"{s.binary} {text.format(name)}", True) for s, name in found if name and s.recipe]
+
+
+def _more(services: Sequence[Service], binaries: Mapping[str, Package]) -> list[Note]:
+    """Words of a compile command that change the program and have no place in our step."""
+    found: list[Note] = []
+    for service in (s for s in services if s.recipe and s.recipe.compiling and s.binary in binaries):
+        for words in shipped.options(service.recipe, binaries, service.binary).more if service.recipe else ():
+            text = f"{service.binary} was compiled with `{words}`, which is not converted"
+            found.append(Note(service.recipe.path if service.recipe else "", text, True))
     return found
 
 

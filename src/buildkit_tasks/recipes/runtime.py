@@ -15,6 +15,7 @@ from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 from buildkit_tasks.survey.tree import Tree
 
 from . import directories, single_stage
+from .prepared import Prepared
 from .stage_lines import BUILT, CA, Runtime, is_alpine, labels, packages_step, plain, short
 
 _NETWORK = re.compile(r"\b(?:apt-get|apt|apk|curl|wget|pip3?|npm|git)\s")
@@ -23,8 +24,11 @@ _NETWORK = re.compile(r"\b(?:apt-get|apt|apk|curl|wget|pip3?|npm|git)\s")
 class _Writer:
     """Converts the user's final stages in one pass."""
 
-    def __init__(self, files: Tree, service: Service, taken: Recipe, binaries: Collection[str]) -> None:
+    def __init__(
+        self, files: Tree, service: Service, taken: Recipe, binaries: Collection[str], before: Prepared | None
+    ) -> None:
         self.files, self.service, self.taken, self.binaries = files, service, taken, binaries
+        self.prepared = before.stages if before else frozenset()
         self.lines: list[str] = []
         self.context: dict[str, None] = {}
         self.also: dict[str, None] = {}
@@ -80,6 +84,8 @@ class _Writer:
             self.lines.append(recipe.line(item).text)
         elif not copy.stage:
             self._from_context(item, copy)
+        elif self.taken.kind == prebuilt.KIND and (name := prebuilt.program(copy, self.binaries)):
+            self._program(copy, name, copy.sources[0])
         elif copy.stage.lower() in self.compiling:
             for source in copy.sources:
                 self._from_compiling(item, copy, source)
@@ -114,7 +120,9 @@ class _Writer:
         stage = self.compiling[copy.stage.lower()]
         where = self._in_context(stage, source)
         known = self.renamed.get(posixpath.basename(source)) or shipped.program(source, self.binaries)
-        if not known and not where and posixpath.basename(source) in self.binaries:
+        if where and self.files.is_dir(where) and posixpath.basename(source) not in self.renamed:
+            known = ""  # a directory of sources with a program's name
+        if not (known or where or shipped.EXAMPLE.search(source)) and posixpath.basename(source) in self.binaries:
             known = posixpath.basename(source)
         whole = posixpath.normpath(posixpath.join("/", source)) in self.installed
         if known:
@@ -123,18 +131,34 @@ class _Writer:
             # the directory for programs: the one from which this service starts its own
             end = posixpath.join(copy.destination, self.service.binary)
             self._program(replace(copy, destination=end), self.service.binary, source)
-        elif where and where != ".":
+        elif copy.stage.lower() in self.prepared:
+            self.lines.append(_copy_line("COPY", copy.flags, "sources", [source], copy.destination))
+        elif where:
+            if where == ".":
+                self.note(item, "copies the sources, but no longer what cargo left in them")
             self.context.setdefault(where, None)
             self.lines.append(
                 _copy_line("COPY", copy.flags, "", [f"{where}/" if source.endswith("/") else where], copy.destination)
             )
-        elif re.search(r"cargo/bin/|/usr/local/bin/", source) and not re.search(r"[*?]", source):
+        elif re.search(r"cargo/bin/|/usr/local/bin/", source) and self._is_a_tool(posixpath.basename(source)):
             self.tools = True
             self.lines.append(_copy_line("COPY", copy.flags, "tools", [source], copy.destination))
-        elif re.match(r"/(?:etc|usr|lib|lib64|opt)/", source):
+        elif re.match(r"/(?:etc|usr|lib|lib64|opt)/|/tmp/?$", source) and not self._is_bare(source):
             self.lines.append(_copy_line("COPY", copy.flags, "toolchain", [source], copy.destination))
         else:
             self.note(item, "created by a stage that our compile step replaces, so it is no longer in the image")
+
+    def _is_a_tool(self, name: str) -> bool:
+        """Whether a compile stage installs programs with cargo, or mentions this one in a command without cargo."""
+        runs = [f"{i.rest}\n{i.body}" for s in self.compiling.values() for i in s.items if i.keyword == "RUN"]
+        texts = (text for text in runs if not re.search(r"\bcargo\b", text) and name in text)
+        return bool(re.fullmatch(r"[\w.-]+", name)) and (
+            any(re.search(r"\bcargo\s+(?:\+\S+\s+)?b?install\b(?!.*--path)", text) for text in runs) or any(texts)
+        )
+
+    def _is_bare(self, source: str) -> bool:
+        """Whether a path is in a directory of programs that is empty in the official images to compile in."""
+        return source.startswith("/usr/local/bin/") and bool(re.search(r"(?:^|/)rust(?:[:@]|$)", self.taken.toolchain))
 
     def _program(self, copy: Copy, name: str, source: str) -> None:
         folder = "${BIN}" if name == self.service.binary else name
@@ -194,15 +218,21 @@ def _copy_line(keyword: str, flags: Sequence[str], stage: str, sources: Sequence
 
 
 def derive(
-    files: Tree, service: Service, binaries: Mapping[str, object], run_packages: Sequence[str], image: str
+    files: Tree,
+    service: Service,
+    binaries: Mapping[str, object],
+    run_packages: Sequence[str],
+    image: str,
+    before: Prepared | None = None,
 ) -> Runtime:
-    """The stage of a service: converted if it had one, else ours. `image`: our image to start from."""
+    """The stage of a service: converted if it had one, else ours. `image`: our image to start from; `before`: the stage
+    in which commands of the old compile stages now run."""
     taken = service.recipe
     if taken is None:
         return plain(image, run_packages)
     if not taken.final:
         return single_stage.derive(files, service, taken, run_packages, image)
-    writer = _Writer(files, service, taken, binaries)
+    writer = _Writer(files, service, taken, binaries, before)
     for stage in taken.final:
         writer.stage(stage)
     placed = any("--from=compile" in text for text in writer.lines)

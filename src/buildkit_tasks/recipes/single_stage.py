@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from buildkit_tasks.dockerfiles import syntax
-from buildkit_tasks.survey import install, recipe
+from buildkit_tasks.survey import called, install, recipe
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Recipe
 from buildkit_tasks.survey.tree import Tree
@@ -46,7 +46,8 @@ def derive(files: Tree, service: Service, taken: Recipe, packages: Sequence[str]
             p,
         )
     ]
-    names = tuple(dict.fromkeys((*packages, *wanted)))
+    tools = () if is_alpine(image) else called.packages(taken.image[0].base, service.runs)
+    names = tuple(dict.fromkeys((*packages, *wanted, *tools)))
     lines += packages_step(names, argument="RUNTIME_PACKAGES", alpine=is_alpine(image)) if names else ()
     context: list[str] = []
     tail: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,3 +68,20 @@ def labels() -> tuple[str, ...]:
     """The labels that `verify` uses to find out what an image was built from."""
     manifest = "/usr/local/share/buildkit-tasks/manifest.json"
     return (f"LABEL buildkit-tasks.binary=${{BIN}} buildkit-tasks.manifest={manifest}",)
+
+
+def with_ca(line: str) -> str:
+    """Pass the host's CA bundle, if there is one, to a command that uses the network."""
+    if (
+        re.match(r"RUN\b", line)
+        and "id=ca" not in line
+        and re.search(r"\b(?:curl|wget|apk|rustup|cargo|git|npm|pip3?)\s", line)
+    ):
+        return re.sub(r"^RUN\s+", f"RUN {CA} \\\\\n    ", line, count=1)
+    return line
+
+
+def with_registry(line: str) -> str:
+    """A command that installs programs with cargo, with the cache mount of the registry."""
+    mount = "--mount=type=cache,id=${CACHE_SCOPE}-cargo-registry,target=${CARGO_HOME}/registry,sharing=shared"
+    return re.sub(r"^RUN ", rf"RUN {mount} \\\n    {CA} \\\n    ", line, count=1)

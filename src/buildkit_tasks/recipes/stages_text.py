@@ -10,8 +10,9 @@ from buildkit_tasks.survey import recipe
 from buildkit_tasks.survey.finding import Service
 from buildkit_tasks.survey.recipe import Stage
 
-from . import stage_lines
+from . import prepared, stage_lines
 from .compiling import Kept
+from .prepared import Prepared
 from .stage_lines import Runtime
 
 
@@ -28,8 +29,7 @@ def append(
     head = text[:cut].rstrip("\n")
     parts: list[str] = []
     if tools or kept.tools:
-        mounts = "--mount=type=cache,id=${CACHE_SCOPE}-cargo-registry,target=${CARGO_HOME}/registry,sharing=shared"
-        runs = [re.sub(r"^RUN ", f"RUN {mounts} \\\\\n    {stage_lines.CA} \\\\\n    ", r, count=1) for r in kept.tools]
+        runs = [stage_lines.with_registry(run) for run in kept.tools]
         parts.append(
             "\n".join(
                 ["# ---- programs that are installed with cargo", "FROM toolchain AS tools", "ARG CACHE_SCOPE", *runs]
@@ -49,10 +49,16 @@ def append(
     return head + "\n\n" + "\n\n".join(parts) + "\n"
 
 
-def insert(text: str, side: str, kept: Kept) -> str:
-    """Insert stages that others copy files from; if cargo reads such files, its sources also become a stage."""
+def insert(text: str, side: str, kept: Kept, before: Prepared | None) -> str:
+    """Insert stages that others copy files from; if cargo reads such files, its sources also become a stage.
+
+    `before`: what runs in that stage.
+    """
     text = text.replace("# ---- the toolchain", f"{side}# ---- the toolchain", 1)
-    if kept.generated:
+    if before:
+        stage = prepared.text(before, kept.generated)
+        text = text.replace("# ---- all binaries", f"{stage}\n\n# ---- all binaries", 1)
+    elif kept.generated:
         copies = "".join(f"COPY --from={stage} {source} /{target}\n" for stage, source, target in kept.generated)
         head = "# ---- the sources, with the files that other stages generate\nFROM scratch AS sources\nCOPY . /\n"
         text = text.replace("# ---- all binaries", f"{head}{copies}\n# ---- all binaries", 1)
@@ -79,7 +85,7 @@ def _rebased(service: Service, item: Instruction) -> str:
     assert service.recipe is not None  # noqa: S101 - for the type checker: only services with a recipe have side stages
     copy = recipe.copied(item, service.recipe.values)
     if copy is None or copy.stage or service.context == ".":
-        return with_ca(recipe.line(item).text)
+        return stage_lines.with_ca(recipe.line(item).text)
     sources = [
         s if "://" in s or s.startswith("<<") else f"{service.context}/{s.lstrip('/')}".rstrip("/.")
         for s in copy.sources
@@ -99,14 +105,3 @@ def side_context(service: Service) -> list[str]:
                     path = re.split(r"[$*?\[]", f"{service.context}/{source.lstrip('/')}", maxsplit=1)[0]
                     found.append(path.removeprefix("./").rstrip("/.") or ".")
     return found
-
-
-def with_ca(line: str) -> str:
-    """Pass the host's CA bundle, if there is one, to a command that uses the network."""
-    if (
-        re.match(r"RUN\b", line)
-        and "id=ca" not in line
-        and re.search(r"\b(?:curl|wget|apk|rustup|cargo|git|npm|pip3?)\s", line)
-    ):
-        return re.sub(r"^RUN\s+", f"RUN {stage_lines.CA} \\\\\n    ", line, count=1)
-    return line

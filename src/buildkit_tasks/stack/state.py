@@ -88,6 +88,25 @@ def container(inspected: Mapping[str, Any]) -> Container:
     )
 
 
+def jobs(containers: Iterable[Container]) -> str:
+    """The end of a summary: the jobs that are done."""
+    names = ", ".join(sorted(c.service for c in containers if c.done))
+    return f"; done with exit code 0: {names}" if names else ""
+
+
+def restarted(containers: Iterable[Container], before: Mapping[str, int]) -> list[str]:
+    """A line for each container that exited and was restarted since; without a health check, it may do so again.
+
+    `before`: the number of restarts that a container had, by id.
+    """
+    counts = {c.service: c.restarts - before.get(c.id, 0) for c in containers}
+    return [
+        f"  {name} exited and was restarted {'once' if count == 1 else f'{count} times'}: invoke logs --service {name}"
+        for name, count in sorted(counts.items())
+        if count > 0
+    ]
+
+
 def with_dependencies(config: Mapping[str, Any], chosen: Iterable[str]) -> set[str]:
     """The named services (default: all) and their dependencies, which compose also starts."""
     services: Mapping[str, Any] = config.get("services") or {}

@@ -78,12 +78,19 @@ def _of(session: Session, service: Service, container: str) -> Verdict:
     except ValueError as error:
         return Verdict(service.name, "no-manifest", running, (), str(error))
     profile = compile_groups.profile(session.settings, BuildRequest(), service)
+    prepared = sources.prepared(service)
     found = manifest.compare(
-        made, service.context, service.dockerfile, profile=profile, generated=sources.generated(service)
+        made,
+        service.context,
+        service.dockerfile,
+        profile=profile,
+        generated=sources.generated(service),
+        prepared=prepared,
     )
     words = (
         f"{made.binary} from {made.crate}, {made.profile}, {'incremental' if made.incremental else 'not incremental'}"
     )
+    words += "; without files that are not in the repository, which commands may generate" if prepared else ""
     return Verdict(service.name, "differs" if found else "same", running, found, words)
 
 

@@ -64,9 +64,10 @@ def until_ready(session: Session, wanted: Wanted, files: Sequence[Path], start: 
         if bad or result.code != 0:
             raise _failure(session, files, watch, bad, result)
     if wanted.summary:
-        jobs = sorted(c.service for c in watch.containers.values() if c.done)
-        done = f"; done with exit code 0: {', '.join(jobs)}" if jobs else ""
-        session.report.say(f"everything is healthy ({watch.elapsed:.1f} s){done}", style="green")
+        found = list(watch.containers.values())
+        session.report.say(f"everything is healthy ({watch.elapsed:.1f} s){state.jobs(found)}", style="green")
+        for line in state.restarted(found, watch.restarts):
+            session.report.say(line)
     return True
 
 
@@ -78,6 +79,7 @@ class _Watch:
         self.began = session.world.clock()
         self.containers: dict[str, Container] = {}
         self._said: dict[str, str] = {}
+        self.restarts: dict[str, int] = {}  # by id: of the containers that were already running
         self._before: frozenset[str] | None = None
         self._since: dict[str, tuple[int, float]] = {}  # by id: number of restarts, and when it was reached
         self._wake: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -93,6 +95,7 @@ class _Watch:
         self._reader.start()
         self._look_all()
         self._before = frozenset(self.containers)
+        self.restarts = {identity: container.restarts for identity, container in self.containers.items()}
         for identity, container in self.containers.items():  # these were already running
             self._since[identity] = (container.restarts, float("-inf"))
 

@@ -162,12 +162,26 @@ def package(files: Tree, directory: str, manifest: Mapping[str, Any], head: str,
         name,
         directory,
         _binaries(files, directory, name, manifest),
-        tuple(manifest.get("features") or ()),
+        _features(manifest),
         path if path and files.has(path) else "",
         tuple(_path_dependencies(directory, manifest)),
         frozenset(n for kind, table in _tables(manifest) if kind not in ("workspace", "patch") for n in table),
         frozenset(_built(directory, manifest, head, above)),
     )
+
+
+def _features(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """The features of a crate, with those that optional dependencies are if no feature names them with `dep:`."""
+    given = manifest.get("features") or {}
+    named = {item for items in given.values() for item in _texts(items)}
+    optional = [
+        name
+        for kind, table in _tables(manifest)
+        if kind in ("dependencies", "build-dependencies")
+        for name, value in table.items()
+        if isinstance(value, dict) and value.get("optional") is True and f"dep:{name}" not in named
+    ]
+    return tuple(dict.fromkeys((*given, *optional)))
 
 
 def _built(

@@ -17,7 +17,8 @@ _CARGO = re.compile(
 
 @dataclass(frozen=True)
 class Cargo:
-    """The options of a compile command in a Dockerfile. `paths`: directories of the crates it selects."""
+    """The options of a compile command in a Dockerfile. `paths`: directories of the crates it selects; `examples`: the
+    only programs that it builds; `toolchain`: the one after `+`; `more`: words that change a program in other ways."""
 
     profile: str = ""
     features: tuple[str, ...] = ()
@@ -27,6 +28,10 @@ class Cargo:
     binaries: tuple[str, ...] = ()
     tool: str = "cargo"
     paths: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    all_features: bool = False
+    toolchain: str = ""
+    more: tuple[str, ...] = ()
 
 
 def compiles(items: Sequence[Instruction]) -> bool:
@@ -41,10 +46,12 @@ def compiles(items: Sequence[Instruction]) -> bool:
 
 
 def other_tool(text: str) -> str:
-    """A cargo subcommand in a Dockerfile that compiles this repository for something else; empty if there is none."""
-    runs = (f"{i.rest}\n{i.body}" for i in syntax.instructions(text) if i.keyword == "RUN")
-    found = re.findall(r"\bcargo\s+(?:\+\S+\s+)?(nextest|make|dist|deb|ndk|lambda|cross|component)\b", "\n".join(runs))
-    return found[0] if found else ""
+    """The tool in a Dockerfile that compiles this repository for something else, such as the browser; empty if there is
+    none."""
+    runs = "\n".join(f"{i.rest}\n{i.body}" for i in syntax.instructions(text) if i.keyword == "RUN")
+    found = re.findall(r"\bcargo\s+(?:\+\S+\s+)?(nextest|make|dist|deb|ndk|lambda|cross|component)\b", runs)
+    for_browsers = re.findall(r"(?m)(?:^|[;&|])\s*(trunk|wasm-pack|dx|perseus)\s+(?:build|bundle)\b", runs)
+    return f"cargo {found[0]}" if found else for_browsers[0] if for_browsers else ""
 
 
 def _only_tools(text: str) -> bool:
@@ -58,12 +65,14 @@ def commands(items: Sequence[Instruction], values: Mapping[str, str]) -> tuple[C
     found: list[Cargo] = []
     for item in (i for i in items if i.keyword == "RUN"):
         text = branches_taken(syntax.expand(f"{item.rest}\n{item.body}", values, keep=True))
-        for match in re.finditer(r"cargo(?:\s+\+\S+)?\s+(?:auditable\s+)?(\w+)\b([^;&|\n]*)", text):
-            if match[1] not in ("build", "b", "install", "rustc", "zigbuild", "run", "r", "leptos", "xtask"):
+        for match in re.finditer(r"cargo(?:\s+\+(\S+))?\s+(auditable\s+)?(\w+)\b([^;&|\n]*)", text):
+            if match[3] not in ("build", "b", "install", "rustc", "zigbuild", "run", "r", "leptos", "xtask"):
                 continue
-            if match[1] == "install" and _is_tool(match[2]):
+            if match[3] == "install" and _is_tool(match[4]):
                 continue
-            one = _options(match[1], syntax.words(match[2]))
+            one = _options(match[3], syntax.words(match[4]))
+            more = ("cargo auditable", *one.more) if match[2] else one.more
+            one = replace(one, toolchain=match[1] or "", more=more)
             if one.profile == "dev" and re.search(r"\$\([^)]*--release", text[match.start() :]):
                 one = replace(one, profile="release")  # for `$(test ... && echo --release)`
             found.append(one)
@@ -136,12 +145,21 @@ def _options(command: str, words: Sequence[str]) -> Cargo:
     given: dict[str, list[str]] = {}
     flags: set[str] = set()
     names = {"-F": "features", "-p": "package", "--bin": "bin", "--target": "target", "--profile": "profile"}
+    more: list[str] = []
     at = 0
     while at < len(words):
         word = words[at]
+        if word == "--":
+            more += [" ".join(words[at:])] if command == "rustc" else []
+            break
+        if re.match(r"-Z|--config(?:=|$)", word):
+            valued = word in ("-Z", "--config")
+            more.append(" ".join(words[at : at + 1 + valued]))
+            at += 1 + valued
+            continue
         name, equals, value = word.partition("=")
         key = names.get(name) or name.lstrip("-")
-        if key in ("features", "package", "bin", "target", "profile", "path") and name.startswith("-"):
+        if key in ("features", "package", "bin", "target", "profile", "path", "example") and name.startswith("-"):
             if not equals:
                 at += 1
                 value = words[at] if at < len(words) else ""
@@ -149,7 +167,8 @@ def _options(command: str, words: Sequence[str]) -> Cargo:
         else:
             flags.add(word)
         at += 1
-    release = "release" if flags & {"--release", "-r"} or command in ("install", "leptos") else ""
+    installs = command in ("install", "leptos") and "--debug" not in flags
+    release = "release" if flags & {"--release", "-r"} or installs else ""
     profile = next(iter(given.get("profile", [])), release or "dev")
     return Cargo(
         profile,
@@ -160,4 +179,7 @@ def _options(command: str, words: Sequence[str]) -> Cargo:
         tuple(given.get("bin", [])),
         command if command in ("leptos", "xtask") else "cargo",
         tuple(given.get("path", [])),
+        () if given.get("bin") or "--bins" in flags else tuple(given.get("example", [])),
+        "--all-features" in flags,
+        more=tuple(more),
     )

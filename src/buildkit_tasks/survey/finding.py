@@ -35,7 +35,8 @@ class Service:
     `target`: cargo's target, if specified; `gnu`: a program without shared libraries. `profiles`: of compose; without
     one of them it is not started. `added`: the compose file does not have it yet; `idle`: and will not start it.
 
-    `context`: its old build context, relative to the root. `adopted`: it already builds with our Dockerfile.
+    `context`: its old build context, relative to the root. `adopted`: it already builds with our Dockerfile. `runs`:
+    what compose and the start scripts of its image run, as shell scripts.
     """
 
     name: str
@@ -54,17 +55,19 @@ class Service:
     profiles: tuple[str, ...] = ()
     added: bool = False
     idle: bool = False
+    runs: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
 class LeftAlone:
     """A service that is not adopted, and why. `unclear`: its Dockerfile compiles a program, but not clearly which;
-    `mixed`: it ships programs of several workspaces."""
+    `mixed`: it ships programs of several workspaces; `unfit`: it does more than compile programs."""
 
     name: str
     why: str
     unclear: bool = False
     mixed: bool = False
+    unfit: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from buildkit_tasks.dockerfiles import syntax
 
-from . import cargo, cargo_command, needed, prebuilt, propose, reach, recipe, shipped
+from . import called, cargo, cargo_command, needed, prebuilt, propose, reach, recipe, shipped
 from .cargo import CargoWorkspace
 from .finding import Finding, LeftAlone, Note, Program, Service, Workspace
 from .tree import Tree
@@ -59,6 +59,8 @@ def find(
     elif not services:
         services, more = propose.beside(files, spaces, _service, config.get("services") or {})
         notes += more
+    entries = config.get("services") or {}
+    services = [replace(s, runs=called.of(files, s, entries.get(s.name) or {})) for s in services]
     used = [w for w in spaces if any(s.workspace == w.directory for s in services)]
     workspaces = tuple(Workspace(w, reach.find(files, w), needed.packages(files, w, services)) for w in used)
     for workspace in workspaces:
@@ -92,13 +94,13 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
         taken = prebuilt.read(path, text, args, str(build.get("target") or ""), binaries)
     if taken is None:
         other = cargo_command.other_tool(text)
-        why = f"builds with cargo {other}, which does more than compile" if other else _NO_RUST
+        why = f"builds with {other}, which does more than compile" if other else _NO_RUST
         return LeftAlone(name, f"{path} {why}")
     blank = recipe.without_image(taken)
     if blank:
         return LeftAlone(name, f"{path}:{blank.number} starts from an argument without a value", unclear=True)
     if why := shipped.unfit(taken, {*syntax.arguments(text), *args}):
-        return LeftAlone(name, f"{path} {why}")
+        return LeftAlone(name, f"{path} {why}", unfit=True)
     again = functools.partial(recipe.read, path, text, args, str(build.get("target") or ""))
     return _compiled(spaces, name, context, taken, args, entry, again)
 
@@ -192,10 +194,10 @@ def _compiled(
             taken,
             args,
             programs,
-            () if asked.features == ("default",) else asked.features,
+            shipped.features(asked, space, binary),
             asked.default_features,
             asked.profile or "release",
-            asked.target or space.target or prebuilt.target(taken),
+            asked.target or space.target or shipped.copied_target(taken) or prebuilt.target(taken),
             entry["build"],
         )
     if not candidates:

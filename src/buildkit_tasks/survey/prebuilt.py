@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from . import recipe
-from .recipe import Copy, Recipe
+from .recipe import Copy, Recipe, Stage
 
 KIND = "prebuilt"
 #: Affixes of program file names.
@@ -21,7 +22,14 @@ def read(path: str, text: str, args: Mapping[str, str], target: str, binaries: C
     found = recipe.stages_of(path, text, args, target, KIND)
     if found is None or not any(program(copy, binaries) for copy in _copies(found)):
         return None
-    return found
+    used = {copy.stage.lower() for copy in _copies(found) if copy.stage and not program(copy, binaries)}
+    # an image that only has programs to copy is no longer needed
+    side = tuple(s for s in found.side if s.items or s.name in used or s.name in _bases(found.side))
+    return replace(found, side=side)
+
+
+def _bases(stages: Sequence[Stage]) -> frozenset[str]:
+    return frozenset(name for stage in stages for name in (stage.base.lower(), *recipe.sources(stage)))
 
 
 #: Images without glibc: a program made for them was linked statically, or with musl.
@@ -37,7 +45,8 @@ def target(taken: Recipe) -> str:
 
 def _copies(taken: Recipe) -> list[Copy]:
     made = [recipe.copied(item, taken.values) for stage in taken.final for item in stage.items]
-    return [copy for copy in made if copy and not copy.stage]
+    busy = {stage.name for stage in taken.stages if stage.items}
+    return [copy for copy in made if copy and copy.stage.lower() not in busy]
 
 
 def programs(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
@@ -47,9 +56,13 @@ def programs(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
 
 
 def program(copy: Copy, binaries: Collection[str]) -> str:
-    """The program that a COPY from the context copies, by its old or new name; empty for other files."""
-    if copy.stage or len(copy.sources) != 1:
+    """The program that a COPY copies from the context, by its old or new name, or from cargo's directory in another
+    image; empty for other files."""
+    if len(copy.sources) != 1:
         return ""
+    if copy.stage:
+        built = recipe.OUTPUT.search(copy.sources[0])
+        return built[1] if built and built[1] in binaries and "target/" in copy.sources[0] else ""
     source = posixpath.basename(copy.sources[0].rstrip("/"))
     for name in (posixpath.basename(copy.destination.rstrip("/")), source, _PLATFORM.sub("", source)):
         if name in binaries and not re.search(r"(?:^|/)src(?:/|$)", copy.sources[0]):

@@ -10,7 +10,7 @@ from typing import Any
 
 from buildkit_tasks.core.errors import Problem
 
-from . import prebuilt, recipe
+from . import prebuilt, recipe, shipped
 from .cargo import CargoWorkspace
 from .finding import LeftAlone, Note, Service
 from .tree import Tree
@@ -62,13 +62,13 @@ def beside(
     """
     found: list[Service] = []
     more: dict[str, list[str]] = {}
-    shipped, notes = _of_dockerfiles(files, spaces, look)
+    proposed, notes = _of_dockerfiles(files, spaces, look)
     # a compose file that builds something is complete without them; one with only a database lacks its program
     idle = any(isinstance(entry, dict) and entry.get("build") for entry in there.values())
     started = "built but not started (to change that, remove `scale: 0`)" if idle else "started by `docker compose up`"
-    for service in shipped:
+    for service in proposed:
         path = service.recipe.path if service.recipe else ""
-        published = _published(service.binary, files if len(shipped) == 1 else None, there)
+        published = _published(service.binary, files if len(proposed) == 1 else None, there)
         if published and not any(s.name == published for s in found):
             image = there[published]["image"]
             found.append(replace(service, name=published))
@@ -129,15 +129,22 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
                 break
             # a variant of another Dockerfile ships the same program: only a context around it may fit better
             variant = variant or any(isinstance(s, Service) for s in looked)
-            several = next((s.why for s in looked if isinstance(s, LeftAlone) and s.mixed), "")
+            left = [s for s in looked if isinstance(s, LeftAlone)]
+            several = next((_why(s, path) for s in left if s.mixed or s.unfit), "")
             if several:
                 notes.append(Note(path, f"not converted, because {several}"))
                 break
-            unclear = next((f"{s.why}; {_HINT}" for s in looked if isinstance(s, LeftAlone) and s.unclear), unclear)
+            unclear = next((f"{_why(s, path)}; {_HINT}" for s in left if s.unclear), unclear)
         else:
             if unclear and not variant:
                 notes.append(Note(path, f"not converted, because {unclear}"))
     return list(found.values()), notes
+
+
+def _why(left: LeftAlone, path: str) -> str:
+    """The reason in a note on the Dockerfile that it starts with."""
+    why = re.sub(rf"^{re.escape(path)}(?=[ :])", "it", left.why)
+    return re.sub(r"^it:(?=\d)", "line ", why)
 
 
 def _look_at(
@@ -165,6 +172,9 @@ def _shipping(found: Service | LeftAlone) -> Service | LeftAlone:
     taken = found.recipe if isinstance(found, Service) else None
     if taken is None or isinstance(found, LeftAlone) or not taken.final or any(p.path for p in found.programs):
         return found
+    copied = {posixpath.normpath(posixpath.join("/", s)) for c in recipe.copies(taken) for s in c.sources}
+    if copied & shipped.installed(taken):
+        return found  # the whole directory in which it is
     items = [f"{i.rest}\n{i.body}" for s in taken.final for i in s.items if i.keyword not in ("LABEL", "COPY")]
     if re.search(rf"(?<![\w-]){re.escape(found.binary)}(?![\w-])", "\n".join(items)):
         return found

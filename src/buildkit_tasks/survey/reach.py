@@ -17,6 +17,8 @@ _READS = re.compile(
     r"\b(?:schema_path|query_path|response_derives|folder|path|dir|directory|file|template|grammar|embed\w*|i18n|locales?|load_\w+|wit|idl|abi\w*)"
     r"\s*[!=(]|\bcompile(?:_protos|_fds)?\s*\()"
 )
+#: A program that is started: no file of the repository, whatever its name.
+_STARTED = re.compile(r'\bCommand::new\s*\(\s*"[\w.-]*"')
 _LITERAL = re.compile(r'"((?:[^"\\\n]|\\.){1,300})"')
 _AFTER = 300  # number of characters to check after such a word
 
@@ -136,7 +138,7 @@ def _implicit(files: Tree, workspace: CargoWorkspace, package: Package) -> Itera
 
 def _named(files: Tree, workspace: CargoWorkspace, package: Package, source: str) -> Iterator[str]:
     """Existing paths that are named in strings of a source; in a build script, every string is checked."""
-    text = files.text(source)
+    text = _STARTED.sub("", files.text(source))
     script = source == package.build_script or posixpath.basename(source) == "build.rs"
     spans = [text] if script else [text[m.start() : m.end() + _AFTER] for m in _READS.finditer(text)]
     bases = (posixpath.dirname(source), package.directory, workspace.directory)

@@ -27,7 +27,7 @@ _PLATFORM = {
 }
 #: An image's name: an argument without a value leaves nothing, or a tag such as `:-slim`.
 _IMAGE = re.compile(r"\w[\w.-]*(?::\d+(?=/))?(?:/[\w.-]+)*(?::\w[\w.-]*)?(?:@\w+:\w+)?")
-_OUTPUT = re.compile(r"(?:^|/)(?:release|debug|release-\w+|dist|production|prod)/(?:examples/)?([\w.-]+)$")
+OUTPUT = re.compile(r"(?:^|/)(?:release|debug|release-\w+|dist|production|prod)/([\w.-]+)$")
 
 
 @dataclass(frozen=True)

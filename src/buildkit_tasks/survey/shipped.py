@@ -9,22 +9,35 @@ from collections.abc import Collection, Mapping, Sequence
 from buildkit_tasks.dockerfiles import syntax
 
 from . import install
-from .cargo import Package
+from .cargo import CargoWorkspace, Package
 from .cargo_command import Cargo, builds
-from .recipe import _OUTPUT, Recipe, Stage, commands_in, compiled_in, copies
+from .recipe import OUTPUT, Recipe, Stage, commands_in, compiled_in, copies
+
+#: An example where cargo puts it.
+EXAMPLE = re.compile(r"(?:^|/)target/(?:[\w-]+/)?[\w-]+/examples/([\w.-]+)$")
 
 
 def program(source: str, binaries: Collection[str]) -> str:
     """The workspace's program at a path in a compile stage; empty if it is another file."""
+    if EXAMPLE.search(source):
+        return ""
     name = posixpath.basename(source.rstrip("/"))
-    built = _OUTPUT.search(source)
+    built = OUTPUT.search(source)
     if built and built[1] in binaries:
         return built[1]
-    return (
-        name
-        if name in binaries and re.search(r"(?:^|/)(?:target|bin|out|build|app|dist|artifacts?)(?:/|$)", source)
-        else ""
-    )
+    folder = posixpath.dirname(source.rstrip("/"))
+    likely = re.search(r"(?:^|/)(?:target|bin|out|build|app|dist|artifacts?)(?:/|$)", folder)
+    return name if name in binaries and likely else ""
+
+
+def example(taken: Recipe) -> str:
+    """The example that a Dockerfile ships instead of a program; empty if it ships a program."""
+    sources = [source for copy in copies(taken) for source in copy.sources]
+    found = [match[1] for source in sources for match in [EXAMPLE.search(source)] if match]
+    built = commands_in(taken, "")
+    asked = [name for command in built for name in command.examples]
+    only = bool(built) and all(command.examples for command in built)
+    return (found or (asked if only else []) or [""])[0] if not any(map(OUTPUT.search, sources)) else ""
 
 
 def elsewhere(taken: Recipe, binaries: Collection[str], others: Collection[str]) -> frozenset[str]:
@@ -39,7 +52,7 @@ def mixed(taken: Recipe, binaries: Collection[str], others: Collection[str]) -> 
     """
     there = renamed(taken, others)
     sources = [s for own, theirs in _owners(taken, binaries, others).values() if own for s in theirs]
-    made = [s for s in sources if _OUTPUT.search(s) or "/bin/" in s or posixpath.basename(s) in there]
+    made = [s for s in sources if OUTPUT.search(s) or "/bin/" in s or posixpath.basename(s) in there]
     return tuple(dict.fromkeys(program(source, others) for source in made))
 
 
@@ -95,6 +108,31 @@ def options(taken: Recipe, binaries: Mapping[str, Package], name: str) -> Cargo:
     return next(reversed(built or found), taken.cargo)
 
 
+def copied_target(taken: Recipe) -> str:
+    """The target in the path of a copied program, if it is one for musl: an image to compile in may choose it."""
+    copied = [source for copy in copies(taken) for source in copy.sources]
+    runs = [f"{i.rest}\n{i.body}" for stage in taken.compiling for i in stage.items if i.keyword == "RUN"]
+    found = re.search(r"target/(\w+-[\w-]*musl\w*)/(?:release|debug)/", "\n".join([*copied, *runs]))
+    return found[1] if found else ""
+
+
+def features(asked: Cargo, space: CargoWorkspace, binary: str) -> tuple[str, ...]:
+    """The features that a command asks for, besides the default ones, in words for one program's crate.
+
+    `--all-features` without `-p` applies to all members of a workspace, so also to those that the crate depends on.
+    """
+    if not asked.all_features:
+        return () if asked.features == ("default",) else asked.features
+    package = space.binaries[binary]
+    found = [name for name in package.features if name != "default"]
+    root = any(p.directory == space.directory for p in space.packages)
+    if not (asked.packages or asked.paths or root):
+        needed = {name for name, directory in package.built if directory}
+        members = (p for p in space.packages if p.name in needed)
+        found += [f"{p.name}/{name}" for p in members for name in p.features if name != "default"]
+    return tuple(dict.fromkeys((*found, *asked.features)))
+
+
 def compiling(taken: Recipe, binaries: Collection[str], name: str) -> tuple[Stage, ...]:
     """The stages in which a program is compiled; all that compile if that is not clear."""
     return compiled_in(taken, stages(taken, binaries).get(name, "")) or taken.compiling
@@ -103,16 +141,23 @@ def compiling(taken: Recipe, binaries: Collection[str], name: str) -> tuple[Stag
 def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
     """Maps new base names to programs, for `cp target/release/api /app/server` in a compile stage.
 
-    A copy of several files keeps their names: its last word is a directory.
+    A copy of several files keeps their names: its last word is a directory. A copy of a copy counts as well.
     """
     found: dict[str, str] = {}
+    places: dict[str, str] = {}
     for stage in taken.compiling:
         for item in stage.items:
             for command in install.commands(f"{item.rest}\n{item.body}") if item.keyword == "RUN" else ():
-                source, target = (syntax.expand(word, taken.values) for word in _one_file(command))
+                # `target/$(cat /target)/release/api`: whatever it is, it has no blanks
+                plain = re.sub(r"\$\([^()]*\)|`[^`]*`", "computed", command)
+                source, target = (syntax.expand(word, taken.values) for word in _one_file(plain))
                 name = posixpath.basename(source)
-                if name in binaries and ("target" in source or "release" in source) and not target.endswith(("/", ".")):
-                    found[posixpath.basename(target)] = name
+                made = re.search(r"target|release", source) and not EXAMPLE.search(source)
+                copied = places.get(source) or (name if name in binaries and made else "")
+                if copied and not target.endswith(("/", ".")):
+                    found[posixpath.basename(target)] = places[target] = copied
+                elif copied:
+                    places[posixpath.join(target, name)] = copied
     return found
 
 
@@ -174,6 +219,8 @@ def unfit(taken: Recipe, arguments: Collection[str]) -> str:
         return f"builds with cargo {taken.cargo.tool}, which does more than compile"
     if "wasm" in taken.cargo.target:
         return f"compiles for {taken.cargo.target}"
+    if name := example(taken):
+        return f"ships the example {name}, and the compile step builds programs only"
     if same := sorted(_OURS & set(arguments)):
         named = f"an argument named {same[0]}" if len(same) == 1 else f"arguments named {', '.join(same)}"
         return f"has {named}, as the compile step does; rename {'it' if len(same) == 1 else 'them'} to convert the file"

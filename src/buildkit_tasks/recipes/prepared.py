@@ -1,0 +1,185 @@
+"""Commands of a compile stage that prepare the sources before cargo runs: `npm run build`, `make`, a code generator.
+
+They run in a stage of their own, at the place in the file system that they know, and cargo reads what they leave.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.survey import install, recipe
+from buildkit_tasks.survey.finding import Note, Service
+from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
+
+from . import compiling, replaced, stage_lines
+from .compiling import Kept
+from .variables import OURS
+
+#: Commands that compile or need what was compiled: left to our compile step.
+_COMPILES = re.compile(r"\bcargo\b|\brustup\b|\btarget/|\.rs\b|^\s*(?:strip|objcopy|upx)\b")
+#: Commands that act on cargo itself, not on the sources: they would have no effect in another stage.
+_ELSEWHERE = re.compile(
+    r"^\s*(?:export|source|\.|ln|mount|(?:npm|pip3?|git)\s+config)\s|(?:>|>>|\btee)\s*(?:/(?:etc|root|usr|home)/|~|\$\{?HOME)"
+)
+#: The command at which the sources have to be complete.
+_CARGO = re.compile(
+    r"\bcargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:(?:build|b|rustc|zigbuild|run|r|xtask)\b|install\b.*--path)"
+)
+_MOVED = "now runs before cargo, in the stage `sources`"
+#: More than a chain of commands: kept as a whole or not at all.
+_SCRIPT = re.compile(r"<<|\b(?:if|for|case|while|until)\b")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The lines of the stage. `root`: the directory in it that is the root of the repository; `numbers`: the lines of
+    the user's Dockerfile whose commands it runs; `stages`: names of the compile stages that it stands for; `whole`: it
+    copies the whole context."""
+
+    root: str
+    lines: tuple[str, ...]
+    numbers: frozenset[int]
+    stages: frozenset[str]
+    whole: bool
+
+
+def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepared | None:
+    """The stage for those commands of a service's Dockerfile that `kept` has left; None if they do not fit into one.
+
+    `is_dir`: whether a path of the repository is a directory.
+    """
+    taken, left, tools = service.recipe, kept.left, kept.tools
+    stages = [s for s in taken.compiling if any(item.line in left for item in s.items)] if taken else []
+    if taken is None or service.context != "." or len(stages) != 1:
+        return None
+    chain = recipe.compiled_in(taken, stages[0].name)
+    reader = _Reader(taken, left, is_dir)
+    for stage in chain:
+        reader.stage(stage, last=stage is chain[-1])
+    inside = any(f"{place}/".startswith(f"{reader.root.rstrip('/')}/") for place in reader.odd)
+    if inside or not reader.root or not reader.moved:
+        return None
+    lines = (*(stage_lines.with_registry(run) for run in tools), *reader.lines)
+    names = frozenset(stage.name for stage in chain)
+    return Prepared(reader.root, lines, frozenset(reader.numbers), names, reader.whole)
+
+
+def with_notes(kept: Kept, prepared: Prepared, path: str) -> Kept:
+    """With other notes on commands that run in the stage."""
+    done = {f"{path}:{number}" for number in prepared.numbers}
+    notes = [
+        Note(note.where, note.text.replace(compiling.LEFT, _MOVED))
+        if note.where in done and note.text.startswith(compiling.LEFT)
+        else note
+        for note in kept.notes
+    ]
+    return replace(kept, notes=tuple(notes))
+
+
+def shared(each: Mapping[str, Prepared | None]) -> Prepared | None:
+    """What the services' Dockerfiles have in common; None if they prepare the sources in different ways."""
+    found = {one for one in each.values() if one}
+    return found.pop() if len(found) == 1 else None
+
+
+def text(prepared: Prepared, generated: Sequence[tuple[str, str, str]]) -> str:
+    """The stage `sources`. `generated`: what other stages have for it, which the lines do not copy."""
+    there = "\n".join(prepared.lines)
+    copies = [
+        f"COPY --from={stage} {source} {posixpath.join(prepared.root, target)}"
+        for stage, source, target in generated
+        if f"--from={stage}" not in there
+    ]
+    head = "# ---- the sources, with what the commands of the old compile stage leave in them"
+    return "\n".join([head, "FROM toolchain AS sources", "ARG CACHE_SCOPE", *prepared.lines, *copies])
+
+
+class _Reader:
+    def __init__(self, taken: Recipe, left: Collection[int], is_dir: Callable[[str], bool]) -> None:
+        self.taken, self.left, self.is_dir = taken, frozenset(left), is_dir
+        self.built = self.whole = self.moved = False
+        self.odd: list[str] = []  # places of copies that are not where they are in the repository
+        self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
+        self.lines: list[str] = []
+        self.numbers: set[int] = set()
+        self.workdir, self.root = "/", ""
+
+    def stage(self, stage: Stage, *, last: bool) -> None:
+        for item in stage.items:
+            if item.keyword == "WORKDIR":
+                self.workdir = posixpath.join(self.workdir, syntax.expand(item.rest, self.taken.values))
+                self.lines.append(f"WORKDIR {self.workdir}")
+            elif item.keyword in ("ENV", "ARG"):
+                self.lines += self._variables(item)
+            elif item.keyword == "SHELL":
+                self.lines.append(recipe.line(item).text)
+            elif item.keyword in ("COPY", "ADD"):
+                self._copy(item)
+            elif item.keyword == "RUN" and last and not self.built and (self.root or item.line in self.left):
+                self._run(item)
+
+    def _variables(self, item: Instruction) -> Iterator[str]:
+        for name, value in recipe.assignments(item):
+            given = self.before.get(name) if value is None else value
+            if name not in OURS or name == "PATH":
+                yield f"{item.keyword} {name}" if given is None else f'{item.keyword} {name}="{given}"'
+
+    def _copy(self, item: Instruction) -> None:
+        copy = recipe.copied(item, self.taken.values)
+        if copy is None:
+            return
+        if copy.stage:
+            replaced = {s.name for s in self.taken.compiling}
+            if copy.stage.lower() not in replaced and not recipe.is_helper(copy.stage, self.taken):
+                self.lines.append(recipe.line(item).text)
+            return
+        roots = {self._root(copy, source) for source in copy.sources}
+        place = posixpath.normpath(posixpath.join(self.workdir, copy.destination))
+        self.built = False
+        self.lines.append(recipe.line(item).text)
+        if len(roots) == 1 and (root := roots.pop()) and self.root in ("", root):
+            self.root = root
+            self.whole = self.whole or (place == root and len(copy.sources) == 1)
+        else:
+            self.odd.append(place)
+
+    def _root(self, copy: Copy, source: str) -> str:
+        """The directory in which a copied path is where it is in the repository; empty if there is none."""
+        path = posixpath.normpath(source.strip("/") or ".")
+        place = posixpath.normpath(posixpath.join(self.workdir, copy.destination))
+        if path == ".":
+            return place
+        if not self.is_dir(path) and (copy.destination.endswith(("/", ".")) or len(copy.sources) > 1):
+            place = posixpath.join(place, posixpath.basename(path))
+        return place.removesuffix(f"/{path}") or "/" if place.endswith(f"/{path}") else ""
+
+    def _run(self, item: Instruction) -> None:
+        """The commands before the first that compiles; those after it may need a program."""
+        whole = f"{syntax.flags(item)[1]}\n{item.body}"
+        taken = install.split(item)
+        parts = list(taken.rest) if taken else install.commands(whole)
+        if _SCRIPT.search(whole):
+            self.built = _CARGO.search(whole) is not None
+            parts = [whole]
+        end = next((at for at, part in enumerate(parts) if _CARGO.search(part)), len(parts))
+        self.built = self.built or end < len(parts)
+        kept = [part for part in parts[:end] if not (_COMPILES.search(part) or replaced.SETTINGS.match(part))]
+        if replaced.DOWNLOADS.search(whole):
+            return  # a command of the toolchain
+        if all(re.match(r"(?:cd|set|export)\b", part) or _ELSEWHERE.search(part) for part in kept):
+            return
+        flags = item.rest[: len(item.rest) - len(syntax.flags(item)[1])].strip()
+        text = " ".join(filter(None, ["RUN", flags, " && ".join(kept)]))
+        if kept == parts and not install.packages(item):
+            text = recipe.line(item).text
+        self.lines.append(stage_lines.with_ca(text))
+        self.moved = self.moved or item.line in self.left
+        lost = [part for part in parts if part not in kept and not replaced.is_replaced(part)]
+        lost += [part for part in kept if _ELSEWHERE.search(part)] if end < len(parts) else []
+        if not [part for part in lost if not replaced.SETTINGS.match(part)]:
+            self.numbers |= {item.line} & self.left

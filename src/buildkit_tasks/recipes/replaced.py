@@ -1,0 +1,53 @@
+"""Which commands of a compile stage are part of a compilation, which our own step does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_REPLACED = re.compile(
+    r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\b(?=.*--path))\b"
+    r"|fn main|\b(?:cp|mv)\b.*\btarget\b"
+    r"|\btouch\b.*\.rs|^\s*(?:cp|mv|install|strip|objcopy|upx)\b.*\btarget/|^\s*(?:cp|mv|strip)\b"
+    r"|^\s*mkdir\b|\brm\b.*(?:src|target|deps|\.rs)|cargo-chef|sccache|^\s*(?:ls|echo|cd|pwd|cat|USER|find|du|file|ldd|rmdir)\b"
+    r"|\bxx-(?:info|verify|cargo|clang|go|windres)\b|/env-cargo\b"
+    r"|^\s*(?:cargo|rustc|rustup)\s+(?:-V|-vV|--version|show)\b",
+    re.M,
+)
+#: Those of `_REPLACED` that may also prepare the toolchain: `mkdir`, `cd` and `mv` around a download.
+_AROUND = re.compile(r"\s*(?:cp|mv|mkdir|rm|ls|echo|cd|pwd|cat|find|du|file|ldd)\b")
+#: More than a chain of commands: not taken apart.
+SCRIPT = re.compile(r"<<|\bif\b|\bfor\b|\bcase\b")
+RUSTUP = re.compile(r"^\s*rustup\s")
+TOOL = re.compile(r"cargo\s+(?:\+\S+\s+)?(?:b?install)\b(?!.*--path)")
+#: A command that does not touch the sources but prepares the machine that compiles.
+SETTINGS = re.compile(
+    r"git\s+config\s+(?:-\S+\s+)*--(?:global|system)\b|ssh-keyscan\b|ldconfig\b|update-(?:ca-certificates|alternatives)\b"
+)
+#: A command that downloads a program into a directory of the system.
+DOWNLOADS = re.compile(r"\b(?:curl|wget)\s(?:.|\n)*\s/(?:usr|opt|bin|sbin|root)\b")
+#: A command that compiles or installs with cargo.
+CARGO_RUNS = re.compile(
+    r"\bcargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|install|rustc|zigbuild|run|r|xtask|chef)\b"
+)
+
+
+def is_replaced(part: str) -> bool:
+    """Whether each command, or a script as a whole, is one of a compilation, which our own step does."""
+    if SCRIPT.search(part):
+        return _REPLACED.search(part) is not None
+    return all(_REPLACED.search(command) for command in part.split(" && "))
+
+
+def chains(parts: Sequence[str]) -> list[str]:
+    """The commands of a RUN before the sources are there: those that prepare the toolchain stay together, because
+    `cd`, `mkdir` and variables are for the ones that follow. Compiling (of an empty program) and rustup stand alone.
+    """
+    found: list[list[str]] = [[]]
+    for part in parts:
+        around = _AROUND.match(part) and not re.search(r"\bfn main|\btarget/|\.rs\b", part)
+        alone = RUSTUP.match(part) or TOOL.search(part) or (_REPLACED.search(part) and not around) or "\n" in part
+        found += [[part], []] if alone else []
+        if not alone:
+            found[-1].append(part)
+    return [" && ".join(chain) for chain in found if chain]

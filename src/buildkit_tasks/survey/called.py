@@ -1,0 +1,109 @@
+"""Programs that an image has without installing them and that its commands call, such as `wget` in a health check.
+
+An image on another base has to install them. Pure.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles.syntax import Instruction
+
+from . import recipe
+from .finding import Service
+from .tree import Tree
+
+#: Programs of busybox that Debian's slim image does not have, and Debian's packages with them.
+_BUSYBOX = {
+    **{name: name for name in ("wget", "unzip", "cpio", "less", "bc", "patch", "ed", "lsof", "tree", "traceroute")},
+    **{name: name for name in ("telnet", "xxd", "dos2unix")},
+    **dict.fromkeys(("ps", "pgrep", "pkill", "top", "free", "watch", "uptime"), "procps"),
+    **dict.fromkeys(("killall", "fuser"), "psmisc"),
+    **dict.fromkeys(("ifconfig", "netstat", "route", "arp"), "net-tools"),
+    **dict.fromkeys(("bzip2", "bunzip2"), "bzip2"),
+    **dict.fromkeys(("xz", "unxz"), "xz-utils"),
+    "nc": "netcat-openbsd",
+    "ping": "iputils-ping",
+    "nslookup": "dnsutils",
+    "ip": "iproute2",
+    "vi": "vim-tiny",
+    "hexdump": "bsdextrautils",
+    "crond": "cron",
+}
+#: The same for the full images to compile in, which are built on buildpack-deps.
+_BUILDPACK = {
+    **{name: name for name in ("curl", "wget", "git", "openssl", "unzip", "perl", "python3", "make", "patch", "file")},
+    **dict.fromkeys(("ps", "pgrep", "pkill", "top", "free", "watch", "uptime"), "procps"),
+    "bzip2": "bzip2",
+    "xz": "xz-utils",
+    "ssh": "openssh-client",
+    "hg": "mercurial",
+    "svn": "subversion",
+}
+_BASES = (
+    (re.compile(r"(?:.*/)?(?:alpine|busybox)(?:[:@].*)?|(?:.*/)?\w+:[\w.-]*alpine[\w.-]*"), _BUSYBOX),
+    (re.compile(r"(?:.*/)?(?:rust|buildpack-deps)(?:[:@](?!.*(?:slim|alpine)).*)?"), _BUILDPACK),
+)
+_KEYWORD = re.compile(
+    r"(?:then|do|else|elif|if|while|until|!|exec|sudo|time|timeout(?:\s+-\S+)*\s+\d\S*|[A-Za-z_]\w*=\S*)\s+"
+)
+
+
+def packages(image: str, texts: Iterable[str]) -> tuple[str, ...]:
+    """Debian's packages with the programs that shell scripts call and that `image` has without installing them."""
+    there = next((tools for pattern, tools in _BASES if pattern.fullmatch(image)), {})
+    names = {name for text in texts for name in _names(text)} if there else set()
+    return tuple(sorted({package for name, package in there.items() if name in names}))
+
+
+def of(files: Tree, service: Service, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """What runs in a service's containers and in the build of its image, as shell scripts. `entry`: of compose."""
+    taken = service.recipe
+    stages = taken.image if taken else ()
+    items = [item for stage in stages for item in stage.items]
+    copies = [recipe.copied(item, taken.values if taken else {}) for item in items]
+    paths = [
+        posixpath.normpath(posixpath.join(service.context, s)) for c in copies if c and not c.stage for s in c.sources
+    ]
+    texts = (files.text(path) for path in paths if files.has(path))
+    scripts = (text for text in texts if re.match(r"#!\s*\S*/(?:env\s+)?(?:ba|da|a)?sh\b", text))
+    return (*_of_items(items), *_of_entry(entry), *scripts)
+
+
+def _of_items(items: Iterable[Instruction]) -> Iterator[str]:
+    for item in items:
+        rest = syntax.flags(item)[1] if item.keyword == "RUN" else item.rest
+        if item.keyword == "HEALTHCHECK":
+            rest = rest.partition("CMD")[2]
+        if item.keyword in ("RUN", "CMD", "ENTRYPOINT", "HEALTHCHECK"):
+            given = syntax.json_words(rest.strip())
+            yield shlex.join(given) if given else f"{rest}\n{item.body}"
+
+
+def _of_entry(entry: Mapping[str, Any]) -> Iterator[str]:
+    check = entry.get("healthcheck")
+    test = check.get("test") if isinstance(check, dict) and not check.get("disable") else None
+    if isinstance(test, list) and test:
+        test = " ".join(map(str, test[1:])) if test[0] == "CMD-SHELL" else test[1:]
+    for given in (test, entry.get("entrypoint"), entry.get("command")):
+        if given:
+            yield shlex.join(map(str, given)) if isinstance(given, list) else str(given)
+
+
+def _names(text: str) -> Iterator[str]:
+    """The programs that a shell script calls."""
+    text = re.sub(r"\\\n", " ", text)
+    for quoted in re.finditer(r"""\s-l?c\s+(?:"((?:\\.|[^"\\])*)"|'([^']*)')""", text):
+        yield from _names(quoted[1] or quoted[2] or "")
+    for line in re.split(r"&&|\|\||\$\(|[;|&(){}\n`]", text):
+        command = line.strip()
+        while match := _KEYWORD.match(command):
+            command = command[match.end() :].lstrip()
+        word = posixpath.basename(command.split()[0].strip("\"'")) if command else ""
+        if word and not command.startswith("#"):
+            yield word
