@@ -5,11 +5,12 @@ Grammar: https://docs.docker.com/reference/dockerfile/
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from buildkit_tasks.core import shapes
 
 # A default may contain another plain variable. Deeper nesting is expanded innermost first, in several rounds.
 _VARIABLE = re.compile(
@@ -196,7 +197,7 @@ def unquoted(word: str) -> str:
 def json_words(text: str) -> list[str] | None:
     """The words of a JSON form, `["cargo", "build"]`; None if the text is not in that form."""
     try:
-        listed = json.loads(text) if text.startswith("[") else None
-    except (ValueError, RecursionError):
+        listed = shapes.loads(text, list) if text.startswith("[") else None
+    except ValueError:
         return None
-    return listed if isinstance(listed, list) and all(isinstance(word, str) for word in listed) else None
+    return listed if listed is not None and all(isinstance(word, str) for word in listed) else None
