@@ -31,6 +31,7 @@ FILES = {
     "bench/contenders.py": "our copy of the project",
     "bench/run.py": "our copy of the project",
     "caches/mount_open.py": "written into our temporary directory",
+    "cargo/shared.py": "written into our temporary directory, and files of this package",
     "cargo/work.py": "written into our temporary directory, and files of this package",
     "packs/job.py": "written into our temporary directory",
     "stack/extract.py": "taken out of an image into our temporary directory",
