@@ -56,9 +56,13 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def surroundings(session: nox.Session) -> None:
-    """Run every task in every kind of broken environment (half an hour); `tests` runs some of these."""
-    session.env["BUILDKIT_TASKS_TESTS_EVERY_SITUATION"] = "1"
-    session.run("pytest", "-q", "-n", "auto", "tests/cli/test_every_task.py", *session.posargs)
+    """Run every task in every kind of broken environment (forty minutes); `tests` runs some of these.
+
+    `-- --slice`: each task in every sixth environment; the commit decides in which.
+    """
+    rest = [word for word in session.posargs if word != "--slice"]
+    session.env["BUILDKIT_TASKS_TESTS_EVERY_SITUATION"] = "slice" if "--slice" in session.posargs else "1"
+    session.run("pytest", "-q", "-n", "auto", "tests/cli/test_every_task.py", *rest)
 
 
 @nox.session
@@ -153,7 +157,7 @@ def adopt(session: nox.Session) -> None:
 
 @nox.session(name="ci-templates")
 def ci_templates(session: nox.Session) -> None:
-    """Run each CI template twice, on a new engine each time, and for a fork (ten minutes; more with BT_CI_TREE=large)."""
+    """Run each CI template twice, on a new engine each time, and for a fork (ten minutes; `BT_CI_TREE=large`)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_ci_templates.py", *session.posargs)
 
 
@@ -185,6 +189,18 @@ def compose_long(session: nox.Session) -> None:
         del rest[at : at + 2]
     tests = ("tests/engine/test_compose_generated.py", "tests/engine/test_compose_print.py")
     session.run("pytest", "-q", *tests, *rest, env={"BT_COMPOSE_FILES": files})
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill commands, fill disks, stop registries; writes docs/explanation/reliability.md (forty minutes).
+
+    `-- --slice`: a part of the tries; writes nothing.
+    """
+    rest = [word for word in session.posargs if word != "--slice"]
+    short = "--slice" in session.posargs
+    env = {"BT_FAULTS_SLICE": "1" if short else "", "BT_FAULTS_WRITE": "" if short or rest else "1"}
+    session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/faults", *rest, env=env)
 
 
 @nox.session

@@ -1,5 +1,19 @@
-"""`python -m buildkit_tasks`: the command `buildkit-tasks`."""
+"""The command `buildkit-tasks`, also as `python -m buildkit_tasks`."""
 
-from buildkit_tasks.tasks.program import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    """Load the tasks, then run the command line. Ctrl-C while they load ends it without a traceback."""
+    try:
+        from buildkit_tasks.tasks import program
+
+        program.main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -171,9 +172,12 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def open_dir(tmp_path: Path) -> Path:
-    """A directory that every user can enter."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if os.access(folder, os.W_OK) and folder.owner() == Path("~").expanduser().owner() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    return tmp_path
+def open_dir() -> Iterator[Path]:
+    """A directory that every user can enter.
+
+    Not below pytest's own, which every session of this user that begins closes to others.
+    """
+    made = Path(tempfile.mkdtemp(prefix="buildkit-tasks-tests-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)

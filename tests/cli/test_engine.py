@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,3 +107,28 @@ def test_install_with_nothing_missing_changes_nothing(bench: Bench) -> None:
     done = bench.invoke("engine.install", "--yes")
     assert done.code == 0
     assert "nothing to install" in done.err
+
+
+@pytest.mark.parametrize(
+    ("env", "answer", "words"),
+    [
+        (
+            {"DOCKER_CONTEXT": "gone"},
+            {"stderr": 'context "gone": context not found\n', "code": 1},
+            "the context 'gone'",
+        ),
+        ({}, {"stderr": 'context "old": context not found\n', "code": 1}, "its current context"),
+        ({}, {"stdout": "<html>sign in</html>\n"}, "its current context"),
+    ],
+)
+def test_an_unknown_context_is_named_and_no_engine_is_started(
+    bench: Bench, env: dict[str, str], answer: dict[str, Any], words: str
+) -> None:
+    bench.env |= env
+    bench.reply("info --format", stdout="{}", stderr="Failed to initialize: unable to resolve docker endpoint")
+    bench.reply("context inspect", **answer)
+    for task in (["build", "--yes"], ["engine.start", "--yes"], ["engine.status"]):
+        done = bench.invoke(*task)
+        assert done.code == 11, done.all
+        assert f"error[engine-stopped]: Docker cannot resolve {words}." in done.err
+    assert bench.invoke("doctor").code == 37

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,29 @@ def test_a_home_that_cannot_be_written_is_named(bench: Bench) -> None:
     assert done.code == 69, done.all
     assert "error[system-refused]: Cannot create /proc/.local/state" in done.err
     assert "XDG_STATE_HOME" in done.err
+
+
+#: Ctrl-C arrives while our tasks are imported.
+EARLY = """\
+import os, signal, sys
+
+class Early:
+    def find_spec(self, name, path=None, target=None):
+        if name == "buildkit_tasks.tasks.stack":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Early())
+"""
+
+
+@pytest.mark.parametrize("command", ["buildkit-tasks settings", "python -m buildkit_tasks settings", "invoke settings"])
+def test_ctrl_c_while_the_tasks_load_is_no_traceback(bench: Bench, tmp_path: Path, command: str) -> None:
+    (tmp_path / "early").mkdir()
+    (tmp_path / "early/sitecustomize.py").write_text(EARLY)
+    bench.env["PYTHONPATH"] = str(tmp_path / "early")
+    done = _shell(bench, command)
+    assert done.code == (1 if command.startswith("invoke") else 130), done.all  # 1: Invoke's own
+    assert done.all == ""
 
 
 def test_nohup_survives_the_end_of_its_terminal(bench: Bench) -> None:

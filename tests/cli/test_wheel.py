@@ -66,7 +66,7 @@ def test_init_works_from_it(unpacked: Path, tmp_path: Path) -> None:
 
 def test_its_metadata_names_the_command_and_where_to_read_more(unpacked: Path) -> None:
     (info,) = unpacked.glob("*.dist-info")
-    assert "buildkit-tasks = buildkit_tasks.tasks.program:main" in (info / "entry_points.txt").read_text()
+    assert "buildkit-tasks = buildkit_tasks.__main__:main" in (info / "entry_points.txt").read_text()
     metadata = (info / "METADATA").read_text()
     assert "Project-URL: Issues" in metadata
     # PyPI shows the README where no file of this repository is: every link and picture has to be a full address

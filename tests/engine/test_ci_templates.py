@@ -297,7 +297,7 @@ def test_the_second_run_on_a_new_engine_starts_warm(team: Team, provider: str) -
     team.empty_registry()
     first = team.run(provider)
     assert set(first) >= {"lint", "test", "build", "multiarch", "push"}
-    assert "there is no pack for this platform and profile" in team.said
+    assert "there is no pack for this platform and profile" in team.said, team.said
     assert compiled(team.said) > OWN
     assert counted(team.said) > len(OWN)
     second = team.run(provider)

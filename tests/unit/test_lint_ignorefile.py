@@ -17,7 +17,7 @@ from buildkit_tasks.lint.ignorefile import IgnoreFile
         ("./target/./debug/..\n", ["target/x"], []),
         ("*\n!services\n", ["README.md", ".git/HEAD"], ["services/target/x"]),
         ("*\n!services\nservices/*/target\n", ["services/a/target/x"], ["services/target/x", "services/a/src/x"]),
-        ("**/target\n!services\n", ["target/x"], ["services/target/x"]),
+        ("**/target\n!services\n", ["target/x", "services/target/x"], ["services/x"]),
         ("*.md\n!README.md\n", ["a.md"], ["README.md", "docs/a.md"]),
         ("**/*.md", ["README.md", "a/b/c.md"], ["a.mdx"]),
         ("# target\n\n   \n  target  \n", ["target/x"], ["# target"]),

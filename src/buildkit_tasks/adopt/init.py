@@ -16,7 +16,7 @@ from buildkit_tasks.recipes import package_files
 from buildkit_tasks.survey import cargo, look, model, tree
 from buildkit_tasks.survey.finding import Finding, Note
 
-from . import base_images, disk, present, record
+from . import base_images, disk, present, record, recorded
 from . import check as checks
 from . import files as adopted_files
 from . import undo as undo_changes
@@ -115,6 +115,7 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
     present.show_changes(session, outcome)
     if not session.report.consent(f"restore {len(changed)} files to their state before `init`"):
         return outcome
+    recorded.remove_unfinished(root, [change.path for change in changed] + list(old.files))
     disk.apply(root, changed)
     disk.remove_folders(root, old.folders)
     return replace(outcome, written=True)
@@ -267,12 +268,10 @@ def _creates(root: Path, found: model.Model) -> str:
 
 
 def _write(session: Session, root: Path, changed: list[Change], new: Record, *, env: str = "") -> None:
-    made = disk.apply(root, changed)
-    new = replace(new, folders=tuple(dict.fromkeys((*new.folders, *made))))
+    new = recorded.write(root, changed, new)
     if env:
         session.forget()  # the settings may name the compose file from now on
         dotenv.ensure(session)
         content = disk.read(root, env) or b""
         new = replace(new, files={**new.files, env: Entry(None, None, record.digest(content))})
-    text = record.dump(new)
-    made = disk.apply(root, [Change(record.PATH, disk.read(root, record.PATH), text.encode())])
+        recorded.write(root, [], new)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from buildkit_tasks.core import shapes
 from buildkit_tasks.core.errors import Problem
 
 #: Its path. Commit the file, so that everyone with the repository can upgrade or undo.
@@ -87,7 +88,7 @@ def dump(record: Record) -> str:
 def load(text: str) -> Record:
     """Parse a record. Raises `Problem` adopt-conflict if it is damaged or from a newer version."""
     try:
-        document = json.loads(text)
+        document = shapes.loads(text, dict)
         if document["version"] != VERSION:
             raise ValueError(f"version {document['version']}")
         files = {_safe(path): _entry(entry) for path, entry in document["files"].items()}

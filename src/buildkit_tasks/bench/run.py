@@ -7,7 +7,6 @@ names, and removes all of them at the end.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import platform
 import posixpath
@@ -22,7 +21,7 @@ from typing import Any
 
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, compose_cli, docker, run
+from buildkit_tasks.core import buildx, compose_cli, docker, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Service
 from buildkit_tasks.project.discover import Project, discover
@@ -182,7 +181,7 @@ def _timed(
         raise Problem(
             "bench-failed", f"The build {contender!r} failed in case {case!r}.", details=result.stderr[-4000:]
         )
-    crates = len(json.loads(result.stdout)["cargo"]["compiled"]) if contender == OURS else None
+    crates = len(shapes.loads(result.stdout, dict)["cargo"]["compiled"]) if contender == OURS else None
     visible = None
     if marker:
         image = arena.image(contender, edited)

@@ -6,7 +6,6 @@ builders.repository is set, the nodes pull them from that repository instead.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tarfile
@@ -14,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, files, run
+from buildkit_tasks.core import docker, files, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.images import fetch as image_fetch
@@ -76,7 +75,7 @@ def _layout(session: Session, name: str, identity: str) -> str:
             for old in home.glob(f"{word}-*"):
                 shutil.rmtree(old, ignore_errors=True)
             _unpack(session, name, folder)
-    entry = json.loads((folder / "index.json").read_text("utf-8"))["manifests"][0]
+    entry = shapes.loads((folder / "index.json").read_bytes(), dict)["manifests"][0]
     return f"oci-layout://{folder}@{Digest(entry['digest'])}"
 
 

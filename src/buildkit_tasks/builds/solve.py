@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
 import time
@@ -14,7 +13,7 @@ from typing import Any
 from buildkit_tasks.buildlog import failure as build_failure
 from buildkit_tasks.buildlog import view as build_view
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, run
+from buildkit_tasks.core import buildx, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, Command
 from buildkit_tasks.core.progress import Decoder, Progress
@@ -88,7 +87,7 @@ def solve(
                     packaged = any("/rust:" in image for image in plan_words.packaged(definition).values())
                     cwd = session.world.cwd
                     raise build_failure.explain(progress, rest, result.code, plan, packaged=packaged, cwd=cwd)
-                return dict(json.loads(metadata.read_text("utf-8"))) if metadata.is_file() else {}
+                return shapes.loads(metadata.read_bytes(), dict) if metadata.is_file() else {}
 
             together = [name for name in definition["group"]["default"]["targets"] if name not in alone]
             if together:
@@ -115,7 +114,7 @@ def _alone(session: Session, definition: Mapping[str, Any], scratch: Path) -> di
         return {}
     printed = run.capture(session.world, buildx.bake_print(scratch, definition))
     try:
-        understood = json.loads(printed.stdout)["target"] if printed.code == 0 else targets
+        understood = shapes.loads(printed.stdout, dict)["target"] if printed.code == 0 else targets
     except (ValueError, KeyError):
         understood = targets
     found = {name: targets[name] for name in unsure if (_NEWER & targets[name].keys()) - understood[name].keys()}

@@ -8,10 +8,11 @@ https://doc.rust-lang.org/nightly/nightly-rustc/cargo/core/compiler/fingerprint/
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from buildkit_tasks.core import shapes
 
 from .cargo_files import workspace_members
 from .mount_listing import Content, Entry
@@ -175,7 +176,7 @@ def _read_print(unit: _Unit, name: str, text: str) -> None:
     """Read a fingerprint: a file with its hash in hexadecimal (little-endian), or a JSON file that names its inputs."""
     if name.endswith(".json"):
         try:
-            for _, crate, _, number in json.loads(text)["deps"]:
+            for _, crate, _, number in shapes.loads(text, dict)["deps"]:
                 unit.needs.append((str(crate), int(number).to_bytes(8, "little").hex()))
         except (ValueError, KeyError, TypeError, OverflowError):
             unit.readable = False

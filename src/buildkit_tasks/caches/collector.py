@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from buildkit_tasks.core import units
+from buildkit_tasks.core import shapes, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Version
 
@@ -144,8 +144,8 @@ def daemon_policy(limit: int, engine: Version) -> dict[str, Any]:
 def daemon_text(existing: str, limit: int, engine: Version) -> str:
     """Add the `builder.gc` section to daemon.json and keep everything else. Raises `Problem` settings-invalid."""
     try:
-        content = json.loads(existing) if existing.strip() else {}
-        if not isinstance(content, dict) or not isinstance(content.get("builder", {}), dict):
+        content = shapes.loads(existing, dict) if existing.strip() else {}
+        if not isinstance(content.get("builder", {}), dict):
             raise ValueError("not an object")
     except ValueError as error:
         raise Problem("settings-invalid", f"Cannot parse daemon.json: {error}.", hint="fix the file") from None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, files, readfile, run
+from buildkit_tasks.core import buildx, files, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.project.discover import discover
@@ -96,7 +95,7 @@ def _replace(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":
-            json.loads(text)
+            shapes.loads(text, dict)
         if path.exists():
             path.with_name(f"{path.name}.before").write_bytes(path.read_bytes())
         files.replace(path, text, mode=None if path.exists() else 0o644)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from buildkit_tasks.builders import choice as builder_choice
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, docker, readfile, run, shapes, units
+from buildkit_tasks.core import buildx, docker, files, readfile, run, shapes, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Service
 from buildkit_tasks.engine import cache_records
@@ -174,7 +174,7 @@ def _form(session: Session, engine: Engine) -> bool:
     """Whether this buildx lists its records as JSON. The answer is stored for the next view."""
     as_json = engine.buildx >= JSON_BUILDX
     with contextlib.suppress(OSError):
-        (session.state / _FORM).write_text(json.dumps(as_json), "utf-8")
+        files.replace(session.state / _FORM, json.dumps(as_json), durable=False)
     return as_json
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildkit_tasks.caches.mount_listing import Content
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import units
+from buildkit_tasks.core import readfile, units
 from buildkit_tasks.engine.cache_records import Mount
 from buildkit_tasks.project.discover import Project, discover
 
@@ -118,5 +118,5 @@ def _locks(project: Project) -> list[str]:
     for context in dict.fromkeys(s.context for s in project.workspace.services if not s.remote):
         # go no deeper: a full walk would visit target directories and vendored crates
         for path in [p for pattern in ("Cargo.lock", "*/Cargo.lock", "*/*/Cargo.lock") for p in context.glob(pattern)]:
-            found[str(path)] = path.read_text("utf-8", errors="replace")
+            found[str(path)] = readfile.text(path, "replace")
     return list(found.values())

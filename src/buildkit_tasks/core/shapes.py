@@ -28,6 +28,14 @@ def loads(text: str | bytes, kind: type[T]) -> T:
     return content
 
 
+def first(text: str, kind: type[T]) -> T:
+    """Parse the JSON of this type at the start of a text; anything may follow. Raises only ValueError."""
+    content = guarded(json.JSONDecoder().raw_decode, text)[0]
+    if not isinstance(content, kind):
+        raise ValueError(f"expected {_name(kind)}, found {_name(type(content))}")
+    return content
+
+
 def guarded(parse: Callable[[str], T], text: str) -> T:
     """Call a parser whose errors are ValueErrors. Also raises ValueError for documents that are too deep."""
     try:

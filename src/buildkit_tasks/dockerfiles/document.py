@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from buildkit_tasks.core import shapes
 from buildkit_tasks.dockerfiles import mounts, stages
 from buildkit_tasks.dockerfiles.mounts import Mount
 from buildkit_tasks.dockerfiles.stages import Stage
@@ -52,7 +53,7 @@ class Dockerfile:
             text = text.partition("\n")[2]
         if text.lstrip().startswith("{"):
             try:
-                value = json.JSONDecoder().raw_decode(text.lstrip())[0].get("syntax", "")
+                value = shapes.guarded(json.JSONDecoder().raw_decode, text.lstrip())[0].get("syntax", "")
             except (ValueError, AttributeError):
                 return ""
             return str(value).partition(" ")[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ class Pattern:
         for want, got in zip(wanted, have, strict=False):
             if "**" in want:
                 return True
-            if not re.fullmatch(expression(want), got, re.DOTALL):
+            if not compiled(want).fullmatch(got):
                 return False
         return True
 
@@ -57,7 +58,7 @@ class Ignore:
             if given == ".":
                 continue  # BuildKit also ignores this: the context itself cannot be excluded
             try:
-                patterns.append(Pattern(given, exception, re.compile(expression(given), re.DOTALL)))
+                patterns.append(Pattern(given, exception, compiled(given)))
             except re.error as error:
                 raise ValueError(f"illegal pattern {given!r}: {error}") from None
         return cls(tuple(patterns))
@@ -103,7 +104,7 @@ class Ignore:
 
 def expression(glob: str) -> str:
     """The regular expression of a pattern or of one component, exactly as built by moby/patternmatcher."""
-    result, i = "", 0
+    result, i = list[str](), 0  # joined: a pattern may have megabytes
     while i < len(glob):
         char = glob[i]
         i += 1
@@ -111,21 +112,28 @@ def expression(glob: str) -> str:
             i += 1
             if glob[i : i + 1] == "/":
                 i += 1
-            result += "(.*/)?" if i < len(glob) else ".*"
+            result.append("(.*/)?" if i < len(glob) else ".*")
         elif char == "*":
-            result += "[^/]*"
+            result.append("[^/]*")
         elif char == "?":
-            result += "[^/]"
+            result.append("[^/]")
         elif char == "\\":
-            result += re.escape(glob[i : i + 1]) or r"\\"
+            result.append(re.escape(glob[i : i + 1]) or r"\\")
             i += 1
         elif char in "[]":
-            result += char
+            result.append(char)
         elif char in ".+()|{}$":
-            result += "\\" + char
+            result.append("\\" + char)
         else:
-            result += char
-    return result
+            result.append(char)
+    return "".join(result)
+
+
+def compiled(glob: str) -> re.Pattern[str]:
+    """The compiled expression. Raises `re.error`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # "[[" may get a meaning in Python; in Go it has none
+        return re.compile(expression(glob), re.DOTALL)
 
 
 def walk(

@@ -5,11 +5,12 @@ Grammar: https://docs.docker.com/reference/dockerfile/
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+from buildkit_tasks.core import shapes
 
 from . import heredocs
 
@@ -244,7 +245,7 @@ def unquoted(word: str) -> str:
 def json_words(text: str) -> list[str] | None:
     """The words of a JSON form, `["cargo", "build"]`; None if the text does not start with one."""
     try:
-        listed = json.JSONDecoder().raw_decode(text)[0] if text.startswith("[") else None
-    except (ValueError, RecursionError):
+        listed = shapes.first(text, list) if text.startswith("[") else None
+    except ValueError:
         return None
-    return listed if isinstance(listed, list) and all(isinstance(word, str) for word in listed) else None
+    return listed if listed is not None and all(isinstance(word, str) for word in listed) else None

@@ -6,7 +6,6 @@ Short commands use the docker command line (ADR 1): importing the SDK takes 150 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +80,7 @@ def _tls(world: World, cwd: Path) -> TLSConfig | bool:
     else:
         said = run.capture(world, docker.context_storage(cwd), timeout=engine_facts.ANSWER_TIMEOUT).stdout
         try:
-            place = json.loads(said)
+            place = shapes.loads(said, object)
         except ValueError:
             return False
         folder = Path(str(place)) / "docker" if isinstance(place, str) and place else Path("/nonexistent")

@@ -108,11 +108,29 @@ def read_info(result: Result) -> tuple[dict[str, Any], str]:
 
 
 def host(world: World, cwd: Path) -> str:
-    """The engine's address as resolved by docker: DOCKER_HOST, else the current context's."""
+    """The engine's address as resolved by docker: DOCKER_HOST, else the current context's.
+
+    Raises `Problem` engine-stopped if docker cannot resolve its context: it must not be confused with this machine's
+    own engine, which we would start.
+    """
     if given := world.env.get("DOCKER_HOST"):
         return given
     result = run.capture(world, docker.context_host(cwd), timeout=ANSWER_TIMEOUT)
-    return result.stdout.strip() or f"unix://{DEFAULT_SOCKETS[0]}"
+    address = result.stdout.strip()
+    if result.code == 0 and (not address or re.fullmatch(r"[a-z]+://\S*", address)):
+        return address or f"unix://{DEFAULT_SOCKETS[0]}"
+    words = (result.stderr.strip() or address).splitlines()
+    if result.code == 124:
+        words = [f"docker did not respond within {ANSWER_TIMEOUT:.0f} s"]
+    name = world.env.get("DOCKER_CONTEXT", "")
+    raise Problem(
+        "engine-stopped",
+        f"Docker cannot resolve the context {name!r}." if name else "Docker cannot resolve its current context.",
+        causes=words[-1:],
+        hint="run `docker context ls`, then "
+        + ("`unset DOCKER_CONTEXT`" if name else "`docker context use default`")
+        + "; run `type -a docker` to check for a wrapper",
+    )
 
 
 def local_socket(address: str) -> Path | None:
@@ -122,7 +140,10 @@ def local_socket(address: str) -> Path | None:
 
 def silent(world: World, cwd: Path, words: str = "") -> Problem:
     """Why no engine responds. Tries to connect to the socket, so as not to depend on docker's wording."""
-    address = host(world, cwd)
+    try:
+        address = host(world, cwd)
+    except Problem as problem:
+        return problem
     causes = list(dict.fromkeys(line for line in words.splitlines() if line.strip()))[-2:]
     path = local_socket(address)
     if path is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from buildkit_tasks.core import readfile, run, shapes
+from buildkit_tasks.core import files, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Version
 from buildkit_tasks.core.world import World
@@ -179,7 +179,7 @@ def _remember(world: World, how: str, pid: int = 0, log: str = "") -> Started:
     started = Started(pid, born(pid), how, log)
     path = _record_file(world)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.write_text(json.dumps(asdict(started)) + "\n", "utf-8")
+    files.replace(path, json.dumps(asdict(started)) + "\n", durable=False)
     return started
 
 

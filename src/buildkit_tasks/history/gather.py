@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import readfile
 from buildkit_tasks.core.model import BuildPlan, Engine, Service
 from buildkit_tasks.dockerfiles import cache_steps, platforms
 from buildkit_tasks.dockerfiles.cache_steps import CacheStep
@@ -132,7 +133,7 @@ def _commit(session: Session) -> str:
     for folder in (session.root, *session.root.parents):
         git = folder / ".git"
         if git.is_file():
-            git = folder / git.read_text("utf-8", "replace").removeprefix("gitdir:").strip()
+            git = folder / _text(git, 10_000).removeprefix("gitdir:").strip()
         if git.is_dir():
             return _head(git)
     return ""
@@ -152,7 +153,6 @@ def _head(git: Path) -> str:
 
 def _text(path: Path, most: int = 1000) -> str:
     try:
-        with path.open("rb") as file:
-            return file.read(most).decode("utf-8", "replace").strip()
+        return readfile.text(path, "replace", most).strip()
     except OSError:
         return ""

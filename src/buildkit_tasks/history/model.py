@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from buildkit_tasks.core import shapes
+
 #: The version of the format. Builds recorded in any other version are skipped.
 VERSION = 1
 
@@ -202,7 +204,7 @@ def dump(build: Build) -> str:
 def load(text: str, number: int) -> Build | None:
     """Parse a build from JSON; None if a different version of the format was used."""
     try:
-        content = json.loads(text)
+        content = shapes.loads(text, dict)
         if content.pop("version") != VERSION:
             return None
         inputs = content.pop("inputs")

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from buildkit_tasks.core import shapes
 from buildkit_tasks.core.model import Past
 
 from .model import Build, Sizes, dump, load
@@ -125,10 +126,10 @@ class Store:
         if digest not in self._listings:
             text = self.text(digest)
             try:
-                value = json.loads(text) if text is not None else None
+                value = shapes.loads(text, dict) if text is not None else None
             except ValueError:
                 value = None
-            self._listings[digest] = value if isinstance(value, dict) else None
+            self._listings[digest] = value
         return self._listings[digest]
 
     def text(self, digest: str) -> str | None:
@@ -160,7 +161,13 @@ class Store:
         try:
             rows = self._db.execute("select taken, engine, builder, parts, total from sizes order by id")
             return tuple(
-                Sizes(float(taken), engine, builder, {str(k): int(v) for k, v in json.loads(parts).items()}, int(total))
+                Sizes(
+                    float(taken),
+                    engine,
+                    builder,
+                    {str(k): int(v) for k, v in shapes.loads(parts, dict).items()},
+                    int(total),
+                )
                 for taken, engine, builder, parts, total in rows
             )
         except (sqlite3.OperationalError, TypeError, ValueError, AttributeError):

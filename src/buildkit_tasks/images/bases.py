@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, files, readfile
+from buildkit_tasks.core import compose_cli, files, readfile, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Workspace
 from buildkit_tasks.dockerfiles.document import lookup_name
@@ -210,8 +209,8 @@ def _demand(session: Session, decisions: Mapping[str, Decision], services: Mappi
 def _converts(record: Path, lost: Sequence[str]) -> bool:
     """Whether `init --images bookworm` would replace any of the images: false if it already did, or if it cannot."""
     try:
-        images = json.loads(record.read_text("utf-8")).get("images")
-    except (OSError, ValueError, AttributeError):
+        images = shapes.loads(readfile.content(record), dict).get("images")
+    except (OSError, ValueError):
         return False
     return images != "bookworm" and any(image_names.convertible(reference) for reference in lost)
 

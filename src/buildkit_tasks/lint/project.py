@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import readfile, run, units
+from buildkit_tasks.core import readfile, run, shapes, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Workspace
 from buildkit_tasks.core.release import VERSION
@@ -213,7 +213,7 @@ def _hadolint(session: Session, base: Path, names: Sequence[str]) -> list[Findin
     argv = (program, "--no-fail", "--format", "json", *dict.fromkeys(names))
     result = run.capture(session.world, Command(argv, base), timeout=60)
     try:
-        listed: list[dict[str, Any]] = json.loads(result.stdout)
+        listed: list[dict[str, Any]] = shapes.loads(result.stdout, list)
         return [_theirs(one) for one in listed if one.get("level") in _LEVELS]
     except (ValueError, KeyError, TypeError, AttributeError):
         said = (result.stderr or result.stdout).strip().split("\n")[0]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from buildkit_tasks.core import run
+from buildkit_tasks.core import run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
@@ -76,7 +75,7 @@ def just(world: World, folder: Path, path: str) -> frozenset[str] | None:
     command = Command(("just", "--justfile", path, "--dump", "--dump-format", "json"), folder)
     try:
         result = run.capture(world, command, timeout=_PATIENCE)
-        recipes = json.loads(result.stdout)["recipes"] if result.code == 0 else None
+        recipes = shapes.loads(result.stdout, dict)["recipes"] if result.code == 0 else None
     except (Problem, ValueError, KeyError, TypeError):
         return None
     return frozenset(map(str, recipes)) if isinstance(recipes, dict) else None

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from buildkit_tasks.adopt import disk, record
+from buildkit_tasks.adopt import disk, record, recorded
 from buildkit_tasks.adopt import undo as undo_changes
 from buildkit_tasks.adopt.disk import Change
 from buildkit_tasks.adopt.earlier import read_record
@@ -230,13 +230,8 @@ def _write(session: Session, root: Path, changed: list[Change]) -> None:
             session.report.warn(f"{change.path} was edited since the last import; undo may not handle those edits")
         else:
             files[change.path] = entry
-    made = disk.apply(root, changed)
     imported = tuple(dict.fromkeys((*old.imported, *(change.path for change in changed))))
-    new = replace(old, files=files, imported=imported, folders=tuple(dict.fromkeys((*old.folders, *made))))
-    made = disk.apply(root, [Change(record.PATH, disk.read(root, record.PATH), record.dump(new).encode())])
-    if made:
-        new = replace(new, folders=tuple(dict.fromkeys((*new.folders, *made))))
-        disk.apply(root, [Change(record.PATH, disk.read(root, record.PATH), record.dump(new).encode())])
+    recorded.write(root, changed, replace(old, files=files, imported=imported))
 
 
 def _entry(known: Entry | None, change: Change) -> Entry | None:

@@ -6,7 +6,6 @@ Compose decides which files it reads and what they mean; we parse none of them. 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import secrets
@@ -20,6 +19,7 @@ from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import compose_cli, lists, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.files import replace as replace_file
 from buildkit_tasks.core.model import Engine, Result, Workspace
 from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.engine import facts as engine_facts
@@ -242,7 +242,8 @@ def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -
         place.rmdir()
     explicit = asked.code == 0 and _model_of(asked).get("name") == name
     if explicit:
-        memory.write_text(name, "utf-8")
+        with contextlib.suppress(OSError):  # it only saves asking again
+            replace_file(memory, name, durable=False)
     return explicit
 
 
@@ -253,7 +254,7 @@ def _warnings(said: str) -> list[str]:
         match = re.search(r'level=warning msg=("(?:[^"\\]|\\.)*")', line)
         if match:
             with contextlib.suppress(ValueError):
-                found.append(str(json.loads(match[1])))
+                found.append(shapes.loads(match[1], str))
     return found
 
 

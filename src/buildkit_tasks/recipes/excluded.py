@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 
-from buildkit_tasks.dockerfiles.ignore import Ignore, expression
+from buildkit_tasks.dockerfiles.ignore import Ignore, compiled
 from buildkit_tasks.survey.finding import Service
 from buildkit_tasks.survey.tree import Tree
 
@@ -96,6 +96,6 @@ def _rest(pattern: Parts, path: Parts) -> set[Parts]:
         return {pattern if not path else ()}
     if pattern[0] == "**":
         return _rest(pattern[1:], path) | _rest(pattern, path[1:])
-    if re.fullmatch(expression(pattern[0]), path[0], re.DOTALL):
+    if compiled(pattern[0]).fullmatch(path[0]):
         return _rest(pattern[1:], path[1:])
     return set()

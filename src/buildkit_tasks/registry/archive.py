@@ -6,7 +6,6 @@ Formats: https://github.com/opencontainers/image-spec/blob/main/image-layout.md,
 from __future__ import annotations
 
 import contextlib
-import json
 import struct
 import tarfile
 import zlib
@@ -14,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from buildkit_tasks.core import shapes
 
 #: e_machine of an ELF header, by the architecture names of platforms.
 MACHINES = {3: "386", 21: "ppc64le", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
@@ -50,7 +51,7 @@ def read(path: Path) -> tuple[Image, ...]:
     """
     try:
         with tarfile.open(path) as archive:
-            index = json.load(_member(archive, "index.json"))
+            index = shapes.loads(_member(archive, "index.json").read(), dict)
             return tuple(_image(archive, manifest) for manifest in _manifests(archive, index))
     except (KeyError, TypeError) as error:
         raise ValueError(f"not an OCI archive: {error}") from error
@@ -62,7 +63,7 @@ def _manifests(archive: tarfile.TarFile, index: Mapping[str, Any]) -> Iterator[M
     for entry in index["manifests"]:
         if entry.get("platform", {}).get("architecture") == "unknown":
             continue  # an attestation
-        content = json.load(_blob(archive, entry["digest"]))
+        content = shapes.loads(_blob(archive, entry["digest"]).read(), dict)
         if "manifests" in content:
             yield from _manifests(archive, content)
         else:
@@ -70,7 +71,7 @@ def _manifests(archive: tarfile.TarFile, index: Mapping[str, Any]) -> Iterator[M
 
 
 def _image(archive: tarfile.TarFile, manifest: Mapping[str, Any]) -> Image:
-    config = json.load(_blob(archive, manifest["config"]["digest"]))
+    config = shapes.loads(_blob(archive, manifest["config"]["digest"]).read(), dict)
     variant = f"/{config['variant']}" if config.get("variant") and config["architecture"] != "arm64" else ""
     programs: dict[str, str] = {}
     for layer in manifest["layers"]:

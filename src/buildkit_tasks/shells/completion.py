@@ -68,7 +68,7 @@ def install(session: Session, wanted: str) -> None:
     path = place(session.world, shell)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(script(shell), "utf-8")
+        files.replace(path, script(shell))
     except OSError as error:
         raise Problem(
             "rc-unwritable", f"{path} cannot be written: {error.strerror}.", hint=f"ls -ld {path.parent}"

@@ -81,7 +81,7 @@ def wrong(check: Check, status: int, body: bytes) -> str:
     if not check.fields:
         return ""
     try:
-        content = shapes.guarded(json.loads, body.decode("utf-8", errors="replace"))
+        content = shapes.loads(body.decode("utf-8", errors="replace"), object)
     except ValueError:
         return f"did not respond with JSON: {body[:200].decode('utf-8', errors='replace')}"
     for name, expected in check.fields:

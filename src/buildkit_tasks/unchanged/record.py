@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.core import readfile, shapes
+
 from .fingerprint import Tree
 
 _VERSION = 1
@@ -64,9 +66,7 @@ class Record:
 def load(path: Path) -> Record | None:
     """Load a record; None if it does not exist or is not exactly in our format."""
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-        content = json.loads(data) if len(data) <= LARGEST else {}
+        content = shapes.loads(readfile.content(path, LARGEST), dict)
         if content["version"] != _VERSION:
             return None
         fields: dict[str, Any] = {name: content[name] for name in Record.__dataclass_fields__}

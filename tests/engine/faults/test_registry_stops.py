@@ -1,0 +1,84 @@
+"""A registry that ends or hangs while a pack is sent or fetched: one error in time, and the next try is right."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.engine.faults.conftest import SLICE, Range, endings
+from tests.support import oci_registry, process, strikes
+from tests.support.oci_registry import Registry
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+#: Seconds within which a command gives up on a registry that hangs.
+BOUND = 120
+
+
+@contextmanager
+def stopped(registry: Registry, after: float, number: signal.Signals) -> Iterator[Callable[[], bool]]:
+    """Kill or halt the registry after some seconds; yields whether that has happened."""
+    done = threading.Event()
+
+    def stop() -> None:
+        registry.server.send_signal(number)
+        done.set()
+
+    timer = threading.Timer(after, stop)
+    timer.start()
+    try:
+        yield done.is_set
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+@pytest.mark.parametrize(
+    ("task", "number"),
+    [
+        ("cache.push", signal.SIGKILL),
+        ("cache.pull", signal.SIGKILL),
+        ("build", signal.SIGKILL),
+        ("build", signal.SIGSTOP),
+    ],
+)
+def test_a_registry_that_stops(place: Range, tmp_path: Path, task: str, number: signal.Signals) -> None:
+    """`build` pulls by itself; it is right whatever the registry does, also one that hangs.
+
+    Who asks for a transfer waits for it, as with `docker pull`: it has no limit.
+    """
+    fault = f"the registry {'ends' if number == signal.SIGKILL else 'hangs'} during `{task}`"
+    binary = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+    for turn in range(1 if SLICE else 3):
+        folder = tmp_path / str(turn)
+        with oci_registry.running(binary, folder) as registry:
+            ref = f"{registry.host}/faults/{secrets.token_hex(4)}"
+            if task != "cache.push":
+                assert place.invoke("cache.push", "--ref", ref).code == 0
+            env: dict[str, str | None] = {
+                "BUILDKIT_TASKS_CACHES_NAMESPACE": "" if task == "cache.push" else f"f{secrets.token_hex(4)}",
+                "BUILDKIT_TASKS_PACKS_REPOSITORY": ref,
+                "BUILDKIT_TASKS_PACKS_PULL": "when-empty" if task == "build" else "never",
+                "BUILDKIT_TASKS_PACKS_TIMEOUT": "10s",
+            }
+            words = [task] if task == "build" else [task, "--ref", ref]
+            argv: list[str | Path] = [process.BIN / "invoke", *words]
+            with stopped(registry, place.chance.uniform(0.2, 1.5), number) as happened:
+                done = strikes.strike(argv, place.site.root, {**place.env, **env}, signal.SIGKILL, BOUND)
+                hit = happened()
+            found = endings(done)
+            if done.hit:
+                found.append(("rough", f"no end in {BOUND} s"))
+            if registry.server.poll() is None:
+                registry.server.send_signal(signal.SIGCONT)
+            if task == "build" and done.code:
+                found.append(("lost", f"code {done.code}: {done.said[-800:]}"))
+            found += place.built(**(env | {"BUILDKIT_TASKS_PACKS_PULL": "never"}))
+            place.tally.count(fault, hit=hit, findings=found)
+    place.agreed(fault)

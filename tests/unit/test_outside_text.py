@@ -1,0 +1,121 @@
+"""Text from outside is read and parsed in one way each: bounded, without waiting, with errors that have a name.
+
+`json.loads` raises RecursionError for a deep document; `Path.read_text` waits for a FIFO and reads /dev/zero whole.
+"""
+
+from __future__ import annotations
+
+import ast
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from buildkit_tasks.caches import cargo_tree
+from buildkit_tasks.dockerfiles.document import Dockerfile
+from buildkit_tasks.lint.ignorefile import IgnoreFile
+
+SOURCES = Path(__file__).parents[2] / "src/buildkit_tasks"
+
+#: Modules that parse JSON themselves, and why.
+JSON = {
+    "core/shapes.py": "it is the one that the others use",
+    "builds/plan_words.py": "a copy of its own value",
+    "builds/transfer.py": "its own file; part of the recipe, which the never-stale proof covers",
+    "registry/reader.py": "stricter than the others, and guarded",
+}
+
+#: Modules that read files by `Path.read_text` or `Path.read_bytes`, and why they may.
+FILES = {
+    "bench/contenders.py": "our copy of the project",
+    "bench/run.py": "our copy of the project",
+    "caches/mount_open.py": "written into our temporary directory",
+    "cargo/shared.py": "written into our temporary directory, and files of this package",
+    "cargo/work.py": "written into our temporary directory, and files of this package",
+    "packs/job.py": "written into our temporary directory",
+    "stack/extract.py": "taken out of an image into our temporary directory",
+    "stack/holders.py": "/proc",
+    "unchanged/inputs.py": "/proc",
+    "unchanged/keep.py": "after is_file; docker and compose read them whole as well",
+    "builds/solve.py": "buildx has written it into our temporary directory",
+    "builds/inputs.py": "after is_file; docker reads it whole as well",
+    "builds/manifest.py": "a program of a build",
+    "builds/transfer.py": "its own file; part of the recipe",
+    "builders/images.py": "unpacked by us",
+    "caches/gc.py": "root's or the user's configuration of the engine, which was read safely before",
+    "doctor/host.py": "/proc",
+    "engine/daemon.py": "/proc",
+    "engine/host.py": "/etc",
+    "engine/install.py": "/etc",
+    "engine/start.py": "/run",
+    "history/places.py": "a file of known kind and size",
+    "images/emulator.py": "a program of the machine",
+    "images/offline.py": "files of this package",
+    "project/ports.py": "/proc",
+    "recipes/package_files.py": "files of this package",
+    "shells/completion.py": "files of this package",
+    "unchanged/fingerprint.py": "/proc",
+    "watch/targets.py": "after is_file, of known size",
+}
+
+
+def calls(names: set[str]) -> Iterator[tuple[str, int]]:
+    """Module and line of the calls of a method or function with one of these names."""
+    for path in sorted(SOURCES.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in names:
+                owner = node.func.value
+                if node.func.attr in ("load", "loads") and not (isinstance(owner, ast.Name) and owner.id == "json"):
+                    continue
+                yield str(path.relative_to(SOURCES)), node.lineno
+
+
+def test_json_from_outside_is_parsed_by_shapes() -> None:
+    found = list(calls({"load", "loads"}))
+    assert [f"{module}:{line}" for module, line in found if module not in JSON] == []
+    assert {module for module, _ in found} == JSON.keys()
+
+
+def test_files_from_outside_are_read_by_readfile() -> None:
+    found = [(module, line) for module, line in calls({"read_text", "read_bytes"}) if module != "core/readfile.py"]
+    assert [f"{module}:{line}" for module, line in found if module not in FILES] == []
+    assert {module for module, _ in found} == FILES.keys()
+
+
+#: Modules that write files in place. All others replace them: a FIFO or device in their place is not waited for.
+IN_PLACE = {
+    "bench/contenders.py": "our copy of the project",
+    "bench/run.py": "our copy of the project",
+    "builds/transfer.py": "a new name, then a rename; part of the recipe",
+    "caches/gc.py": "the copy of a file of the engine, by root",
+    "caches/mount_open.py": "our temporary directory",
+    "cargo/work.py": "our temporary directory",
+    "ci/login.py": "our temporary directory",
+    "images/offline.py": "our temporary directory",
+    "legacy/fallback.py": "our temporary directory",
+    "project/discover.py": "our temporary directory",
+    "shells/startup_file.py": "a file with several hard links, which must stay so",
+    "survey/model.py": "our temporary directory",
+}
+
+
+def test_files_are_replaced() -> None:
+    found = [(module, line) for module, line in calls({"write_text", "write_bytes"}) if module != "core/files.py"]
+    assert [f"{module}:{line}" for module, line in found if module not in IN_PLACE] == []
+    assert {module for module, _ in found} == IN_PLACE.keys()
+
+
+@pytest.mark.parametrize("text", ['{"syntax":' * 100_000, '{"deps":' * 100_000])
+def test_deep_documents_are_errors_with_a_name(text: str) -> None:
+    assert Dockerfile.read(text).syntax == ""
+    unit = cargo_tree._Unit("a")
+    cargo_tree._read_print(unit, "a.json", text)
+    assert not unit.readable
+
+
+@pytest.mark.parametrize("text", ["x" * 1_000_000, "[" * 1_000_000, "a[b]" * 50_000])
+def test_an_ignore_file_of_a_megabyte_takes_no_time(text: str) -> None:
+    began = time.monotonic()
+    assert not IgnoreFile(text).excludes("src/main.rs")
+    assert time.monotonic() - began < 20
