@@ -153,9 +153,9 @@ class Team:
             given |= {"CI_PIPELINE_SOURCE": "merge_request_event", "CI_MERGE_REQUEST_IID": "7", "CI_PROJECT_ID": "1"}
             given |= {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "2", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main"}
         else:
+            given |= {"CI_COMMIT_REF_PROTECTED": "true"}
             given |= {"REGISTRY_USER": oci_registry.USER, "REGISTRY_PASSWORD": oci_registry.PASSWORD}
-        file = Path(str(env["HOME"])) / "variables"
-        file.write_text("".join(f"{name}={value}\n" for name, value in given.items()))
+        (self.root / ".gitlab-ci-local-variables.yml").write_text(json.dumps(given))
         out = self.root / ".gitlab-ci-local"
         shutil.rmtree(out, ignore_errors=True)
         argv = [
@@ -169,7 +169,6 @@ class Team:
                 "1",
             ),
             *("--ignore-predefined-vars", "CI_PIPELINE_SOURCE,CI_COMMIT_REF_PROTECTED"),
-            *("--variables-file", str(file), *(() if fork else ("--variable", "CI_COMMIT_REF_PROTECTED=true"))),
         ]
         done = process.run(argv, self.root, env, timeout=3000)
         return done, sorted(out.glob("artifacts/*/ci-report/job.json"))
@@ -242,7 +241,7 @@ def write(root: Path, registry: str, bases: Mapping[str, str]) -> None:
         "services/common/src/lib.rs": NUMBER,
         "compose.yaml": json.dumps({"name": "ci-shop", "services": {n: service(n) for n in ("api", "worker")}}),
         ".dockerignore": "*\n!services\n!docker/compile.rs\n!docker/cross.sh\n**/target\n",
-        ".gitignore": "target\nci-here.yml\n.gitlab-ci-local\nci-report\n",
+        ".gitignore": "target\nci-here.yml\n.gitlab-ci-local-variables.yml\n.gitlab-ci-local\nci-report\n",
         "pyproject.toml": "[tool.buildkit-tasks]\n"
         f'packs.repository = "{registry}/team/cache"\nci.images = "{registry}/team"\nci.platforms = ["amd64"]\n',
     }
