@@ -97,7 +97,7 @@ def test_a_pack_of_another_toolchain_profile_or_size_is_objected_to() -> None:
     (reason,) = packs.objections(said(FACTS, toolchain="f" * 16), FACTS, 10**9)
     assert "different toolchain" in reason
     (reason,) = packs.objections(said(FACTS), FACTS, 10**8)
-    assert "0.8 GB" in reason
+    assert "750.0 MB" in reason
     assert packs.objections(said(FACTS, profile="dev"), FACTS, 10**9)
 
 
