@@ -231,6 +231,7 @@ def test_packs_of_volumes_are_those_of_this_engine(shop: Bench) -> None:
     for more in (("--platform", "arm64"), ("--scope", "all"), ("--mount", "npm")):
         assert shop.invoke("cache.pull", "--cargo", *more).code == 33
     assert shop.invoke("cache.push", "--cargo", "--platform", "arm64").code == 33
+    assert shop.invoke("cache.warm", "--cargo", "--profile", "dev").code == 33
     assert runs(shop) == []
 
 

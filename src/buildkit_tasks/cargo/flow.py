@@ -102,11 +102,18 @@ def run_program(session: Session, request: Request, options: Options, *, service
     )
 
 
-def warm(session: Session) -> None:
+def warm(session: Session, *, others: bool = False) -> None:
     """Compile the dependencies of tests and checks, unless packs.repository has a pack for exactly these inputs.
 
-    Problems: those of `cargo`, compile-failed if a crate does not compile.
+    `others`: whether options for image builds were given. Problems: those of `cargo`, bad-argument, compile-failed if a
+    crate does not compile.
     """
+    if others:
+        raise Problem(
+            "bad-argument",
+            "--cargo compiles for tests and checks: --profile, --platform and --builder do not apply.",
+            hint="invoke cache.warm --cargo",
+        )
     from . import shared  # imported late: it needs the registry client
 
     if session.settings.packs.repository and shared.is_stored(session):

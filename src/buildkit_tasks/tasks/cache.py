@@ -271,7 +271,7 @@ def warm(
     if cargo:
         from buildkit_tasks.cargo import flow
 
-        flow.warm(session)
+        flow.warm(session, others=bool(profile or platform or builder))
         return
     from buildkit_tasks.caches import warm as cache_warm
 
