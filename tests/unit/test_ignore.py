@@ -90,3 +90,11 @@ def test_a_directory_is_not_an_ignore_file(tmp_path: Path) -> None:
     assert Ignore.of(tmp_path, tmp_path / "Dockerfile") == Ignore()
     (tmp_path / ".dockerignore").write_text("a")
     assert Ignore.of(tmp_path, tmp_path / "Dockerfile").patterns[0].text == "a"
+
+
+def test_a_pattern_longer_than_any_path_matches_nothing_and_costs_nothing() -> None:
+    found = Ignore.parse("x" * 3_000_000 + "\na\n")
+    assert found.patterns[0].regex.pattern == "(?!)"
+    assert found.excludes("a")
+    assert not found.excludes("x" * 255)
+    assert Ignore.parse("x" * 5000 + "*").patterns[0].regex.pattern != "(?!)"

@@ -129,8 +129,15 @@ def expression(glob: str) -> str:
     return "".join(result)
 
 
+#: No path is longer, in bytes. https://man7.org/linux/man-pages/man0/limits.h.0p.html
+PATH_MAX = 4096
+_NOTHING = re.compile(r"(?!)")
+
+
 def compiled(glob: str) -> re.Pattern[str]:
     """The compiled expression. Raises `re.error`."""
+    if len(glob) > PATH_MAX and not re.search(r"[*?\[\\]", glob):
+        return _NOTHING  # compiling it would take seconds per megabyte
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # "[[" may get a meaning in Python; in Go it has none
         return re.compile(expression(glob), re.DOTALL)
