@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).parents[2]
 MEMORY = Path.home() / ".cache/buildkit-tasks-tests/turns.json"
 
 #: Every session runs at least once in this many runs.
-TURNS = 7
+TURNS = 5
 
 #: Commits that may land in one run: without a record of the last run, everything in them counts as changed.
 LANDING = 10
@@ -62,8 +62,17 @@ EVERYBODY = ("tests/engine/conftest.py", "tests/support/process.py")
 
 _SRC = "src/buildkit_tasks/"
 
-#: A run's turn is every seventh session: two, which together take at most 15 minutes.
+#: A run's turn is every fifth session: two, which together take at most 15 minutes.
 SESSIONS = (
+    Slow(
+        "travel",
+        7,
+        (
+            *(_SRC + place for place in ("packs", "registry", "data/cache")),
+            *(f"tests/engine/{name}.py" for name in ("test_travel_machines", "machines", "cache_site")),
+            *("tests/support/second_engine.py", "tests/support/oci_registry.py", "docker"),
+        ),
+    ),
     Slow(
         "multiarch",
         12,
@@ -75,14 +84,6 @@ SESSIONS = (
         ("multiarch", "multiarch_list"),
     ),
     Slow(
-        "ci-templates",
-        10,
-        (
-            *(_SRC + place for place in ("ci", "cargo/shared.py", "data/cargo", "tasks/ci.py")),
-            *("tests/engine/test_ci_templates.py", "tests/support/ci_runners.py", "tests/support/second_engine.py"),
-        ),
-    ),
-    Slow(
         "adopt",
         9,
         (
@@ -92,67 +93,12 @@ SESSIONS = (
         ),
     ),
     Slow(
-        "compose-long",
-        9,
-        (
-            *(_SRC + place for place in ("project", "builds", "dockerfiles", "builders/facts.py")),
-            *(f"tests/engine/test_compose_{name}.py" for name in ("generated", "print")),
-            *(f"tests/support/{name}.py" for name in ("compose_trees", "built_images", "newer_plugins")),
-        ),
-        arguments=("--files", "60"),
-    ),
-    Slow(
-        "stale",
-        8,
-        (_SRC + "builds/transfer.py", "tests/engine/staleness", "docker"),
-        arguments=("--slice", "--steps", "200"),
-    ),
-    Slow(
-        "travel",
-        7,
-        (
-            *(_SRC + place for place in ("packs", "registry", "data/cache")),
-            *(f"tests/engine/{name}.py" for name in ("test_travel_machines", "machines", "cache_site")),
-            *("tests/support/second_engine.py", "tests/support/oci_registry.py", "docker"),
-        ),
-    ),
-    Slow(
-        "surroundings",
-        7,
-        (
-            *(_SRC + place for place in ("core", "tasks", "config")),
-            *("tests/cli/test_every_task.py", "tests/support/situations.py", "tests/support/fork_server.py"),
-        ),
-        arguments=("--slice",),
-    ),
-    Slow(
         "degraded",
         3,
         (
             *(_SRC + place for place in ("legacy/tiers.py", "legacy/fallback.py", "doctor")),
             *("tests/engine/test_old_engine.py", "tests/support/old_engine.py", "docker"),
         ),
-    ),
-    Slow(
-        "faults",
-        5,
-        (
-            *(
-                _SRC + place
-                for place in ("core/run.py", "core/outside.py", "core/files.py", "builds", "packs", "adopt")
-            ),
-            *("tests/engine/faults", "tests/support/strikes.py"),
-        ),
-        arguments=("--slice",),
-    ),
-    Slow(
-        "from-make",
-        6,
-        (
-            *(_SRC + place for place in ("tasks", "database")),
-            *("tests/engine/test_from_make.py", "tests/support/make_rows.py", "tests/support/make_site.py"),
-        ),
-        arguments=("-k", "ledger"),
     ),
     Slow(
         "builders",
@@ -172,6 +118,31 @@ SESSIONS = (
         "watch-long",
         3,
         (_SRC + "watch", _SRC + "stack/wait.py", "tests/engine/test_watch.py", "tests/support/watching.py"),
+    ),
+    Slow(
+        "from-make",
+        6,
+        (
+            *(_SRC + place for place in ("tasks", "database")),
+            *("tests/engine/test_from_make.py", "tests/support/make_rows.py", "tests/support/make_site.py"),
+        ),
+        arguments=("-k", "ledger"),
+    ),
+    Slow(
+        "compose-long",
+        9,
+        (
+            *(_SRC + place for place in ("project", "builds", "dockerfiles", "builders/facts.py")),
+            *(f"tests/engine/test_compose_{name}.py" for name in ("generated", "print")),
+            *(f"tests/support/{name}.py" for name in ("compose_trees", "built_images", "newer_plugins")),
+        ),
+        arguments=("--files", "60"),
+    ),
+    Slow(
+        "stale",
+        8,
+        (_SRC + "builds/transfer.py", "tests/engine/staleness", "docker"),
+        arguments=("--slice", "--steps", "200"),
     ),
 )
 
