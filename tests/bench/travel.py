@@ -37,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-bench-") as folder:
         place = Path(folder)
         tree = copied(place / "tree")
-        binary = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+        binary = oci_registry.program()
         with second_engine.running(BASE, place / "second", binary) as second:
             try:
                 rows = measure(tree, place, second)

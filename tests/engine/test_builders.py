@@ -69,7 +69,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    program = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+    program = oci_registry.program()
     with oci_registry.running(program, tmp_path_factory.mktemp("registry")) as started:
         yield started
 

@@ -210,7 +210,7 @@ def test_a_killed_node_ends_the_build_and_keeps_its_mounts(
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "tls"])
 def test_nodes_and_engine_reach_one_registry_by_one_name(image: str, tmp_path: Path, tls: bool) -> None:
     """What only the engine has gets to a node: pushed, then named as a context."""
-    program = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+    program = oci_registry.program()
     server, _ = buildkit_nodes.certificates(tmp_path / "tls")
     with oci_registry.running(program, tmp_path / "registry", tls=tls) as registry:
         pushed = f"{registry.host}/debian:1"

@@ -27,7 +27,7 @@ TOO_LONG = "name=$(printf 'd%.0s' $(seq 200)); for n in $(seq 30); do mkdir $nam
 
 @pytest.fixture(scope="module")
 def second(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondEngine]:
-    binary = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+    binary = oci_registry.program()
     place = tmp_path_factory.mktemp("second")
     base = base_images.get(BASE, BASE)
     with second_engine.running(base, place, binary) as started:

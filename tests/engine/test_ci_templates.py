@@ -208,7 +208,7 @@ def team(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactor
     pip: list[str | Path] = [process.BIN / "python", "-m", "pip", "-q"]
     process.ok([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels, REPOSITORY], wheels)
     base = base_images.get("debian:bookworm-slim", "debian:bookworm-slim")
-    binary = oci_registry.program(KEPT / "docker-registry")
+    binary = oci_registry.program()
     place = tmp_path_factory.mktemp("team")
     with second_engine.running(base, place, binary, password=True) as engine:
         root = place / "shop"

@@ -92,7 +92,7 @@ def test_a_program_of_the_wrong_processor_is_found(machine: Machine) -> None:
 
 
 def test_a_pushed_manifest_list_comes_back_for_both_platforms(machine: Machine, tmp_path: Path) -> None:
-    program = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+    program = oci_registry.program()
     with oci_registry.running(program, tmp_path / "registry") as registry:
         machine.document("build", "--service", "worker", "--platform", "amd64,arm64", "--push", f"{registry.host}/team")
         image = f"{registry.host}/team/worker:dev"
@@ -110,7 +110,7 @@ def test_a_pushed_manifest_list_comes_back_for_both_platforms(machine: Machine, 
 
 
 def test_a_pack_is_for_one_platform(machine: Machine, tmp_path: Path) -> None:
-    program = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+    program = oci_registry.program()
     with oci_registry.running(program, tmp_path / "registry") as registry:
         remote = {
             "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{registry.host}/team/cache",

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def registry_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+    return oci_registry.program()
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    binary = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+    binary = oci_registry.program()
     with oci_registry.running(binary, tmp_path_factory.mktemp("registry")) as started:
         yield started
 

@@ -31,7 +31,7 @@ def cold_build(machine: Machine, **env: str | None) -> tuple[list[str], str]:
 
 @pytest.fixture(scope="module")
 def second(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondEngine]:
-    binary = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+    binary = oci_registry.program()
     base = base_images.get("debian:bookworm-slim", "debian:bookworm-slim")
     with second_engine.running(base, tmp_path_factory.mktemp("second"), binary) as started:
         yield started

@@ -18,6 +18,9 @@ import trustme
 
 from tests.support import process
 
+#: Where the program is kept between runs.
+KEPT = Path.home() / ".cache/buildkit-tasks-tests/docker-registry"
+
 USER, PASSWORD = "me", "a secret, with a colon: yes"
 
 
@@ -41,7 +44,7 @@ class Registry:
         return sorted(found, key=lambda path: path.stat().st_size, reverse=True)
 
 
-def program(folder: Path) -> Path:
+def program(folder: Path = KEPT) -> Path:
     """The registry's program, downloaded from Debian and unpacked into a directory that is kept between runs."""
     kept = folder / "usr/bin/docker-registry"
     if not kept.exists():

@@ -85,7 +85,7 @@ def volumes(site: Site) -> tuple[Mount, ...]:
 
 def make(site: Site, around: Around, work: Work, script: str) -> Container:
     """The container for one run of cargo; `script` is entry.sh. Omits variables with names that no shell can export."""
-    given, quiet = ({n: v for n, v in known.items() if NAME.fullmatch(n)} for known in (around.given, around.quiet))
+    given, quiet = _exportable(around.given), _exportable(around.quiet)
     place = str(site.context / site.source) if work.in_place else ""
     mounts = [Mount(str(around.task), "/task"), *volumes(site)]
     mounts += [Mount(str(site.context), str(site.context))] if work.in_place else around.sources
@@ -113,7 +113,7 @@ def make(site: Site, around: Around, work: Work, script: str) -> Container:
         argv=("sh", "-c", script, "cargo", *work.argv),
         mounts=tuple(mounts),
         env={**step, **asked},
-        private={f"{PREFIX}{name}": value for name, value in {**given, **quiet}.items()},
+        private=_renamed({**given, **quiet}),
         user=site.user,
         network=around.network,
         tty=around.tty,
@@ -126,7 +126,7 @@ def transfer(
     site: Site, name: str, words: tuple[str, ...], mounts: tuple[Mount, ...], given: Mapping[str, str], profile: str
 ) -> Container:
     """The container that packs or fills the volumes; `words`: transfer.sh and its arguments."""
-    known = {n: v for n, v in given.items() if NAME.fullmatch(n)}
+    known = _exportable(given)
     return Container(
         name,
         site.image,
@@ -139,11 +139,21 @@ def transfer(
             "PROFILE": profile,
             "BT_GIVEN": " ".join(known),
         },
-        {f"{PREFIX}{n}": v for n, v in known.items()},
+        _renamed(known),
         user="0:0",
         network="none",
         labels=(f"{LABEL}={site.scope}",),
     )
+
+
+def _exportable(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those with names that a shell can export."""
+    return {name: value for name, value in variables.items() if NAME.fullmatch(name)}
+
+
+def _renamed(variables: Mapping[str, str]) -> dict[str, str]:
+    """Under the names that the scripts know and docker does not."""
+    return {f"{PREFIX}{name}": value for name, value in variables.items()}
 
 
 #: Makes a user the owner of the volumes, and records that.

@@ -116,11 +116,12 @@ def warm(session: Session, *, others: bool = False) -> None:
         )
     from . import shared  # imported late: it needs the registry client
 
-    if session.settings.packs.repository and shared.is_stored(session):
+    project = discover(session)
+    if session.settings.packs.repository and shared.is_stored(session, project):
         session.report.say("nothing to do: the repository has a pack for this lock file and toolchain")
         return
     for work in (commands.check(Request()), commands.run_tests(Request(extra=("--no-run",)))):
-        code = cargo(session, work, Options("cache.warm --cargo"))
+        code = cargo(session, work, Options("cache.warm --cargo"), project)
         if code != 0:
             raise Problem(
                 "compile-failed", f"`cargo {work.argv[0]}` failed.", hint="fix the errors above, then run it again"

@@ -83,7 +83,7 @@ class Volumes(Trip):
             return run.check(self.session.world, docker_run.run_container(self.session.root, made)).stderr
 
 
-def prepare(session: Session, wanted: Wanted, *, timeout: float | None = None, wait: float | None = None) -> Volumes:
+def prepare(session: Session, wanted: Wanted, project: Project | None = None) -> Volumes:
     """Prepare a transfer of the project's volumes, for the first compiled service.
 
     Problems: bad-argument, cargo-no-toolchain, and any from planning and from building the toolchain image.
@@ -94,10 +94,10 @@ def prepare(session: Session, wanted: Wanted, *, timeout: float | None = None, w
             "--cargo works with the volumes of this engine: --platform, --scope and --builder do not apply.",
             hint="invoke cache.push --cargo",
         )
-    project = discover(session)
+    project = project or discover(session)
     service = toolchain.service_of(project)
     site = place.site_of(session, project, service, toolchain.ensure(session, project, service))
-    return _trip(session, project, service, site, wanted, timeout, wait)
+    return _trip(session, project, service, site, wanted)
 
 
 def _trip(
@@ -106,8 +106,8 @@ def _trip(
     service: Service,
     site: Site,
     wanted: Wanted,
-    timeout: float | None,
-    wait: float | None,
+    timeout: float | None = None,
+    wait: float | None = None,
 ) -> Volumes:
     made = job.prepare(session, project, wanted, timeout=timeout, wait=wait)
     known = {one.name: getattr(made, one.name) for one in fields(Trip)}
@@ -160,6 +160,6 @@ def _stored(trip: Volumes) -> str | None:
         raise trip.client.problem(error) from error
 
 
-def is_stored(session: Session) -> bool:
+def is_stored(session: Session, project: Project) -> bool:
     """Whether packs.repository has a pack for exactly these inputs. Problems: those of `prepare`, registry-…."""
-    return _stored(prepare(session, Wanted())) is not None
+    return _stored(prepare(session, Wanted(), project)) is not None

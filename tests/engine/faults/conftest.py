@@ -178,7 +178,7 @@ def place(
     if plugins.is_dir():
         (home / ".docker/cli-plugins").symlink_to(plugins)
     (site.root / ".env").write_text(f"DB_PASSWORD='{SECRETS['in .env']}'\n")
-    binary = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+    binary = oci_registry.program()
     with oci_registry.running(binary, folder / "registry") as registry:
         made = Range(site, home, registry, tally, chance)
         made.edit()

@@ -54,7 +54,7 @@ def test_a_registry_that_stops(place: Range, tmp_path: Path, task: str, number: 
     Who asks for a transfer waits for it, as with `docker pull`: it has no limit.
     """
     fault = f"the registry {'ends' if number == signal.SIGKILL else 'hangs'} during `{task}`"
-    binary = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+    binary = oci_registry.program()
     for turn in range(1 if SLICE else 3):
         folder = tmp_path / str(turn)
         with oci_registry.running(binary, folder) as registry:
