@@ -276,11 +276,9 @@ def test_files_are_copied_as_compose_copies_them(site: Site, tmp_path: Path, bas
             for one in (site, theirs):
                 process.ok(["sh", "-c", edits], one.root)
             ours.wait_for("three synced", times=number)
-            until = time.monotonic() + 20
-            while listing(site) != listing(theirs) and time.monotonic() < until:
-                time.sleep(0.3)
-            assert listing(site) == listing(theirs), oracle.said
-        assert any(line.startswith("./sources/link l") for line in listing(site))
+            mine, other = settled(site, theirs)
+            assert mine == other, oracle.said
+        assert any(line.startswith("./sources/link l") for line in mine)
     finally:
         for watching in theirs.started:
             watching.end(signal.SIGINT)
@@ -289,11 +287,27 @@ def test_files_are_copied_as_compose_copies_them(site: Site, tmp_path: Path, bas
     assert ours.end(signal.SIGINT) == 130
 
 
-def listing(site: Site) -> list[str]:
-    """Names, kinds, modes, owners and contents of what the third service's container has."""
+def settled(mine: Site, other: Site, seconds: float = 20) -> tuple[list[str], list[str]]:
+    """What the third services' containers have, once it is the same in both or the time is over."""
+    until = time.monotonic() + seconds
+    while True:
+        a, b = listing(mine), listing(other)
+        if a is not None and a == b:
+            return a, b
+        if time.monotonic() > until:
+            return a or ["changed while it was read"], b or ["still changing"]
+        time.sleep(0.3)
+
+
+def listing(site: Site) -> list[str] | None:
+    """Names, kinds, modes, owners and contents of what the third service's container has; none if it changed meanwhile.
+
+    A file can go between `find` and `cat`: that is a copy under way, to be looked at again.
+    """
     (name,) = site.containers("three")
     script = (
         "cd /data; find . -printf '%p %y %m %U %l\\n' | sort;"
         " find . -type f ! -name .dockerignore | sort | tr '\\n' '\\0' | xargs -0 cat"
     )
-    return process.ok(["docker", "exec", name, "sh", "-c", script], site.root).out.splitlines()
+    done = process.run(["docker", "exec", name, "sh", "-c", script], site.root)
+    return done.out.splitlines() if done.code == 0 else None
