@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.adopt import check
+from buildkit_tasks.adopt import check, record
 from buildkit_tasks.adopt import files as adopted
 from buildkit_tasks.survey import look, tree
-from buildkit_tasks.survey.finding import Finding
+from buildkit_tasks.survey.finding import Finding, Note
 from tests.support import repositories
 from tests.support.repositories import Files, manifest
 
@@ -136,3 +136,12 @@ def test_a_program_that_a_source_starts_is_no_file(tmp_path: Path) -> None:
     read = tree.read(tmp_path)
     finding = look.find(read, repositories.resolved(tmp_path, files["compose.yaml"]), ("compose.yaml",))
     assert "docker" not in finding.workspaces[0].reach.paths
+
+
+def test_what_was_not_converted_is_recorded_until_its_dockerfile_is_deleted(tmp_path: Path) -> None:
+    listed = Note("Dockerfile:5", "not converted: RUN make", True)
+    notes = [listed, Note("Dockerfile:6", "moved"), Note("Cargo.lock", "missing", True)]
+    pairs = check.unconverted(notes, {"Dockerfile": ""})
+    assert record.load(record.dump(record.Record(unconverted=pairs))).unconverted == pairs
+    assert check.still_there(tree.make(tmp_path, ("Dockerfile",), {}), pairs) == (listed,)
+    assert check.still_there(tree.make(tmp_path, (), {}), pairs) == ()

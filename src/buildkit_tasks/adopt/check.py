@@ -34,6 +34,16 @@ def check(files: Tree, finding: Finding, ours: Collection[str] = ()) -> list[Not
     return found
 
 
+def unconverted(notes: Sequence[Note], sources: Collection[str]) -> tuple[tuple[str, str], ...]:
+    """Places and texts of what was listed in the users' Dockerfiles (`sources`), for the record."""
+    return tuple((n.where, n.text) for n in notes if n.open and n.where.partition(":")[0] in sources)
+
+
+def still_there(files: Tree, pairs: Sequence[tuple[str, str]]) -> tuple[Note, ...]:
+    """Recorded notes, as long as their Dockerfile exists: deleting it ends the conversion."""
+    return tuple(Note(where, text, True) for where, text in pairs if files.has(where.partition(":")[0]))
+
+
 def variables(files: Tree, compose_file: str, missing: Sequence[str]) -> list[Note]:
     """Unset variables that the compose file requires, and a file next to it that sets them, if there is one."""
     if not missing:

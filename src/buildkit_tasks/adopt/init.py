@@ -71,6 +71,7 @@ def init(
         listed=old.listed or found.listed,
         mode=old.mode if old.adopted else compose,
         images=images,
+        unconverted=tuple(dict.fromkeys((*old.unconverted, *checks.unconverted(written.notes, sources)))),
     )
     _write(session, root, changed, new, env=env)
     return replace(outcome, written=True)
@@ -86,8 +87,10 @@ def check(session: Session) -> Outcome:
     found = _model(session, files)
     finding = look.find(files, found.config, found.files, listed=found.listed)
     _require_rust(files, finding, found)
-    ours = {record.PATH, *(path for path, entry in read_record(root).files.items() if entry.before is None)}
-    return Outcome(finding, (), (*checks.check(files, finding, ours), *_unset(files, found)))
+    old = read_record(root)
+    ours = {record.PATH, *(path for path, entry in old.files.items() if entry.before is None)}
+    notes = (*checks.check(files, finding, ours), *_unset(files, found))
+    return Outcome(finding, (), notes, unconverted=checks.still_there(files, old.unconverted))
 
 
 def _unset(files: tree.Tree, found: model.Model) -> list[Note]:

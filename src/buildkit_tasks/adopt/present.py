@@ -18,13 +18,15 @@ from .disk import Change
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found and what was changed (in a dry run: would be changed)."""
+    """What was found and what was changed (in a dry run: would be changed). `unconverted`: what an earlier `init`
+    listed in Dockerfiles that still exist."""
 
     finding: Finding | None
     changes: tuple[Change, ...]
     notes: tuple[Note, ...] = ()
     kept: tuple[str, ...] = ()
     written: bool = False
+    unconverted: tuple[Note, ...] = ()
 
 
 def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool = False) -> None:
@@ -57,6 +59,8 @@ def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool =
 
 
 def _finish_check(session: Session, outcome: Outcome) -> None:
+    if not session.report.json_only:
+        _show_notes(session, outcome.unconverted)
     if outcome.notes:
         raise Problem(
             "adopt-incomplete",
@@ -65,7 +69,9 @@ def _finish_check(session: Session, outcome: Outcome) -> None:
             hint=f"make the edits listed above, then run `{_build(outcome)}`",
         )
     if not session.report.json_only:
-        session.report.say(f"nothing is missing. Next: {_build(outcome)}")
+        files = ", ".join(dict.fromkeys(note.where.partition(":")[0] for note in outcome.unconverted))
+        found = f"nothing else is missing (to end this list, delete {files})" if files else "nothing is missing"
+        session.report.say(f"{found}. Next: {_build(outcome)}")
 
 
 def _build(outcome: Outcome) -> str:
@@ -152,4 +158,5 @@ def envelope(outcome: Outcome) -> dict[str, object]:
         "changes": [{"path": c.path, "how": c.verb} for c in outcome.changes],
         "kept": list(outcome.kept),
         "notes": [{"where": n.where, "text": n.text, "open": n.open} for n in outcome.notes],
+        "unconverted": [{"where": n.where, "text": n.text} for n in outcome.unconverted],
     }

@@ -37,7 +37,8 @@ class Entry:
 class Record:
     """`sources`: the user's Dockerfiles from which ours were derived; they may have been deleted since.
 
-    `imported`: the files that `import-makefile` wrote; `init` does not touch them.
+    `imported`: the files that `import-makefile` wrote; `init` does not touch them. `unconverted`: places and texts of
+    what `init` listed in the sources and did not convert.
     """
 
     files: Mapping[str, Entry] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Record:
     images: str = "keep"
     folders: tuple[str, ...] = ()
     imported: tuple[str, ...] = ()
+    unconverted: tuple[tuple[str, str], ...] = ()
 
     @property
     def adopted(self) -> bool:
@@ -79,6 +81,7 @@ def dump(record: Record) -> str:
         "images": record.images,
         "folders": list(record.folders),
         **({"imported": list(record.imported)} if record.imported else {}),
+        **({"unconverted": [list(pair) for pair in record.unconverted]} if record.unconverted else {}),
         "files": files,
         "sources": dict(sorted(record.sources.items())),
     }
@@ -101,6 +104,7 @@ def load(text: str) -> Record:
             str(document["images"]),
             tuple(_safe(p) for p in document["folders"]),
             tuple(_safe(p) for p in document.get("imported", ())),
+            tuple((str(where), str(text)) for where, text in document.get("unconverted", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Problem(
