@@ -899,3 +899,16 @@ def test_a_target_that_the_image_chooses_is_in_the_path_of_the_program(tmp_path:
     assert "ARG STATIC=musl\n" in text
     assert TAKEN + "/app\n" in text
     assert notes == []
+
+
+def test_a_pattern_in_a_copied_path_is_found_in_the_repository(tmp_path: Path) -> None:
+    text, notes = derived(tmp_path, BUILD + END + "COPY --from=build /app/migrations/*.sql /srv/\n")
+    assert "COPY migrations/*.sql /srv/\n" in text
+    assert notes == []
+
+
+def test_a_pattern_below_usr_is_found_in_the_repository(tmp_path: Path) -> None:
+    dockerfile = BUILD.replace("/app", "/usr/src/app") + END.replace("/app/target", "/usr/src/app/target")
+    text, notes = derived(tmp_path, dockerfile + "COPY --from=build /usr/src/app/migrations/* /srv/\n")
+    assert "COPY migrations/* /srv/\n" in text
+    assert notes == []

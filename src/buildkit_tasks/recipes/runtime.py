@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -136,7 +137,7 @@ class _Writer:
         elif where:
             if where == ".":
                 self.note(item, "copies the sources, but no longer what cargo left in them")
-            self.context.setdefault(where, None)
+            self.context.setdefault(re.split(r"[*?\[]", where, maxsplit=1)[0].rstrip("/") or ".", None)
             self.lines.append(
                 _copy_line("COPY", copy.flags, "", [f"{where}/" if source.endswith("/") else where], copy.destination)
             )
@@ -192,9 +193,17 @@ class _Writer:
                 rest = posixpath.relpath(path, place)
                 for candidate in (posixpath.join(origin, rest), *([rest] if rest != "." else [])):
                     inside = posixpath.normpath(posixpath.join(self.service.context, candidate))
-                    if self.files.exists(inside) and not inside.startswith(".."):
+                    if self._is_there(inside) and not inside.startswith(".."):
                         found = inside
         return found
+
+    def _is_there(self, path: str) -> bool:
+        """Whether a path of the repository exists; with wildcards in its last part, whether a file matches it."""
+        folder, _, last = path.rpartition("/")
+        if not re.search(r"[*?\[]", last) or re.search(r"[*?\[]", folder):
+            return self.files.exists(path)
+        names = {p.removeprefix(f"{folder}/").partition("/")[0] for p in self.files.below(folder or ".")}
+        return any(fnmatch.fnmatchcase(name, last) for name in names)
 
 
 def _started(lines: Sequence[str], binary: str) -> str:
