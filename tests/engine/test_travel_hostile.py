@@ -100,3 +100,35 @@ def test_layers_that_are_not_what_they_should_be_do_not_keep_a_build(machine: Ma
     with hostile_registry.running(behavior) as server:
         said = builds(machine, server)
         assert any(_layers(request) for request in server.asked), said
+
+
+def _never(request: Request) -> bool:
+    return _layers(request) and hostile_registry.waits(request)
+
+
+def _one_byte(request: Request) -> bool:
+    drip = hostile_registry.drips(b"HTTP/1.1 200 OK\r\nContent-Length: 10240\r\n\r\n", b"x", 2)
+    return _layers(request) and drip(request)
+
+
+def _heads_never(request: Request) -> bool:
+    return request.method == "HEAD" and hostile_registry.waits(request)
+
+
+#: `invoke` with a shorter limit.
+HURRIED = """\
+import sys
+from buildkit_tasks.builds import fetching
+from buildkit_tasks.__main__ import main
+fetching.Fetching.__init__.__defaults__ = (3.0,)
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("behavior", [_never, _one_byte, _heads_never], ids=lambda b: b.__name__.strip("_"))
+def test_a_pull_without_a_time_limit_ends_if_the_registry_stalls(machine: Machine, behavior: Behavior) -> None:
+    with hostile_registry.running(behavior) as server:
+        argv = [process.BIN / "python", "-c", HURRIED, "cache.pull", "--replace", "--ref", f"{server.host}/team/cache"]
+        done = process.run(argv, machine.site.root, machine.env, timeout=120)
+    assert done.code == 40, done.all
+    assert "stopped responding while BuildKit fetched" in done.err

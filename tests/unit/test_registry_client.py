@@ -17,10 +17,13 @@ import pytest
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 from buildkit_tasks.packs import image as pack_image
+from buildkit_tasks.registry import client as registry_client
 from buildkit_tasks.registry import http as registry_http
 from buildkit_tasks.registry import names as registry_names
+from buildkit_tasks.registry import patience
 from buildkit_tasks.registry.client import Client
 from buildkit_tasks.registry.names import Blob, Denied, Digest, Tag, Unreachable
+from tests.support import hostile_registry
 
 CONFIG = b'{"config":{"Labels":{"k":"v"}}}'
 LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": Digest.of(b"a layer"), "size": 7}
@@ -248,6 +251,34 @@ def test_a_sending_that_is_no_longer_wanted_ends_without_another_try(fake: Fake,
         client(fake, tmp_path).send(pack_image.watched(blob(b"a layer"), late))
     assert [method for method, _, _ in fake.asked].count("POST") == 1
     assert fake.stored == {}
+
+
+def _drips_after(method: str) -> hostile_registry.Behavior:
+    """Accept an upload, but answer this method one byte at a time, without end."""
+    drip = hostile_registry.drips(b"HTTP/1.1 201 Created\r\nX: ", b"x", 0.1)
+
+    def behave(request: hostile_registry.Request) -> bool:
+        if request.method == method:
+            return drip(request)
+        place = {"Location": "/v2/team/cache/blobs/uploads/1"}
+        request.answer(b"", status="404 Not Found" if request.method == "HEAD" else "202 Accepted", more=place)
+        return True
+
+    return behave
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT"])
+def test_a_push_without_a_time_limit_ends_if_an_answer_does_not(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "UPLOAD_TIMEOUT", 0.5)
+    monkeypatch.setattr(registry_client, "QUESTION", 0.5)
+    world = World(env={"DOCKER_CONFIG": str(tmp_path)}, cwd=tmp_path, home=tmp_path)
+    with hostile_registry.running(_drips_after(method)) as server:
+        sender = Client(world, registry_names.reference(f"{server.host}/team/cache"), sleep=lambda _: None)
+        with pytest.raises(Unreachable):
+            sender.send(blob(b"a layer"))
+        assert method in [request.method for request in server.asked]
 
 
 def test_a_password_is_not_sent_to_where_a_registry_keeps_its_blobs(fake: Fake, tmp_path: Path) -> None:

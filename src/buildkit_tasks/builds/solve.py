@@ -19,6 +19,7 @@ from buildkit_tasks.core.model import BuildPlan, Command
 from buildkit_tasks.core.progress import Decoder, Progress
 
 from . import plan_words
+from .fetching import Fetching
 
 #: How many times to retry a build that lost a race for an image name; at least one build wins each time.
 RACES = 12
@@ -50,16 +51,22 @@ def solve(
     progress: Progress | None = None,
     started: Callable[[], None] | None = None,
     title: str = "",
+    fetching: Fetching | None = None,
 ) -> tuple[Progress, dict[str, Any]]:
     """Run a definition of the plan. Returns the progress, and buildx's metadata by target.
 
     A given `progress` is filled even if the solve fails. `started` is called each time bake starts. `title`: what the
-    view says at first, if the solve builds no image.
+    view says at first, if the solve builds no image. `fetching`: an image of the solve whose registry may stall.
 
     Passes Ctrl-C on and waits for the child, so that nothing is orphaned. Problems: those of `build_failure.explain`;
-    timed-out after `timeout` seconds.
+    timed-out after `timeout` seconds; registry-unreachable if that registry stalls.
     """
     progress = Progress() if progress is None else progress
+    end = session.world.clock() + timeout if timeout else float("inf")
+
+    def left() -> float:
+        return min(end - session.world.clock(), fetching.left() if fetching else float("inf"))
+
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         metadata = Path(scratch) / "metadata.json"
         alone = _alone(session, definition, Path(scratch))
@@ -71,10 +78,15 @@ def solve(
 
                 def hear(chunk: bytes) -> None:
                     for status in decoder.feed(chunk):
+                        if fetching:
+                            fetching.update(status)
                         view.update(progress.update(status))
 
                 given = replace(build, env=(*build.env, *(variables or {}).items()))
-                result = run.stream(session.world, given, hear, timeout=timeout, started=started)
+                limit = left if timeout or fetching else None
+                result = run.stream(session.world, given, hear, left=limit, started=started)
+                if result.code == 124 and fetching and fetching.stalled:
+                    raise fetching.problem()
                 if result.code == 124 and timeout:
                     words = f"The build took more than {timeout:.0f} s and was canceled."
                     raise Problem("timed-out", words, hint="try again later")

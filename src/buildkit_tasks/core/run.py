@@ -248,15 +248,15 @@ def stream(
     command: Command,
     on_stderr: Callable[[bytes], None],
     *,
-    timeout: float | None = None,
+    left: Callable[[], float] | None = None,
     group: bool = False,
     started: Callable[[], None] | None = None,
 ) -> Result:
     """Run, pass on stderr in chunks as it arrives, and capture stdout. Always waits for the child.
 
-    After `timeout` seconds, interrupts the command as Ctrl-C would, so that it can clean up; the exit code is 124.
-    `group` starts a new session, so that a Ctrl-C on the terminal does not reach it. `started` is called once the
-    command runs.
+    `left`: the seconds that remain, asked again once they have passed. When none remain, interrupts the command as
+    Ctrl-C would, so that it can clean up; the exit code is 124. `group` starts a new session, so that a Ctrl-C on the
+    terminal does not reach it. `started` is called once the command runs.
     """
     began = world.clock()
     process = _start(
@@ -272,15 +272,17 @@ def stream(
     kept: list[bytes] = []
     reader = threading.Thread(target=_drain, args=(process.stdout, kept), daemon=True)
     reader.start()
-    late = threading.Event()
+    late, ended = threading.Event(), threading.Event()
 
-    def interrupt() -> None:
+    def interrupt(left: Callable[[], float]) -> None:
+        while (seconds := left()) > 0:
+            if ended.wait(seconds):
+                return
         late.set()
         process.send_signal(signal.SIGINT)
 
-    watch = threading.Timer(timeout, interrupt) if timeout else None
-    if watch:
-        watch.start()
+    if left:
+        threading.Thread(target=interrupt, args=(left,), daemon=True).start()
     try:
         if command.stdin is not None and process.stdin is not None:
             try:
@@ -297,8 +299,7 @@ def stream(
         _wait_interrupted(process)
         raise
     finally:
-        if watch:
-            watch.cancel()
+        ended.set()
         reader.join(timeout=1)
         process.stderr.close()
     return Result(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.builds import building
+from buildkit_tasks.builds.fetching import Fetching
 from buildkit_tasks.builds.solve import solve, stand_in
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import files
@@ -143,7 +144,7 @@ class Trip:
     def unpack(self, digest: Digest, when: str, limit: int) -> tuple[bool, int]:
         """Fill the mounts from a pack. Returns whether it was unpacked (not if they had content), and its bytes.
 
-        Problems: pack-refused for unexpected content, disk-full, image-unavailable, build-failed.
+        Problems: pack-refused for unexpected content, disk-full, image-unavailable, registry-unreachable, build-failed.
         """
         make = partial(steps.dockerfile, words=("unpack", when, str(limit), self.nonce), nonce=self.nonce, pack=True)
         return self._unpack("unpacking the shared cache", make, digest)
@@ -158,19 +159,21 @@ class Trip:
     def _unpack(self, title: str, make: Make, digest: Digest) -> tuple[bool, int]:
         reference = self.client.ref.at(digest)
         try:
-            log = self._solve(title, make, {"output": ["type=cacheonly"]}, {packs.PACK: f"docker-image://{reference}"})
+            contexts = {packs.PACK: f"docker-image://{reference}"}
+            log = self._solve(title, make, {"output": ["type=cacheonly"]}, contexts, reference)
         except Problem as problem:
             raise outcome.explained(problem, reference) from problem
         return outcome.unpacked(log)
 
     def download(self, digest: Digest, folder: Path) -> None:
         """Write the parts of a pack to an empty directory. Problems: image-unavailable, build-failed, timed-out."""
+        reference = self.client.ref.at(digest)
         whole = {
             "dockerfile-inline": f"FROM {packs.PACK}\n",
-            "contexts": {packs.PACK: f"docker-image://{self.client.ref.at(digest)}"},
+            "contexts": {packs.PACK: f"docker-image://{reference}"},
             "output": [f"type=local,dest={folder}"],
         }
-        self._bake("fetching the shared cache", whole)
+        self._bake("fetching the shared cache", whole, reference)
 
     def _facts(self, words: Sequence[str], folder: Path) -> Facts:
         make = partial(steps.dockerfile, words=words, nonce=self.nonce)
@@ -194,7 +197,12 @@ class Trip:
         return left
 
     def _solve(
-        self, title: str, make: Make, extra: Mapping[str, Any], contexts: Mapping[str, str] | None = None
+        self,
+        title: str,
+        make: Make,
+        extra: Mapping[str, Any],
+        contexts: Mapping[str, str] | None = None,
+        fetched: str = "",
     ) -> str:
         service = self.plan.groups[0][0]
         target = self.plan.definition["target"][service.key]
@@ -204,13 +212,16 @@ class Trip:
         with resources.as_file(resources.files("buildkit_tasks") / "data" / "cache") as scripts:
             more = {packs.SCRIPTS: str(scripts), **(contexts or {})}
             caches = {**stand_in(target, text, step.stage, more, self.platform), **extra}
-            heard = self._bake(title, caches)
+            heard = self._bake(title, caches, fetched)
         return "\n".join(line for vertex in heard.vertexes.values() for line in vertex.log)
 
-    def _bake(self, title: str, target: Mapping[str, Any]) -> Progress:
+    def _bake(self, title: str, target: Mapping[str, Any], fetched: str = "") -> Progress:
+        """Run one target. `fetched`: the pack that it fetches, whose registry may stall."""
+        fetching = Fetching(fetched, self.session.world.clock) if fetched else None
         definition = {"group": {"default": {"targets": [TARGET]}}, "target": {TARGET: target}}
         how, builder = self.wanted.progress, self.wanted.builder
-        return solve(self.session, self.plan, definition, how, builder, self._left(), title=title)[0]
+        left = self._left()
+        return solve(self.session, self.plan, definition, how, builder, left, title=title, fetching=fetching)[0]
 
 
 def prepare(

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 #: Timeout in seconds for one query, including retries, redirects and logins. Uploads of blobs have their own limit.
 QUESTION = 30.0
 
-#: Maximum number of pages of a tag list.
-PAGES = 100
+#: Maximum number of pages of a tag list, and the seconds for all of them.
+PAGES, LISTING = 100, 120.0
 
 
 @dataclass
@@ -72,6 +72,10 @@ class Client:
 
     def tags(self) -> tuple[Tag, ...]:
         """All tags of the repository, empty if it does not exist."""
+        with self._within(LISTING):
+            return tuple(self._tags())
+
+    def _tags(self) -> list[Tag]:
         found: list[Tag] = []
         start = f"{self.ref.repository}/tags/list"
         path, seen = f"{start}?n=1000", set[str]()
@@ -87,7 +91,7 @@ class Client:
             path = after[1] if after else ""
             if path and not (path.startswith(f"{start}?") and re.fullmatch(r"[\x21-\x7e]+", path)):
                 raise Malformed(f"the tag list continues at a different path: {printable(path)}")
-        return tuple(found)
+        return found
 
     def manifest(self, name: str) -> Manifest | None:
         """The manifest of a tag or digest, None if it does not exist; for an index, the manifest of its first image."""
@@ -185,7 +189,8 @@ class Client:
 
     def _upload(self, path: str, blob: Blob) -> Answer:
         """Request an upload location (POST), then send everything in a single request (PUT)."""
-        begun = self._once("POST", f"{path}/uploads/", {}, Blob("", 0, lambda: ()))
+        with self._within(QUESTION):
+            begun = self._once("POST", f"{path}/uploads/", {}, Blob("", 0, lambda: ()))
         if begun.status >= 400:
             return begun
         here = f"{self._base}://{self.ref.api_host}/v2/"

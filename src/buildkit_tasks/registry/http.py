@@ -24,7 +24,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from .names import Blob, Denied, Malformed, Unreachable, is_loopback, printable, proxy_for
-from .patience import TIMEOUT, UPLOAD_TIMEOUT, Patience, timed
+from .patience import Patience, timed
 from .reader import LIMIT
 
 #: Maximum number of attempts if the registry, not the request, is at fault; maximum number of redirects.
@@ -123,7 +123,7 @@ class Wire:
     ) -> Answer:
         more = {"Content-Length": str(body.size)} if isinstance(body, Blob) else {}
         large = isinstance(body, Blob) and body.size > 0
-        self.patience.idle = UPLOAD_TIMEOUT if large else TIMEOUT
+        self.patience.uploading = large
         reply = self._pool(address).urlopen(
             method,
             address,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-#: Timeouts in seconds between two bytes of a response or upload; large registries pause before answering an upload.
+#: Timeouts in seconds between two bytes of a response or upload; large registries pause before answering an upload,
+#: but the answer must be complete that long after the last byte of the upload.
 TIMEOUT = 5.0
 UPLOAD_TIMEOUT = 60.0
 
@@ -16,12 +17,16 @@ Socket = TypeVar("Socket", bound=socket.socket)
 
 
 class Patience(threading.local):
-    """How long this thread may wait: until a point in time, and for each byte. Nested limits can only be shorter."""
+    """How long this thread may wait: until a point in time, and for each byte. Nested limits can only be shorter.
+
+    `uploading`: whether the current request has a large body. `sent`: when its last byte was sent.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.end = float("inf")
-        self.idle = TIMEOUT
+        self.uploading = False
+        self.sent = clock()
 
     @contextmanager
     def until(self, end: float) -> Iterator[None]:
@@ -47,7 +52,16 @@ class Patience(threading.local):
 
     def wait(self) -> float:
         """Seconds to wait for the next byte. Raises `TimeoutError` after the deadline."""
-        return min(self.idle, self.left)
+        return min(UPLOAD_TIMEOUT if self.uploading else TIMEOUT, self.left)
+
+    def wait_answer(self) -> float:
+        """Like `wait`, for a byte of a response; after an upload, all of them share one `UPLOAD_TIMEOUT`."""
+        if not self.uploading:
+            return self.wait()
+        left = self.sent + UPLOAD_TIMEOUT - self.clock()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return min(left, self.left)
 
 
 def timed(kind: type[Socket], patience: Patience) -> type[Socket]:
@@ -58,11 +72,12 @@ def timed(kind: type[Socket], patience: Patience) -> type[Socket]:
 
     class Timed(kind):  # type: ignore[valid-type, misc]
         def recv_into(self, *args: Any, **more: Any) -> int:
-            self.settimeout(patience.wait())
+            self.settimeout(patience.wait_answer())
             return int(super().recv_into(*args, **more))
 
         def sendall(self, *args: Any, **more: Any) -> None:
             self.settimeout(patience.wait())
             super().sendall(*args, **more)
+            patience.sent = patience.clock()
 
     return Timed
