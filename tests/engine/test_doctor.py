@@ -126,3 +126,22 @@ def test_no_buildx_on_a_current_docker_command(sample: Path, tmp_path: Path) -> 
 
 def _has_plugins(folder: str) -> bool:
     return Path(folder, "docker/cli-plugins").is_dir()
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BUILDX_BUILDER", "no-such-builder"),
+        ("DOCKER_CONTEXT", "no-such-context"),
+        ("DOCKER_HOST", "tcp:/bad"),
+        ("COMPOSE_FILE", "absent.yaml"),
+        ("COMPOSE_PROJECT_NAME", "Bad!Name"),
+    ],
+)
+def test_a_variable_that_stops_a_build_is_a_failure_that_names_its_value(sample: Path, name: str, value: str) -> None:
+    build = process.run(["invoke", "build", "--plan"], sample, {name: value})
+    assert build.code not in (0, 70), build.all
+    found = process.run(["invoke", "doctor"], sample, {name: value})
+    assert found.code not in (0, 70), found.all
+    assert value in found.all

@@ -71,6 +71,7 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("builder", "warn", {"builder": Builder("ci", "docker-container", "running")}),
     ("builder", "fail", {"builder": Builder("farm", "remote", "inactive", wanted=True)}),
     ("builder", "fail", {"builder": Builder("farm", "", "missing", wanted=True)}),
+    ("builder", "fail", {"builder": Builder("farm", "", "missing")}),
     ("builder", "fail", {"builder": Builder("default", "docker", "cannot connect")}),
     ("image-store", "warn", {"engine": replace(ENGINE, containerd_store=False)}),
     ("gc", "warn", {"engine": NEWEST}),

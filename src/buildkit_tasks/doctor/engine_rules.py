@@ -124,6 +124,11 @@ def builder(facts: Facts) -> Verdict:
             f"builders.name is set to {found.name}, which is {found.status}",
             f"invoke builder lists them; create one with invoke builder.create {found.name} …",
         )
+    if found and found.status == "missing":
+        return fail(
+            f"BUILDX_BUILDER is set to {found.name}, which does not exist",
+            "unset BUILDX_BUILDER    (invoke builder lists those that exist)",
+        )
     if not found or not found.driver or facts.silent or facts.podman_engine:
         return unknown("no builder responded")
     if found.driver != "docker" and not found.wanted:

@@ -104,12 +104,13 @@ def the_builder(session: Session) -> dict[str, Any]:
     """The current builder, as `docker buildx inspect` reports it."""
     wanted = _wanted_builder(session)
     try:
-        text = run.capture(session.world, buildx.builder_details(Path("/"), wanted), timeout=PATIENCE).stdout
+        asked = run.capture(session.world, buildx.builder_details(Path("/"), wanted), timeout=PATIENCE)
     except Problem:
         return {}
-    found = builder_facts.read_inspect(text)
+    found = builder_facts.read_inspect(asked.stdout)
     if not found.driver:
-        return {"builder": Builder(wanted, "", "missing", wanted=True)} if wanted else {}
+        missing = wanted or (session.world.env.get("BUILDX_BUILDER", "") if "no builder" in asked.stderr else "")
+        return {"builder": Builder(missing, "", "missing", wanted=bool(wanted))} if missing else {}
     first = found.nodes[0] if found.nodes else Node("", "", "")
     status = found.error or first.error or first.status
     return {"builder": Builder(found.name, found.driver, status, first.platforms, wanted=bool(wanted))}
