@@ -128,7 +128,8 @@ sys.exit(main())
 @pytest.mark.parametrize("behavior", [_never, _one_byte, _heads_never], ids=lambda b: b.__name__.strip("_"))
 def test_a_pull_without_a_time_limit_ends_if_the_registry_stalls(machine: Machine, behavior: Behavior) -> None:
     with hostile_registry.running(behavior) as server:
-        argv = [process.BIN / "python", "-c", HURRIED, "cache.pull", "--replace", "--ref", f"{server.host}/team/cache"]
+        argv: list[str | Path] = [process.BIN / "python", "-c", HURRIED, "cache.pull", "--replace"]
+        argv += ["--ref", f"{server.host}/team/cache"]
         done = process.run(argv, machine.site.root, machine.env, timeout=120)
     assert done.code == 40, done.all
     assert "stopped responding while BuildKit fetched" in done.err

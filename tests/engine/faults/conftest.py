@@ -71,6 +71,16 @@ class Range:
             "https_proxy": proxy,
         }
 
+    @property
+    def online(self) -> dict[str, str | None]:
+        """The machine's own proxies, for a build that may have to download crates."""
+        return {name: os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy")}
+
+    def filled(self) -> None:
+        """Fill the mounts, whatever an earlier test has left of them; cached layers would not."""
+        done = self.invoke("build", "--no-cache", **self.online)
+        assert done.code == 0, done.all
+
     def edit(self) -> None:
         """Change what the worker prints: to something new, or back to what it printed before."""
         self.number += self.chance.choice((1, 1, -1))

@@ -72,7 +72,7 @@ def test_builds_at_the_same_time(place: Range, sites: list[Site]) -> None:
         ran = process.run(["docker", "run", "--rm", f"{site.scope}/worker:dev"], site.root)
         if ran.out != f"{site.scope} together\n":
             found.append(("wrong", f"it prints {ran.all!r}"))
-        if not number and ratio > RATIO:
+        if not number and ratio > RATIO and not SLICE:  # a slice is played beside other work
             found.append(("rough", note))
         place.tally.count(fault, hit=True, findings=found, note=note)
     place.agreed(fault)
