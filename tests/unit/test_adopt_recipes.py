@@ -408,6 +408,36 @@ def test_what_is_not_ours_to_build_is_left_alone_and_said_why(tmp_path: Path, do
     assert why in finding.left[0].why
 
 
+@pytest.mark.parametrize(
+    ("run", "line", "named"),
+    [
+        ("export RUSTFLAGS='-C opt-level=1' && cargo build --release", 'ARG RUSTFLAGS="-C opt-level=1"', ""),
+        ("export A_KEY=1 RUSTFLAGS=-O; cargo build --release", 'ARG RUSTFLAGS="-O"', ""),
+        ("RUSTFLAGS='--cfg a=\"b c\"' cargo build --release", 'ARG RUSTFLAGS="--cfg a=\\"b c\\""', ""),
+        ("SQLX_OFFLINE=true env X=1 cargo build --release", 'ENV SQLX_OFFLINE="true"', ""),
+        # computed by the shell, or set in one branch only
+        ('RUSTFLAGS="${LINKER:+-C linker=}$LINKER" cargo build --release', "", "RUSTFLAGS"),
+        ('export RUSTFLAGS="-C linker=$(which clang)" && cargo build --release', "", "RUSTFLAGS"),
+        ("if [ -f x ]; then export RUSTFLAGS=-O; fi && cargo build --release", "", "RUSTFLAGS"),
+        ("export SQLX_OFFLINE=true; [ -f x ] && export SQLX_OFFLINE=false; cargo build --release", "", "SQLX_OFFLINE"),
+        ("export GIT_SHA=$(git rev-parse HEAD) && cargo build --release", "", "GIT_SHA"),  # read by a source
+        # nothing for cargo
+        ("cargo build --release && DIR=$(pwd) && cp target/release/app $DIR/x", "", ""),
+        ("RUSTFLAGS=$X ./configure\nRUN cargo build --release", "", ""),
+    ],
+)
+def test_what_the_shell_sets_for_cargo_is_set_or_listed(tmp_path: Path, run: str, line: str, named: str) -> None:
+    main = 'fn main() { println!("{:?}", option_env!("GIT_SHA")); }\n'
+    text, notes = derived(tmp_path, BUILD.replace("cargo build --release", run) + END, {"src/main.rs": main})
+    assert line in text
+    said = [note for note in notes if "the shell computes" in note]
+    assert [name for note in said for name in ("RUSTFLAGS", "SQLX_OFFLINE", "GIT_SHA") if name in note] == (
+        [named] if named else []
+    ), notes
+    if named:
+        assert f"ENV {named}" not in text
+
+
 def test_what_has_no_place_is_listed_with_its_line(tmp_path: Path) -> None:
     _, notes = derived(
         tmp_path,

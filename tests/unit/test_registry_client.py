@@ -22,7 +22,7 @@ from buildkit_tasks.registry import http as registry_http
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import patience
 from buildkit_tasks.registry.client import Client
-from buildkit_tasks.registry.names import Blob, Denied, Digest, Tag, Unreachable
+from buildkit_tasks.registry.names import Blob, Denied, Digest, Malformed, Tag, Unreachable
 from tests.support import hostile_registry
 
 CONFIG = b'{"config":{"Labels":{"k":"v"}}}'
@@ -251,6 +251,22 @@ def test_a_sending_that_is_no_longer_wanted_ends_without_another_try(fake: Fake,
         client(fake, tmp_path).send(pack_image.watched(blob(b"a layer"), late))
     assert [method for method, _, _ in fake.asked].count("POST") == 1
     assert fake.stored == {}
+
+
+def test_a_tag_list_without_end_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    page = json.dumps({"tags": [f"t{number:x}" for number in range(90_000)]}).encode()
+
+    def pages(request: hostile_registry.Request) -> bool:
+        link = f'</v2/team/cache/tags/list?last={len(request.server.asked)}>; rel="next"'
+        request.answer(page, more={"Link": link})
+        return True
+
+    world = World(env={"DOCKER_CONFIG": str(tmp_path)}, cwd=tmp_path, home=tmp_path)
+    with hostile_registry.running(pages) as server:
+        asker = Client(world, registry_names.reference(f"{server.host}/team/cache"))
+        with pytest.raises(Malformed, match="more than 100000 tags"):
+            asker.tags()
+        assert len(server.asked) < 5
 
 
 def _drips_after(method: str) -> hostile_registry.Behavior:

@@ -121,6 +121,7 @@ class Trip:
                 raise Problem("interrupted", "Another part could not be sent.")
 
         def send(part: str) -> tuple[Blob, int]:
+            look()
             layer = pack_image.layer(folder / part)
             return layer, layer.size if self.client.send(pack_image.watched(layer, look)) else 0
 

@@ -16,7 +16,7 @@ from buildkit_tasks.survey import install, recipe
 from buildkit_tasks.survey.finding import Note
 from buildkit_tasks.survey.recipe import Recipe, Stage
 
-from . import replaced
+from . import replaced, shell_variables
 from .stage_lines import short
 from .variables import OURS, PLATFORM, TOOLS_READ
 
@@ -27,7 +27,6 @@ _PACKAGING = re.compile(r"(?:xx-)?(?:apt-get|apt|apk)\s|set\s+-|rm\s+-rf?\s+/var
 _USERS = re.compile(r"(?:user|group)add\b|add(?:user|group)\b")
 #: The note on a command that fits nowhere.
 LEFT = "this command of the compile stage was not converted"
-_WORD = r"\"[^\"]*\"|'[^']*'|\S+"
 
 
 @dataclass(frozen=True)
@@ -159,11 +158,23 @@ class _Reader:
             parts = install.commands(text)
             self.add("packages", *install.packages(expanded))
             parts = [p for p in parts if not _PACKAGING.match(p)]
-        pattern = r"(?:^|\s)([A-Z_][A-Z0-9_]*)=(" + _WORD + r")(?=\s+(?:[A-Z_0-9]+=(?:" + _WORD + r")\s+)*cargo\s)"
-        inline = re.findall(pattern, text.replace("\\\n", " "))
-        self.variable(*(f'ENV {n}="{v.strip(chr(34) + chr(39))}"' for n, v in inline if n not in OURS and "$" not in v))
+        self._shell_variables(item, text)
         for part in parts if sources_there else replaced.chains(parts):
             self._command(item, part, sources_there)
+
+    def _shell_variables(self, item: Instruction, text: str) -> None:
+        if not replaced.CARGO_RUNS.search(text):
+            return
+        fixed, computed = shell_variables.read(text)
+        for name, value in fixed.items():
+            if name not in OURS:
+                escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+                self.variable(f'ENV {name}="{escaped}"')
+        # tonistiigi/xx sets its variables for the target platform, as our own step does
+        lost = [n for n, v in computed.items() if n not in OURS and "xx-" not in v]
+        lost = [name for name in lost if TOOLS_READ.fullmatch(name) or self.reads(name)]
+        if lost:
+            self.note(item, f"the shell computes {' and '.join(lost)} for cargo, and our compile step does not")
 
     def _writes_for_an_image(self, text: str) -> bool:
         """Whether a command only writes a file, outside the sources, that an image copies: `echo ... > /etc/info`."""

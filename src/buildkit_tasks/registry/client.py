@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 #: Timeout in seconds for one query, including retries, redirects and logins. Uploads of blobs have their own limit.
 QUESTION = 30.0
 
-#: Maximum number of pages of a tag list, and the seconds for all of them.
-PAGES, LISTING = 100, 120.0
+#: Limits of a tag list: pages, tags on all of them, and seconds for all of them.
+PAGES, TAGS, LISTING = 100, 100_000, 120.0
 
 
 @dataclass
@@ -87,6 +87,8 @@ class Client:
             if answer is None:
                 break
             found += reader.tags(answer.body)
+            if len(found) > TAGS:
+                raise Malformed(f"the tag list has more than {TAGS} tags")
             after = re.search(r'<[^>]*/v2/([^>]+)>;\s*rel="?next"?', answer.headers.get("link", "")[:4096])
             path = after[1] if after else ""
             if path and not (path.startswith(f"{start}?") and re.fullmatch(r"[\x21-\x7e]+", path)):

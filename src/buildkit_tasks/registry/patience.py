@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 TIMEOUT = 5.0
 UPLOAD_TIMEOUT = 60.0
 
+#: Bytes of an upload that share one timeout: at 60 s, anything above 1 kB/s is fast enough.
+_PIECE = 1 << 16
+
 Socket = TypeVar("Socket", bound=socket.socket)
 
 
@@ -75,9 +78,12 @@ def timed(kind: type[Socket], patience: Patience) -> type[Socket]:
             self.settimeout(patience.wait_answer())
             return int(super().recv_into(*args, **more))
 
-        def sendall(self, *args: Any, **more: Any) -> None:
-            self.settimeout(patience.wait())
-            super().sendall(*args, **more)
-            patience.sent = patience.clock()
+        def sendall(self, data: Any, *args: Any) -> None:
+            rest = memoryview(data).cast("B")
+            while rest:  # one `sendall` of everything would have one timeout for everything
+                self.settimeout(patience.wait())
+                super().sendall(rest[:_PIECE], *args)
+                rest = rest[_PIECE:]
+                patience.sent = patience.clock()
 
     return Timed

@@ -1,0 +1,48 @@
+"""The variables that a RUN sets in its shell for cargo: before the command, or with `export`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+_NAME = r"[A-Za-z_]\w*"
+_VALUE = r"(?:\"(?:[^\"\\]|\\.)*\"|'[^']*'|\\.|[^\s;&|()\"'\\])*"
+_PREFIX = re.compile(rf"(?:^|(?<=[\s;&|(]))({_NAME})=({_VALUE})(?=\s[^;&|\n]*\bcargo\s)")
+_EXPORT = re.compile(rf"\bexport\s+((?:{_NAME}={_VALUE}\s*)+)(?=[\s\S]*\bcargo\s)")
+_ASSIGNED = re.compile(rf"({_NAME})=({_VALUE})")
+
+
+def read(text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The variables with a fixed value, and those that the shell computes or sets only in some branch, with their text.
+
+    `text`: the shell commands. Values are without quotes if they are fixed.
+    """
+    text = text.replace("\\\n", " ")
+    found = [(match.start(), match[1], match[2]) for match in _PREFIX.finditer(text)]
+    for match in _EXPORT.finditer(text):
+        found += [(match.start(), name, value) for name, value in _ASSIGNED.findall(match[1])]
+    fixed: dict[str, str] = {}
+    computed: dict[str, str] = {}
+    for start, name, value in sorted(found):
+        plain = _plain(value)
+        if plain is None or _in_a_branch(text[:start]) or fixed.get(name, plain) != plain:
+            computed[name] = value
+        else:
+            fixed[name] = plain
+    return {name: value for name, value in fixed.items() if name not in computed}, computed
+
+
+def _plain(value: str) -> str | None:
+    """The value without its quotes; None if the shell expands something in it."""
+    if "$" in value or "`" in value:
+        return None
+    try:
+        return "".join(shlex.split(value))
+    except ValueError:
+        return None
+
+
+def _in_a_branch(before: str) -> bool:
+    words = re.findall(r"\b(if|fi|case|esac|for|while|done)\b", before)
+    opened = sum(word in ("if", "case", "for", "while") for word in words)
+    return opened > len(words) - opened
