@@ -139,6 +139,19 @@ def test_without_a_compose_file_a_dockerfile_says_what_ships(tmp_path: Path) -> 
     assert "COPY backend/migrations ./migrations" in written.texts["docker/Dockerfile"]
 
 
+def test_a_dockerfile_that_compiles_with_a_script_is_named(tmp_path: Path) -> None:
+    scripted = "FROM rust:1 AS build\nCOPY . .\nRUN ./build.sh\nFROM debian\nCOPY --from=build /x /x\n"
+    other = "FROM node:20\nCOPY . .\nRUN npm ci\n"
+    files = {**repositories.bare(), "Dockerfile": scripted, "web/Dockerfile": other, "compose.yaml": DATABASE}
+    _, finding = understand(tmp_path / "ping", files)
+    assert [(n.where, n.text) for n in finding.notes if "cargo" in n.text] == [
+        (
+            "Dockerfile",
+            "not converted, because no command in it calls cargo; if a script does, call cargo in the Dockerfile",
+        )
+    ]
+
+
 def test_a_service_is_added_for_a_program_that_has_none(tmp_path: Path) -> None:
     files = {**repositories.bare(), "compose.yaml": "# data\nservices:\n  db:\n    image: postgres:15\n"}
     found, finding = understand(tmp_path / "ping", files)

@@ -922,6 +922,22 @@ def test_a_program_is_found_under_a_computed_target(tmp_path: Path, place: str) 
     assert notes == []
 
 
+@pytest.mark.parametrize(
+    ("kinds", "static", "named"), [(("musl", "musl"), True, False), (("gnu", "musl"), False, True), ((), False, False)]
+)
+def test_a_computed_target_is_for_musl_if_the_stage_names_no_other(
+    tmp_path: Path, kinds: tuple[str, ...], static: bool, named: bool
+) -> None:
+    cases = [f"{arch}) echo {arch}-unknown-linux-{kind} ;;" for arch, kind in zip(("x86_64", "aarch64"), kinds)]  # noqa: B905
+    chosen = f"RUN case $(uname -m) in {' '.join(cases)} esac > /triple\n" if cases else ""
+    command = 'cargo build --release --target "$(cat /triple)" && cp target/$(cat /triple)/release/app /bin/app'
+    dockerfile = BUILD.replace("RUN cargo build --release\n", f"{chosen}RUN {command}\n")
+    text, notes = derived(tmp_path, dockerfile + "COPY --from=build /bin/app /bin/app\n")
+    assert ("ARG STATIC=musl\n" in text) == static
+    assert [note for note in notes if "computes cargo's target" in note] == notes
+    assert bool(notes) == named
+
+
 def test_a_target_that_the_image_chooses_is_in_the_path_of_the_program(tmp_path: Path) -> None:
     place = "/app/target/x86_64-unknown-linux-musl/release/app"
     dockerfile = BUILD.replace("rust:1-bookworm", "example.org/rust-musl:1").replace("debian:bookworm-slim", "scratch")

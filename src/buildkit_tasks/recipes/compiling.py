@@ -163,7 +163,7 @@ class _Reader:
             self._command(item, part, sources_there)
 
     def _shell_variables(self, item: Instruction, text: str) -> None:
-        if not replaced.CARGO_RUNS.search(text):
+        if not replaced.CARGO_RUNS.search(text) or (self.main and self.now not in self.main):
             return
         fixed, computed = shell_variables.read(text)
         for name, value in fixed.items():

@@ -65,6 +65,9 @@ def find(
     workspaces = tuple(Workspace(w, reach.find(files, w), needed.packages(files, w, services)) for w in used)
     for workspace in workspaces:
         notes += notes_of(files, workspace)
+    for s in (s for s in services if s.recipe and re.search(r"[$`]", s.target)):
+        text = f"the shell computes cargo's target {s.target}; our compile step links {s.binary} with glibc"
+        notes.append(Note(s.recipe.path if s.recipe else s.name, text, True))
     texts = {path: files.text(path) for path in (*ADDED_TO, *compose) if files.has(path)}
     named = not listed or any(re.search(r"(?m)^name\s*:", files.text(path)) for path in compose)
     # many repositories have a folder `deploy`: their caches would share its name
@@ -197,7 +200,7 @@ def _compiled(
             shipped.features(asked, space, binary),
             asked.default_features,
             asked.profile or "release",
-            asked.target or space.target or shipped.copied_target(taken) or prebuilt.target(taken),
+            shipped.target(asked, taken) or space.target or prebuilt.target(taken),
             entry["build"],
         )
     if not candidates:

@@ -21,6 +21,8 @@ ASIDE = re.compile(
 )
 
 _DOCKERFILE = re.compile(r"(?:^|/)(?:(?:Docker|Container)file[^/]*|[^/]+\.(?:Docker|Container)file|dockerfile)$")
+#: A stage to compile Rust in.
+_WITH_RUST = re.compile(r"(?im)^\s*FROM\s+(?:--\S+\s+)*\S*(?:\brust\b|rustlang|muslrust|rust-musl|cargo-chef)")
 _HINT = "give it a service in the compose file, with the build arguments that select the program"
 
 Look = Callable[[Tree, Sequence[CargoWorkspace], str, Mapping[str, Any]], Service | LeftAlone]
@@ -136,6 +138,8 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
                 break
             unclear = next((f"{_why(s, path)}; {_HINT}" for s in left if s.unclear), unclear)
         else:
+            if not taken and _WITH_RUST.search(files.text(path)):
+                unclear = "no command in it calls cargo; if a script does, call cargo in the Dockerfile"
             if unclear and not variant:
                 notes.append(Note(path, f"not converted, because {unclear}"))
     return list(found.values()), notes

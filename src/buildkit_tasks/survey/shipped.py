@@ -108,7 +108,19 @@ def options(taken: Recipe, binaries: Mapping[str, Package], name: str) -> Cargo:
     return next(reversed(built or found), taken.cargo)
 
 
-def copied_target(taken: Recipe) -> str:
+def target(asked: Cargo, taken: Recipe) -> str:
+    """The target of a command, else of the copied program.
+
+    If the shell computes it: a target for musl if the compile stages name no other kind; as written if they name both.
+    """
+    if not re.search(r"[$`]", asked.target):
+        return asked.target or _copied_target(taken)
+    text = "\n".join(f"{i.rest}\n{i.body}" for stage in taken.compiling for i in stage.items)
+    named = {kind: triple for triple, kind in re.findall(r"\b(\w+-\w+-linux-(gnu|musl)\w*)", text)}
+    return asked.target if len(named) > 1 else named.get("musl", "")
+
+
+def _copied_target(taken: Recipe) -> str:
     """The target in the path of a copied program, if it is one for musl: an image to compile in may choose it."""
     copied = [source for copy in copies(taken) for source in copy.sources]
     runs = [f"{i.rest}\n{i.body}" for stage in taken.compiling for i in stage.items if i.keyword == "RUN"]
