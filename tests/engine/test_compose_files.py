@@ -17,7 +17,8 @@ from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
 from buildkit_tasks.project.compose import select
 from buildkit_tasks.project.discover import files_found, read_workspace
-from buildkit_tasks.survey import model, tree
+from buildkit_tasks.survey import model
+from buildkit_tasks.workspaces import tree
 from tests.support import process
 
 pytestmark = [pytest.mark.engine]

@@ -11,8 +11,9 @@ from buildkit_tasks.adopt import files as adopted
 from buildkit_tasks.adopt.files import Files
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.recipes import ignorefile
-from buildkit_tasks.survey import look, tree
+from buildkit_tasks.survey import look
 from buildkit_tasks.survey.finding import Finding
+from buildkit_tasks.workspaces import tree
 from tests.support import repositories
 
 COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")

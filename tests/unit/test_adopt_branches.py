@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildkit_tasks.dockerfiles import syntax
-from buildkit_tasks.survey import cargo_command, look, tree
+from buildkit_tasks.survey import cargo_command, look
 from buildkit_tasks.survey.finding import Service
+from buildkit_tasks.workspaces import tree
 from tests.support import process, repositories
 from tests.support.repositories import manifest
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.survey import cargo, reach, tree
+from buildkit_tasks.workspaces import cargo, reach, tree
 from tests.support import process, repositories
 from tests.support.repositories import Files, manifest
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from buildkit_tasks.adopt import files as adopted
 from buildkit_tasks.dockerfiles.ignore import Ignore
 from buildkit_tasks.recipes import excluded
-from buildkit_tasks.survey import look, tree
+from buildkit_tasks.survey import look
 from buildkit_tasks.survey.finding import Service
+from buildkit_tasks.workspaces import tree
 from tests.support import repositories
 from tests.support.repositories import Files, manifest
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks.adopt import files as adopted
-from buildkit_tasks.survey import look, tree
+from buildkit_tasks.survey import look
+from buildkit_tasks.workspaces import tree
 from tests.support import repositories
 from tests.unit.test_adopt_recipes import CRATE, derived, understand
 

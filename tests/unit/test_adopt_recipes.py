@@ -9,9 +9,10 @@ import pytest
 
 from buildkit_tasks.adopt import files as adopted
 from buildkit_tasks.recipes import bookworm
-from buildkit_tasks.survey import debian, look, tree
-from buildkit_tasks.survey.cargo import Locked
+from buildkit_tasks.survey import look
 from buildkit_tasks.survey.finding import Finding
+from buildkit_tasks.workspaces import debian, tree
+from buildkit_tasks.workspaces.cargo import Locked
 from tests.support import repositories
 from tests.support.repositories import Files, manifest
 

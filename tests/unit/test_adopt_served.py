@@ -8,7 +8,8 @@ import pytest
 
 from buildkit_tasks.adopt import files as adopted
 from buildkit_tasks.recipes import bookworm
-from buildkit_tasks.survey import look, tree
+from buildkit_tasks.survey import look
+from buildkit_tasks.workspaces import tree
 from tests.support import repositories
 from tests.support.repositories_served import CASES, SHAPES
 

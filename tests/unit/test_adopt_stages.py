@@ -11,8 +11,9 @@ from buildkit_tasks.adopt import init
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 from buildkit_tasks.recipes import bookworm
-from buildkit_tasks.survey import install, look, model, tree
+from buildkit_tasks.survey import install, look, model
 from buildkit_tasks.survey.finding import Finding
+from buildkit_tasks.workspaces import tree
 from tests.support import repositories
 from tests.support.repositories import Files, manifest
 

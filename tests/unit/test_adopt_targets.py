@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks.adopt import files as adopted
-from buildkit_tasks.survey import look, tree
+from buildkit_tasks.survey import look
 from buildkit_tasks.survey.finding import Finding
+from buildkit_tasks.workspaces import tree
 from tests.support import repositories
 from tests.support.repositories import Files, manifest
 

@@ -10,7 +10,7 @@ import pytest
 from buildkit_tasks.bench import edits, figures
 from buildkit_tasks.bench.edits import Dependency, Edit
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.survey import tree
+from buildkit_tasks.workspaces import tree
 from tests.support import repositories
 from tests.support.repositories import Files, manifest
 

@@ -17,7 +17,7 @@ from buildkit_tasks.core.world import World
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.dockerfiles.ignore import Ignore
 from buildkit_tasks.project import compose
-from buildkit_tasks.survey import tree
+from buildkit_tasks.workspaces import tree
 from tests.support import many_services, process
 
 GIT: Mapping[str, str | None] = {

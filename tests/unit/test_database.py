@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.database import compare, find, history, inside, reading, script, tool
 from buildkit_tasks.database.model import Applied, Migration, Server, checked_name, name_for_tests
-from buildkit_tasks.survey.tree import make
+from buildkit_tasks.workspaces.tree import make
 from tests.support import process
 
 SECRET = {"POSTGRES_PASSWORD": "x"}

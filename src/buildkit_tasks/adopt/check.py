@@ -14,7 +14,7 @@ from buildkit_tasks.dotenv import text as dotenv_text
 from buildkit_tasks.recipes import ignorefile
 from buildkit_tasks.survey import recipe
 from buildkit_tasks.survey.finding import Finding, Note, Workspace
-from buildkit_tasks.survey.tree import Tree
+from buildkit_tasks.workspaces.tree import Tree
 
 
 def check(files: Tree, finding: Finding, ours: Collection[str] = ()) -> list[Note]:

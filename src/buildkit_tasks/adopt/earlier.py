@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from buildkit_tasks.core.world import World
-from buildkit_tasks.survey import model, tree
+from buildkit_tasks.survey import model
+from buildkit_tasks.workspaces import tree
 
 from . import disk, record
 from .record import Record

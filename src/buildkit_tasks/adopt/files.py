@@ -11,7 +11,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.recipes import dockerfile, ignorefile, package_files
 from buildkit_tasks.survey import look
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
-from buildkit_tasks.survey.tree import Tree
+from buildkit_tasks.workspaces.tree import Tree
 
 from . import check, composefile, pythonfiles
 from .composefile import Build

@@ -13,8 +13,9 @@ from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.project import dotenv
 from buildkit_tasks.recipes import package_files
-from buildkit_tasks.survey import cargo, look, model, tree
+from buildkit_tasks.survey import look, model
 from buildkit_tasks.survey.finding import Finding, Note
+from buildkit_tasks.workspaces import cargo, tree
 
 from . import base_images, disk, present, record, recorded
 from . import check as checks

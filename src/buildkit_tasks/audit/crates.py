@@ -12,7 +12,7 @@ from buildkit_tasks.builds import manifest
 from buildkit_tasks.builds.manifest import Manifest
 from buildkit_tasks.ci.crates import Crates
 from buildkit_tasks.core import readfile
-from buildkit_tasks.survey import tree
+from buildkit_tasks.workspaces import tree
 
 from . import packages
 

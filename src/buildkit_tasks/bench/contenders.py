@@ -20,7 +20,7 @@ from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.survey import look
-from buildkit_tasks.survey.tree import Tree
+from buildkit_tasks.workspaces.tree import Tree
 
 OURS = "invoke build"
 PLAIN = "docker compose build, our Dockerfile"

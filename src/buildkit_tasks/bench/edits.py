@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.survey import cargo
-from buildkit_tasks.survey.cargo import CargoWorkspace, Package
-from buildkit_tasks.survey.tree import Tree, join
+from buildkit_tasks.workspaces import cargo
+from buildkit_tasks.workspaces.cargo import CargoWorkspace, Package
+from buildkit_tasks.workspaces.tree import Tree, join
 
 #: Crates without dependencies that every supported toolchain compiles, with the checksums of crates.io.
 _SMALL = (

@@ -25,7 +25,7 @@ from buildkit_tasks.core import buildx, compose_cli, docker, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Service
 from buildkit_tasks.project.discover import Project, discover
-from buildkit_tasks.survey import tree
+from buildkit_tasks.workspaces import tree
 
 from . import contenders, edits, figures, inside
 from .contenders import OURS, PLAIN

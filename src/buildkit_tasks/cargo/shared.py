@@ -18,7 +18,7 @@ from buildkit_tasks.core import docker_run, run
 from buildkit_tasks.core.docker_run import Mount
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
-from buildkit_tasks.packs import auto, job, outcome
+from buildkit_tasks.packs import auto, job, script_output
 from buildkit_tasks.packs import pack as packs
 from buildkit_tasks.packs import pull as pack_pull
 from buildkit_tasks.packs import push as pack_push
@@ -53,7 +53,9 @@ class Volumes(Trip):
         try:
             return self._read(("pack", "/compile", "deps"), folder)
         except Problem as problem:
-            raise outcome.nothing_packed(problem, "invoke cargo.test, then invoke cache.push --cargo") from problem
+            raise script_output.nothing_packed(
+                problem, "invoke cargo.test, then invoke cache.push --cargo"
+            ) from problem
 
     def unpack(self, digest: Digest, when: str, limit: int) -> tuple[bool, int]:
         """As in `Trip`. Afterwards, everything in the volumes belongs to the user."""
@@ -64,10 +66,10 @@ class Volumes(Trip):
                 words = ("unpack", "/compile", when, str(limit), secrets.token_hex(8))
                 log = self._run(words, Mount(str(folder), packs.MOUNTED, readonly=True))
         except Problem as problem:
-            raise outcome.explained(problem, reference) from problem
+            raise script_output.explained(problem, reference) from problem
         prepare = container.prepare(self.site, f"buildkit-tasks-cargo-{secrets.token_hex(6)}")
         run.check(self.session.world, docker_run.run_container(self.session.root, prepare))
-        return outcome.unpacked(log)
+        return script_output.unpacked(log)
 
     def _read(self, words: Sequence[str], folder: Path) -> Facts:
         self.left_out(self._run(words, Mount(str(folder), packs.OUT)))

@@ -13,7 +13,7 @@ from buildkit_tasks.core.model import Service, Workspace
 from buildkit_tasks.dockerfiles.document import lookup_name
 from buildkit_tasks.dockerfiles.ignore import Ignore
 from buildkit_tasks.project import sources
-from buildkit_tasks.survey.cargo import Package
+from buildkit_tasks.workspaces.cargo import Package
 
 from . import taken
 from .crates import Crates, Locked, inside

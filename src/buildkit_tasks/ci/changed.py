@@ -12,7 +12,7 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.project.discover import files_found, read_workspace
-from buildkit_tasks.survey import tree
+from buildkit_tasks.workspaces import tree
 
 from . import affected
 from . import context as ci_context

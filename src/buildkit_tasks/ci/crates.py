@@ -13,9 +13,9 @@ from functools import cached_property
 
 import tomli
 
-from buildkit_tasks.survey import cargo, reach
-from buildkit_tasks.survey.cargo import CargoWorkspace, Package
-from buildkit_tasks.survey.tree import Tree
+from buildkit_tasks.workspaces import cargo, reach
+from buildkit_tasks.workspaces.cargo import CargoWorkspace, Package
+from buildkit_tasks.workspaces.tree import Tree
 
 #: If a crate contains other crates, only these of its directories belong to it: other crates may use its other files.
 _OWN = ("src/", "tests/", "benches/", "examples/")

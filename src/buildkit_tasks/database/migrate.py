@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.survey import tree
+from buildkit_tasks.workspaces import tree
 
 from . import compare, history, reading, tool
 from .compare import Status

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.survey import cargo_config
-from buildkit_tasks.survey.tree import Tree
+from buildkit_tasks.workspaces import cargo_config
+from buildkit_tasks.workspaces.tree import Tree
 
 #: For each tool, a pattern for the path of a migration file below its directory. The first match counts.
 _SHAPES = (

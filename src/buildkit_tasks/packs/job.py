@@ -35,7 +35,7 @@ from buildkit_tasks.registry.client import Client
 from buildkit_tasks.registry.names import Blob, Digest, RegistryError, Tag
 
 from . import image as pack_image
-from . import mounts, outcome
+from . import mounts, script_output
 from . import pack as packs
 from .mounts import Carried, Packed
 from .pack import Facts, Wanted
@@ -99,7 +99,7 @@ class Trip:
         try:
             return self._facts(("pack", self.wanted.scope), folder)
         except Problem as problem:
-            raise outcome.nothing_packed(problem, "invoke build, then invoke cache.push") from problem
+            raise script_output.nothing_packed(problem, "invoke build, then invoke cache.push") from problem
 
     def pack_mount(self, folder: Path, one: Carried) -> Packed:
         """Pack another tool's mount, as `pack`. Problems: any from the build."""
@@ -163,8 +163,8 @@ class Trip:
             contexts = {packs.PACK: f"docker-image://{reference}"}
             log = self._solve(title, make, {"output": ["type=cacheonly"]}, contexts, reference)
         except Problem as problem:
-            raise outcome.explained(problem, reference) from problem
-        return outcome.unpacked(log)
+            raise script_output.explained(problem, reference) from problem
+        return script_output.unpacked(log)
 
     def download(self, digest: Digest, folder: Path) -> None:
         """Write the parts of a pack to an empty directory. Problems: image-unavailable, build-failed, timed-out."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.survey import install, recipe
 from buildkit_tasks.survey.recipe import Recipe
-from buildkit_tasks.survey.tree import Tree
+from buildkit_tasks.workspaces.tree import Tree
 
 #: In every image with a file system of its own.
 USUAL = frozenset(

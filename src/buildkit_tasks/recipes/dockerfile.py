@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from buildkit_tasks.survey import recipe, shipped
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.look import MARK
-from buildkit_tasks.survey.tree import Tree
+from buildkit_tasks.workspaces.tree import Tree
 
 from . import compiling, one_compilation, package_files, prepared, runtime, stage_lines, stage_names, stages_text
 from .compiling import Kept

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from buildkit_tasks.dockerfiles.ignore import Ignore, compiled
 from buildkit_tasks.survey.finding import Service
-from buildkit_tasks.survey.tree import Tree
+from buildkit_tasks.workspaces.tree import Tree
 
 Parts = tuple[str, ...]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from buildkit_tasks.dockerfiles.ignore import Ignore
 from buildkit_tasks.survey.finding import Service, Workspace
-from buildkit_tasks.survey.tree import Tree
+from buildkit_tasks.workspaces.tree import Tree
 
 from . import excluded, package_files
 

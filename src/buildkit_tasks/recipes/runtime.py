@@ -13,7 +13,7 @@ from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.survey import install, prebuilt, recipe, shipped
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
-from buildkit_tasks.survey.tree import Tree
+from buildkit_tasks.workspaces.tree import Tree
 
 from . import directories, single_stage
 from .prepared import Prepared

@@ -1,1 +1,1 @@
-"""Reads a repository to adopt: crates, Dockerfiles, compose model; runs and writes nothing."""
+"""Reads a repository to adopt: Dockerfiles, compose model, what each service ships; runs and writes nothing."""

@@ -13,10 +13,10 @@ from typing import Any
 
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.workspaces.tree import Tree
 
 from . import recipe
 from .finding import Service
-from .tree import Tree
 
 #: Programs of busybox that Debian's slim image does not have, and Debian's packages with them.
 _BUSYBOX = {

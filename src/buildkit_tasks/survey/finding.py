@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .cargo import CargoWorkspace
-from .debian import Packages
-from .reach import Reach
+from buildkit_tasks.workspaces.cargo import CargoWorkspace
+from buildkit_tasks.workspaces.debian import Packages
+from buildkit_tasks.workspaces.reach import Reach
+
 from .recipe import Recipe
 
 

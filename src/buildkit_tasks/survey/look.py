@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.workspaces import cargo, reach
+from buildkit_tasks.workspaces.cargo import CargoWorkspace
+from buildkit_tasks.workspaces.tree import Tree
 
-from . import called, cargo, cargo_command, needed, prebuilt, propose, reach, recipe, shipped
-from .cargo import CargoWorkspace
+from . import called, cargo_command, needed, prebuilt, propose, recipe, shipped
 from .finding import Finding, LeftAlone, Note, Program, Service, Workspace
-from .tree import Tree
 from .workspace_notes import notes_of
 
 _NO_RUST = "does not compile Rust code from this repository"

@@ -18,9 +18,9 @@ from buildkit_tasks.core.model import Command, Result
 from buildkit_tasks.core.world import World
 from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.dotenv import text as dotenv_text
+from buildkit_tasks.workspaces.tree import Tree
 
 from . import propose
-from .tree import Tree
 
 #: Levels below the root in which to look for a compose file if the root has none.
 DEPTH = 3

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import cargo_config, debian
-from .cargo import CargoWorkspace, Locked
+from buildkit_tasks.workspaces import cargo_config, debian
+from buildkit_tasks.workspaces.cargo import CargoWorkspace, Locked
+from buildkit_tasks.workspaces.tree import Tree
+
 from .finding import Service
-from .tree import Tree
 
 
 def packages(files: Tree, space: CargoWorkspace, services: Sequence[Service]) -> debian.Packages:

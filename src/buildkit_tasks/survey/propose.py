@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.workspaces.cargo import CargoWorkspace
+from buildkit_tasks.workspaces.tree import Tree
 
 from . import prebuilt, recipe, shipped
-from .cargo import CargoWorkspace
 from .finding import LeftAlone, Note, Service
-from .tree import Tree
 
 #: Folders whose programs and Dockerfiles are not shipped.
 ASIDE = re.compile(

@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.workspaces.cargo import CargoWorkspace, Package
 
 from . import install
-from .cargo import CargoWorkspace, Package
 from .cargo_command import Cargo, builds
 from .recipe import OUTPUT, Recipe, Stage, commands_in, compiled_in, copies
 

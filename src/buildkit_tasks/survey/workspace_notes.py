@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from buildkit_tasks.workspaces.tree import Tree
+
 from .finding import Note, Workspace
-from .tree import Tree
 
 
 def notes_of(files: Tree, workspace: Workspace) -> list[Note]:

@@ -1,0 +1,1 @@
+"""Reads the files of a repository and its cargo workspaces: crates, lock file, configuration, what builds read."""
