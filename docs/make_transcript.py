@@ -21,8 +21,8 @@ import pexpect
 import pyte
 
 from buildkit_tasks.core import run
-from buildkit_tasks.core.docker import docker
 from buildkit_tasks.core.world import World
+from buildkit_tasks.dockercli.docker import docker
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "how-to" / "watch.md"

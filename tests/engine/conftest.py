@@ -13,11 +13,12 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from buildkit_tasks.caches.look import records
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
+from buildkit_tasks.dockercli import buildx
 from buildkit_tasks.engine import ensure as engines
 from buildkit_tasks.images import bases as image_bases
 from buildkit_tasks.images import names as recipes

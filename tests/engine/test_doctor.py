@@ -83,7 +83,7 @@ def test_the_smallest_build_needs_buildkit_and_leaves_no_image(session: Session)
 
 
 def test_the_smallest_build_fails_without_buildkit(engine: Engine, tmp_path: Path) -> None:
-    from buildkit_tasks.core import docker
+    from buildkit_tasks.dockercli import docker
 
     (tmp_path / "Dockerfile").write_text(docker.PROBE)
     assert process.run(["docker", "build", "."], tmp_path, {"DOCKER_BUILDKIT": "0"}).code != 0

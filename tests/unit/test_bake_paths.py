@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from buildkit_tasks.core.bake_paths import absolute
+from buildkit_tasks.dockercli.bake_paths import absolute
 
 
 @pytest.mark.parametrize(

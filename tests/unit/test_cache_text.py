@@ -9,8 +9,8 @@ import pytest
 
 from buildkit_tasks.caches import collector, mount_script, warm_step
 from buildkit_tasks.caches.mount_script import Opened
-from buildkit_tasks.core import buildx
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockercli import buildx
 
 INSPECTED = """\
 Name:   default

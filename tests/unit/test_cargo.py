@@ -15,10 +15,10 @@ from buildkit_tasks.cargo.commands import Request, Work
 from buildkit_tasks.cargo.container import Around, Site
 from buildkit_tasks.cargo.view import Shown
 from buildkit_tasks.config.settings import Settings
-from buildkit_tasks.core import docker_run
-from buildkit_tasks.core.docker_run import Mount
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
+from buildkit_tasks.dockercli import docker_run
+from buildkit_tasks.dockercli.docker_run import Mount
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.dockerfiles.ignore import Ignore
 from buildkit_tasks.project import compose

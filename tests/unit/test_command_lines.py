@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.core import buildx, compose_cli, docker, docker_run
-from buildkit_tasks.core.docker_run import Container, Mount
 from buildkit_tasks.core.model import Command
+from buildkit_tasks.dockercli import buildx, compose_cli, docker, docker_run
+from buildkit_tasks.dockercli.docker_run import Container, Mount
 
 ROOT = Path("/r")
 FILES = (Path("a.yml"), Path("b.yml"))

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.project import dotenv
 from buildkit_tasks.recipes import package_files
 from buildkit_tasks.survey import look, model

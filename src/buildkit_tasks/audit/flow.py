@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, files, lists, run, units
+from buildkit_tasks.core import files, lists, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
 from buildkit_tasks.core.release import VERSION
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.dockerfiles import program
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.project import compose, sources

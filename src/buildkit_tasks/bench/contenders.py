@@ -10,9 +10,9 @@ from typing import Any
 from buildkit_tasks.adopt import earlier
 from buildkit_tasks.builds import inputs
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
+from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.dockerfiles import stages
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.images import bases as base_images

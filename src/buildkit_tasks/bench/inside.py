@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Collection
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, docker_run, run
+from buildkit_tasks.core import run
+from buildkit_tasks.dockercli import docker, docker_run
 
 
 def containing(session: Session, image: str, platform: str, texts: Collection[str]) -> set[str]:

@@ -21,9 +21,10 @@ from typing import Any
 
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, compose_cli, docker, run, shapes
+from buildkit_tasks.core import run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Service
+from buildkit_tasks.dockercli import buildx, compose_cli, docker
 from buildkit_tasks.project.discover import Project, discover
 from buildkit_tasks.workspaces import tree
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, readfile, run, shapes
+from buildkit_tasks.core import readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine
+from buildkit_tasks.dockercli import buildx
 
 from . import facts as builder_facts
 from .facts import Builder, Node

@@ -14,9 +14,10 @@ from buildkit_tasks.builders import facts as builder_facts
 from buildkit_tasks.builders.choice import listed, look
 from buildkit_tasks.builders.facts import Builder
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
+from buildkit_tasks.dockercli import buildx
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import bases as base_images
 

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, files, run, shapes
+from buildkit_tasks.core import files, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.images import fetch as image_fetch
 from buildkit_tasks.images import names as image_names
 from buildkit_tasks.images.choice import ids

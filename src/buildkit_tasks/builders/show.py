@@ -10,8 +10,9 @@ from buildkit_tasks.builders import facts as builder_facts
 from buildkit_tasks.builders.choice import listed, look, node_builder
 from buildkit_tasks.builders.facts import Builder
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, run, units
+from buildkit_tasks.core import run, units
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockercli import buildx
 from buildkit_tasks.engine import cache_records
 
 HEADINGS = ("builder", "driver", "node", "endpoint", "state", "BuildKit", "platforms")

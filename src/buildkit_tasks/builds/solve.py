@@ -13,10 +13,11 @@ from typing import Any
 from buildkit_tasks.buildlog import failure as build_failure
 from buildkit_tasks.buildlog import view as build_view
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, run, shapes
+from buildkit_tasks.core import run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, Command
 from buildkit_tasks.core.progress import Decoder, Progress
+from buildkit_tasks.dockercli import buildx
 
 from . import plan_words
 from .fetching import Fetching

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, docker_run, run, shapes, units
+from buildkit_tasks.core import run, shapes, units
+from buildkit_tasks.dockercli import docker, docker_run
 
 #: The label of every container and volume of these tasks; its value is the project's scope.
 LABEL = "buildkit-tasks.cargo"

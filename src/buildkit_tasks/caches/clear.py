@@ -8,8 +8,9 @@ from dataclasses import replace
 from buildkit_tasks.caches import selection as cache_selection
 from buildkit_tasks.caches.selection import Chosen, Selection
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, run, units
+from buildkit_tasks.core import run, units
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockercli import buildx
 from buildkit_tasks.dockerfiles import mount_ids, platforms
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.engine.cache_records import Record

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, run
+from buildkit_tasks.core import run
+from buildkit_tasks.dockercli import buildx
 from buildkit_tasks.engine.cache_records import Record
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.unchanged import record as unchanged

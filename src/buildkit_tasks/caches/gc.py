@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, files, readfile, run, shapes
+from buildkit_tasks.core import files, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
+from buildkit_tasks.dockercli import buildx
 from buildkit_tasks.project.discover import discover
 
 from . import collector

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from buildkit_tasks.builders import choice as builder_choice
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, docker, files, readfile, run, shapes, units
+from buildkit_tasks.core import files, readfile, run, shapes, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Service
+from buildkit_tasks.dockercli import buildx, docker
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.engine.cache_records import Record
 from buildkit_tasks.engine.facts import ANSWER_TIMEOUT

@@ -12,9 +12,10 @@ from pathlib import Path
 from buildkit_tasks.caches import mount_listing
 from buildkit_tasks.caches.mount_listing import Content
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
+from buildkit_tasks.dockercli import buildx
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.engine.cache_records import Mount
 from buildkit_tasks.images import bases as base_images

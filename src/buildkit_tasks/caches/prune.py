@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from buildkit_tasks.caches import selection as cache_selection
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run, units
+from buildkit_tasks.core import run, units
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.engine.cache_records import Record
 from buildkit_tasks.project.discover import discover
 

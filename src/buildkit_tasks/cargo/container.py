@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildkit_tasks.caches.cargo_tasks import LABEL, volume
-from buildkit_tasks.core.docker_run import Container, Mount
 from buildkit_tasks.core.world import World
+from buildkit_tasks.dockercli.docker_run import Container, Mount
 
 from .commands import Work
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from buildkit_tasks.caches import cargo_tasks
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import discover
 

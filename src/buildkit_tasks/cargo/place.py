@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
-from buildkit_tasks.core.docker_run import Mount
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
+from buildkit_tasks.dockercli import docker
+from buildkit_tasks.dockercli.docker_run import Mount
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.ignore import Ignore
 from buildkit_tasks.project import sources

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, docker_run, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockercli import compose_cli, docker_run
 from buildkit_tasks.images import bases
 from buildkit_tasks.project.discover import Project
 

@@ -14,10 +14,11 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker_run, run
-from buildkit_tasks.core.docker_run import Mount
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
+from buildkit_tasks.dockercli import docker_run
+from buildkit_tasks.dockercli.docker_run import Mount
 from buildkit_tasks.packs import auto, job, script_output
 from buildkit_tasks.packs import pack as packs
 from buildkit_tasks.packs import pull as pack_pull

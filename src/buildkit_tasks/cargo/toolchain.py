@@ -17,9 +17,10 @@ from pathlib import Path
 
 from buildkit_tasks.caches import cargo_tasks
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker_run, files, readfile, run, shapes
+from buildkit_tasks.core import files, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
+from buildkit_tasks.dockercli import docker_run
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.project import sources
@@ -151,7 +152,7 @@ def _build(session: Session, project: Project, service: Service, key: str, compo
 
 def _remove_older(session: Session, repository: str, image: str) -> None:
     """Remove images of this project's earlier toolchains, unless a container or another checkout uses them."""
-    from buildkit_tasks.core import docker
+    from buildkit_tasks.dockercli import docker
 
     listed = run.capture(session.world, docker_run.image_tags(session.root, repository)).stdout.split()
     memories = session.world.state_home.glob(f"*/{_MEMORY}")

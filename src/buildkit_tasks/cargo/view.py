@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit_tasks.core import readfile
-from buildkit_tasks.core.docker_run import Mount
+from buildkit_tasks.dockercli.docker_run import Mount
 from buildkit_tasks.dockerfiles.ignore import Ignore
 
 _PACKAGE = re.compile(rb"^\s*\[\s*package\s*\]", re.MULTILINE)

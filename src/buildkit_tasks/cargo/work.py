@@ -13,9 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, docker_run, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Service
+from buildkit_tasks.dockercli import docker, docker_run
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project, discover, read_workspace

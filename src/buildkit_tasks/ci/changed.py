@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.project.discover import files_found, read_workspace
 from buildkit_tasks.workspaces import tree
 

@@ -6,9 +6,10 @@ import difflib
 from pathlib import Path, PurePosixPath
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, files, run
+from buildkit_tasks.core import files, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.release import VERSION
+from buildkit_tasks.dockercli import docker
 
 from . import github, gitlab, jenkins, workflow
 from .workflow import Workflow

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, readfile, run, shapes
+from buildkit_tasks.core import readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.registry import names
 
 from .context import HOST, PASSWORD, USER, Context, credentials

@@ -1,1 +1,1 @@
-"""The base of all other packages: errors, processes, files, the docker command line and terminal output."""
+"""The base of all other packages: errors, processes, files and terminal output."""

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Result
+from buildkit_tasks.dockercli import compose_cli
 
 from .model import Login, checked_name
 

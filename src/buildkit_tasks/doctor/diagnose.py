@@ -11,8 +11,9 @@ from typing import Any
 
 from buildkit_tasks import doctor
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, docker, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import EXIT_CODES, Problem
+from buildkit_tasks.dockercli import buildx, docker
 
 from . import Check, Facts
 from . import host as doctor_host

@@ -14,9 +14,10 @@ from typing import Any
 from buildkit_tasks.builders import facts as builder_facts
 from buildkit_tasks.builders.facts import Node
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, docker, readfile, run, shapes, units
+from buildkit_tasks.core import readfile, run, shapes, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
+from buildkit_tasks.dockercli import buildx, docker
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.shells import buildkit_line, enable, startup_file
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, docker, readfile, run, shapes
+from buildkit_tasks.core import readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
+from buildkit_tasks.dockercli import compose_cli, docker
 from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.dotenv import edit as dotenv_edit
 from buildkit_tasks.dotenv import text as dotenv_text

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
+from buildkit_tasks.dockercli import buildx
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.project.discover import discover

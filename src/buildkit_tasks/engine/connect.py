@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buildkit_tasks.core import docker, readfile, run, shapes
+from buildkit_tasks.core import readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
+from buildkit_tasks.dockercli import docker
 
 from . import facts as engine_facts
 

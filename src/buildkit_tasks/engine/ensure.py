@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.engine import daemon, host
 
 from . import facts as engine_facts

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import docker, run, shapes
+from buildkit_tasks.core import run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Version
 from buildkit_tasks.core.world import World
+from buildkit_tasks.dockercli import docker
 
 #: Minimum versions of the full tier: cache mounts with ids, bake, progress as JSON, compose models as JSON.
 MINIMUM: Mapping[str, Version] = {"engine": (23,), "buildx": (0, 13), "compose": (2, 20)}

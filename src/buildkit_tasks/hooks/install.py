@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, files, readfile, run
+from buildkit_tasks.core import files, readfile, run
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockercli import docker
 
 #: The line that marks our hooks, and the suffix added to an existing hook's name.
 MARK = "# Made by buildkit-tasks (invoke hooks.install); --undo removes it."

@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, files, readfile, shapes
+from buildkit_tasks.core import files, readfile, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Workspace
+from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.dockerfiles.document import lookup_name
 from buildkit_tasks.project import sources
 from buildkit_tasks.registry.names import printable

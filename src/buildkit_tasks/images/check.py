@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, docker_run, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
+from buildkit_tasks.dockercli import docker, docker_run
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import Project, discover

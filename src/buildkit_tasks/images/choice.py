@@ -9,8 +9,9 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, files, readfile, run, shapes
+from buildkit_tasks.core import files, readfile, run, shapes
 from buildkit_tasks.core.model import Engine
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable

@@ -7,9 +7,10 @@ import re
 from collections.abc import Sequence
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry.client import Client

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, docker, files, run, shapes
+from buildkit_tasks.core import files, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Engine
 from buildkit_tasks.core.progress import Decoder, Progress
+from buildkit_tasks.dockercli import buildx, docker
 from buildkit_tasks.engine import apt, host
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.engine import install as engine_install

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, Service
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.registry import archive as image_archive
 
 #: Bytes to read from a file: enough for the headers and the loader's name after them.

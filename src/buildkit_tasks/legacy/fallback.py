@@ -15,10 +15,11 @@ from buildkit_tasks.buildlog import failure as build_failure
 from buildkit_tasks.buildlog import plain_log
 from buildkit_tasks.buildlog import view as build_view
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, readfile, run
+from buildkit_tasks.core import readfile, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, Engine, TargetResult
 from buildkit_tasks.core.progress import Progress
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.engine import facts as engine_facts

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run, units
+from buildkit_tasks.core import run, units
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.engine import host
 from buildkit_tasks.project.discover import discover
 from buildkit_tasks.registry import remote

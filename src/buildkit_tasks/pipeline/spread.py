@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from buildkit_tasks.builds import outputs
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildRequest
+from buildkit_tasks.dockercli import buildx
 from buildkit_tasks.project.discover import Project
 
 Build = Callable[[Session, Project, BuildRequest], BuildOutcome]

@@ -17,10 +17,11 @@ from typing import Any
 
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, lists, readfile, run, shapes
+from buildkit_tasks.core import lists, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.files import replace as replace_file
 from buildkit_tasks.core.model import Engine, Result, Workspace
+from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.engine import facts as engine_facts
 

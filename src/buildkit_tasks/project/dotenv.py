@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.dotenv import edit as dotenv_edit
 from buildkit_tasks.dotenv import text as dotenv_text

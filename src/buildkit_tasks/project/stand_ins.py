@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
+from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.dotenv import disk as dotenv_disk
 
 #: The placeholder value; no project has this name.

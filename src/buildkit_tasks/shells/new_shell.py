@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.shells.startup_file import read
 

@@ -11,9 +11,10 @@ from buildkit_tasks.caches import selection as cache_selection
 from buildkit_tasks.caches.delete import delete as delete_records
 from buildkit_tasks.caches.look import records
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, docker, docker_run, run, units
+from buildkit_tasks.core import run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Workspace
+from buildkit_tasks.dockercli import compose_cli, docker, docker_run
 from buildkit_tasks.dockerfiles.document import lookup_name
 from buildkit_tasks.engine.cache_records import Record
 from buildkit_tasks.project.discover import Project, discover, files_found

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from buildkit_tasks.builds import manifest
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.dockerfiles import program
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import discover

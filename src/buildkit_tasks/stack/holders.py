@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Port
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.project import ports
 from buildkit_tasks.project.discover import discover

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.model import BuildRequest
+from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.pipeline import build as pipeline
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import discover

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, docker, run, shapes
+from buildkit_tasks.core import run, shapes
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockercli import compose_cli, docker
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.project import ports as host_ports
 from buildkit_tasks.project.discover import Project

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import run
+from buildkit_tasks.dockercli import docker
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, docker, run, shapes
+from buildkit_tasks.core import run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Command, Result, Workspace
+from buildkit_tasks.dockercli import compose_cli, docker
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.pipeline import build as pipeline
 from buildkit_tasks.project import compose

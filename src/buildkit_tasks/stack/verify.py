@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from buildkit_tasks.builds import compile_groups, manifest
 from buildkit_tasks.builds.manifest import Difference
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, docker_run, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
+from buildkit_tasks.dockercli import docker, docker_run
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import discover

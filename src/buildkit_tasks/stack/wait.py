@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Result
+from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.engine.connect import connected
 
 from . import ports, state

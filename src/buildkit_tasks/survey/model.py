@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config import root as project_root
-from buildkit_tasks.core import compose_cli, run, shapes
+from buildkit_tasks.core import run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Result
 from buildkit_tasks.core.world import World
+from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.dotenv import text as dotenv_text
 from buildkit_tasks.workspaces.tree import Tree

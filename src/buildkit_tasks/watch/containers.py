@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Result, Service
+from buildkit_tasks.dockercli import docker
 from buildkit_tasks.stack.running import Running
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timezone
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Command
+from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.project.discover import Project, discover
 from buildkit_tasks.stack import running, stack
 

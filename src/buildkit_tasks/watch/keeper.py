@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
+from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.pipeline import build as pipeline
 from buildkit_tasks.project import sources

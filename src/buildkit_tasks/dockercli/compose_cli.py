@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import shapes
+from buildkit_tasks.core import shapes
+from buildkit_tasks.core.model import Command
+
 from .docker import ANSWER, docker
-from .model import Command
 
 #: The fields that we read of each container in the output of `compose ps`.
 CONTAINER: shapes.Shape = dict.fromkeys(("Service", "Name", "ID", "State", "Health"), str)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .model import Command
+from buildkit_tasks.core.model import Command
 
 #: Enables BuildKit, even for clients and compose versions that default to the legacy builder.
 BUILDKIT_ENV = (("DOCKER_BUILDKIT", "1"), ("COMPOSE_DOCKER_CLI_BUILD", "1"))

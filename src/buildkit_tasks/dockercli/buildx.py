@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.core.model import Command
+
 from . import bake_paths
 from .docker import ANSWER, LISTING, ask, build_arguments, build_flags, docker
-from .model import Command
 
 # Attestations contain build times: with them, every build would give an unchanged image a new digest.
 NO_ATTESTATIONS = ("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")

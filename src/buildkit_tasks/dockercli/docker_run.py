@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from buildkit_tasks.core.model import Command
+
 from .docker import LISTING, ask, docker
-from .model import Command
 
 
 @dataclass(frozen=True)
