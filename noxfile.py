@@ -157,7 +157,7 @@ def adopt(session: nox.Session) -> None:
 
 @nox.session(name="ci-templates")
 def ci_templates(session: nox.Session) -> None:
-    """Run each CI template twice, on a new engine each time, and for a fork (ten minutes; `BT_CI_TREE=large`)."""
+    """Run each CI template twice, on a new engine each time, and for a fork (14 minutes; `BT_CI_TREE=large`)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_ci_templates.py", *session.posargs)
 
 

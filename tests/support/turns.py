@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).parents[2]
 MEMORY = Path.home() / ".cache/buildkit-tasks-tests/turns.json"
 
 #: Every session runs at least once in this many runs.
-TURNS = 5
+TURNS = 6
 
 #: Commits that may land in one run: without a record of the last run, everything in them counts as changed.
 LANDING = 10
@@ -62,7 +62,7 @@ EVERYBODY = ("tests/engine/conftest.py", "tests/support/process.py")
 
 _SRC = "src/buildkit_tasks/"
 
-#: A run's turn is every fifth session: two, which together take at most 15 minutes.
+#: A run's turn is every sixth session: one or two, which together take at most 15 minutes.
 SESSIONS = (
     Slow(
         "travel",
@@ -107,6 +107,14 @@ SESSIONS = (
             *(_SRC + place for place in ("builders", "data/images/buildkit", "pipeline/spread.py")),
             *(f"tests/engine/{name}.py" for name in ("test_builders", "test_buildkit_image", "machines", "cache_site")),
             *("tests/support/buildkit_nodes.py", "tests/support/oci_registry.py"),
+        ),
+    ),
+    Slow(
+        "ci-templates",
+        14,
+        (
+            *(_SRC + place for place in ("ci", "cargo/shared.py", "data/cargo", "tasks/ci.py")),
+            *("tests/engine/test_ci_templates.py", "tests/support/ci_runners.py"),
         ),
     ),
     Slow(
