@@ -41,7 +41,7 @@ _PART = re.compile(rf"({'|'.join(PARTS)})(-[0-9]{{1,3}})?\.tar\.(zst|gz)")
 RESTORE_RATE = 150e6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """The mounts and repository to use; empty fields are filled from the settings and the engine."""
 

@@ -153,7 +153,7 @@ def push(
     from buildkit_tasks.packs import push as pack_push
     from buildkit_tasks.packs.pack import Wanted
 
-    wanted = Wanted(ref, platform, profile, scope, builder, progress)
+    wanted = Wanted(ref=ref, platform=platform, profile=profile, scope=scope, builder=builder, progress=progress)
     if named := carry.named(mount or (), key_file or (), alone=not cargo):
         carry.push(session, wanted, named, force=force)
     elif cargo:
@@ -200,7 +200,7 @@ def pull(
     from buildkit_tasks.packs import pull as pack_pull
     from buildkit_tasks.packs.pack import Wanted
 
-    wanted = Wanted(ref, platform, profile, scope, builder, progress)
+    wanted = Wanted(ref=ref, platform=platform, profile=profile, scope=scope, builder=builder, progress=progress)
     if named := carry.named(mount or (), key_file or (), alone=not cargo):
         carry.pull(session, wanted, named, replace=replace)
     elif cargo:
