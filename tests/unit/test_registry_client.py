@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -267,6 +268,29 @@ def test_a_tag_list_without_end_is_refused_before_it_fills_the_memory(tmp_path: 
         with pytest.raises(Malformed, match="more than 100000 tags"):
             asker.tags()
         assert len(server.asked) < 5
+
+
+def test_a_server_that_accepts_and_never_speaks_ends_the_tls_handshake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a stopped process does: the kernel accepts for it."""
+    monkeypatch.setattr(patience, "TIMEOUT", 0.2)
+    world = World(env={"DOCKER_CONFIG": str(tmp_path)}, cwd=tmp_path, home=tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        asker = Client(world, registry_names.reference(f"{host}/team/cache"), sleep=lambda _: None)
+        ended: list[Exception] = []
+
+        def ask() -> None:
+            try:
+                asker.tags()
+            except Unreachable as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(timeout=30)
+    assert ended
 
 
 def _drips_after(method: str) -> hostile_registry.Behavior:

@@ -204,7 +204,9 @@ class Wire:
         plain = timed(socket.socket, self.patience)
 
         def watched(opened: socket.socket) -> socket.socket:
-            return plain(opened.family, opened.type, opened.proto, fileno=opened.detach())
+            made = plain(opened.family, opened.type, opened.proto, fileno=opened.detach())
+            made.settimeout(self.patience.wait())  # for the TLS handshake: a new socket object has no timeout
+            return made
 
         class Plain(HTTPConnection):
             def _new_conn(self) -> socket.socket:
