@@ -416,6 +416,7 @@ def test_what_is_not_ours_to_build_is_left_alone_and_said_why(tmp_path: Path, do
         ("export A_KEY=1 RUSTFLAGS=-O; cargo build --release", 'ARG RUSTFLAGS="-O"', ""),
         ("RUSTFLAGS='--cfg a=\"b c\"' cargo build --release", 'ARG RUSTFLAGS="--cfg a=\\"b c\\""', ""),
         ("SQLX_OFFLINE=true env X=1 cargo build --release", 'ENV SQLX_OFFLINE="true"', ""),
+        ("SQLX_OFFLINE=true cargo fetch\nRUN cargo build --release", 'ENV SQLX_OFFLINE="true"', ""),
         # computed by the shell, or set in one branch only
         ('RUSTFLAGS="${LINKER:+-C linker=}$LINKER" cargo build --release', "", "RUSTFLAGS"),
         ('export RUSTFLAGS="-C linker=$(which clang)" && cargo build --release', "", "RUSTFLAGS"),

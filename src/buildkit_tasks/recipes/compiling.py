@@ -163,8 +163,8 @@ class _Reader:
             self._command(item, part, sources_there)
 
     def _shell_variables(self, item: Instruction, text: str) -> None:
-        if not replaced.CARGO_RUNS.search(text) or (self.main and self.now not in self.main):
-            return
+        if self.main and self.now not in self.main:
+            return  # another program's variables, and no reason to list them
         fixed, computed = shell_variables.read(text)
         for name, value in fixed.items():
             if name not in OURS:

@@ -35,9 +35,9 @@ def test_build(place: Range) -> None:
 def test_push(place: Range) -> None:
     place.filled()
     base = f"{place.registry.host}/faults/{secrets.token_hex(4)}"
-    seconds = place.seconds("cache.push", "--ref", f"{base}-first")
+    seconds = place.seconds("cache.push", "--force", "--ref", f"{base}-first")
     for number in range(4 if SLICE else 12):  # a new repository each time, so that there is something to send
-        words = ["cache.push", "--ref", f"{base}-{number}"]
+        words = ["cache.push", "--force", "--ref", f"{base}-{number}"]  # also where it does not pay off
 
         def after(words: list[str] = words) -> Findings:
             done = place.invoke(*words)
@@ -50,7 +50,7 @@ def test_push(place: Range) -> None:
 def test_pull(place: Range) -> None:
     place.filled()
     words = ["cache.pull", "--ref", f"{place.registry.host}/faults/{secrets.token_hex(4)}"]
-    assert place.invoke("cache.push", *words[1:]).code == 0
+    assert place.invoke("cache.push", "--force", *words[1:]).code == 0
     seconds = place.seconds(*words, BUILDKIT_TASKS_CACHES_NAMESPACE="f0" + secrets.token_hex(4))
     for _ in range(4 if SLICE else 12):
         env = {"BUILDKIT_TASKS_CACHES_NAMESPACE": f"f{secrets.token_hex(4)}", **place.online}

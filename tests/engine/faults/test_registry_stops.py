@@ -60,7 +60,7 @@ def test_a_registry_that_stops(place: Range, tmp_path: Path, task: str, number: 
         with oci_registry.running(binary, folder) as registry:
             ref = f"{registry.host}/faults/{secrets.token_hex(4)}"
             if task != "cache.push":
-                assert place.invoke("cache.push", "--ref", ref).code == 0
+                assert place.invoke("cache.push", "--force", "--ref", ref).code == 0
             env: dict[str, str | None] = {
                 "BUILDKIT_TASKS_CACHES_NAMESPACE": "" if task == "cache.push" else f"f{secrets.token_hex(4)}",
                 "BUILDKIT_TASKS_PACKS_REPOSITORY": ref,
@@ -68,7 +68,7 @@ def test_a_registry_that_stops(place: Range, tmp_path: Path, task: str, number: 
                 "BUILDKIT_TASKS_PACKS_TIMEOUT": "10s",
                 **place.online,
             }
-            words = [task] if task == "build" else [task, "--ref", ref]
+            words = {"build": [task], "cache.pull": [task, "--ref", ref]}.get(task, [task, "--force", "--ref", ref])
             argv: list[str | Path] = [process.BIN / "invoke", *words]
             with stopped(registry, place.chance.uniform(0.2, 1.5), number) as happened:
                 done = strikes.strike(argv, place.site.root, {**place.env, **env}, signal.SIGKILL, BOUND)
