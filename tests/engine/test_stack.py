@@ -139,3 +139,56 @@ def test_containers_that_the_file_no_longer_has_stay_unless_asked(stack: Stack) 
     assert stack.running() == {"old"}
     assert stack.invoke("down", "--remove-orphans").code == 0
     assert stack.running() == set()
+
+
+def test_restart_does_what_compose_restart_does_and_waits(stack: Stack) -> None:
+    out = stack.root / "out"
+    out.mkdir()
+
+    def begins(name: str, then: str = "sleep 300", **more: Any) -> dict[str, Any]:
+        return {**script(f"echo begin >> /out/{name}; {then}"), "volumes": [f"{out}:/out"], **more}
+
+    check = {"test": ["CMD", "test", "-e", "/out/well"], "interval": "1s", "start_period": "1s", "retries": 60}
+    stack.write(
+        {
+            "job": begins("job", "exit 0"),
+            "web": begins("web", "rm -f /out/well; sleep 2; touch /out/well; sleep 300", healthcheck=check),
+            "after": begins("after", depends_on={"web": {"condition": "service_started", "restart": True}}),
+            "beside": begins("beside"),
+            "absent": {"scale": 0},
+        }
+    )
+
+    def counts() -> dict[str, int]:
+        names = ("job", "web", "after", "beside")
+        return {name: (out / name).read_text().count("begin") for name in names}
+
+    def more_than(before: Mapping[str, int]) -> dict[str, int]:
+        return {name: count - before[name] for name, count in counts().items() if count != before[name]}
+
+    assert stack.invoke("up").code == 0
+    for services in ([], ["web"], ["job"], ["beside", "job"]):
+        before = counts()
+        process.ok(["docker", "compose", "restart", *services], stack.root)
+        expected = more_than(before)
+        before = counts()
+        done = stack.invoke("restart", *(word for name in services for word in ("--service", name)))
+        assert done.code == 0, done.all
+        assert more_than(before) == expected, (services, done.all)
+        assert ("web healthy" in done.err) is ("web" in expected), done.err
+        if "web" in expected:
+            assert (out / "well").exists()
+    refused = stack.invoke("restart", "--service", "absent")
+    assert refused.code != 0, refused.all
+    assert "Not running: absent" in refused.err
+
+
+def test_ps_shows_each_port_with_its_protocol(stack: Stack) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    stack.write({"dns": {"ports": [f"127.0.0.1:{port}:53/udp", f"127.0.0.1:{port}:53/tcp"]}})
+    assert stack.invoke("up").code == 0
+    shown = stack.invoke("ps", "--json")
+    ports = json.loads(shown.out)["containers"][0]["ports"]
+    assert ports == f"127.0.0.1:{port}->53/tcp, 127.0.0.1:{port}->53/udp"

@@ -45,6 +45,8 @@ from buildkit_tasks.makefile.model import Step
         ("docker compose exec -T api ls -l /", "invoke shell --service api --command 'ls -l /'"),
         ("docker compose run --rm --no-deps api x", "invoke run --service api --no-deps -- x"),
         ("docker build -f Dockerfile -t shop/api:dev --no-cache .", "invoke build --service api --no-cache"),
+        ("docker compose exec db psql -U shop -d shop", "invoke db.shell --service db"),
+        ("docker compose exec db psql shop shop_user", "invoke db.shell --service db"),
         ("sqlx database create", "invoke db.create"),
         ("cargo sqlx database reset -y", "invoke db.reset"),
         ("sqlx migrate info", "invoke db.migrate --status"),
@@ -74,6 +76,9 @@ def test_a_command_that_a_task_does(command: str, text: str) -> None:
         "X=1 cargo fmt",
         "DATABASE_URL=postgres://127.0.0.1/x cargo test",
         "docker compose",
+        "docker compose exec db psql -U shop -d other",
+        "docker compose exec db mysql other",
+        "docker compose exec db psql -d $(DB)",
         "docker compose $(FLAGS) up -d",
         "docker compose --env-file x up -d",
         "docker compose --profile a --profile b up -d",
@@ -189,6 +194,12 @@ def test_the_phony_line_is_above_the_comment_of_the_first_target() -> None:
         "SHELL = python3\na:\n\tcargo test\n",
         "export DATABASE_URL = postgres://localhost/x\na:\n\tcargo test\n",
         ".ONESHELL:\na:\n\tcd x\n\tcargo test\n",
+        ".ONESHELL:\na:\n\tcargo fmt\n\tcargo test\n",
+        "a:\n\tcargo fmt\n\tcargo test\n.ONESHELL:\n",
+        "app: src/main.rs\n\tcargo test\n",
+        "app: Makefile\n\tcargo test\n",
+        "app: $(shell find src)\n\tcargo test\n",
+        "app: | target\n\tcargo test\n",
         "define run\ncd x\ncargo test\nendef\na:\n\t$(call run)\n",
         "clean:\n\tcargo clean\nbuild:\n\tcargo build\n",
         "a: b\n",
@@ -198,6 +209,27 @@ def test_the_phony_line_is_above_the_comment_of_the_first_target() -> None:
 )
 def test_a_file_in_which_nothing_is_certain_stays_as_it_is(text: str) -> None:
     assert changed(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".PHONY: app\napp: src/main.rs\n\tcargo test\n",
+        ".PHONY: docker/test\ndocker/test:\n\tcargo test\n",
+        ".PHONY: app build\napp: build\n\tcargo test\n",
+        "app: build\n\tcargo test\nbuild:\n\t./x\n",
+        "-include more.mk\napp: build\n\tcargo test\n",
+        ".ONESHELL:\n.PHONY: a\na:\n\tcargo test\n",
+    ],
+)
+def test_a_target_that_names_no_file_is_replaced(text: str) -> None:
+    assert "\tinvoke cargo.test\n" in changed(text)
+
+
+def test_a_file_target_can_be_accepted() -> None:
+    text = "app: src/main.rs\n\tcargo test\n"
+    assert rows(text)[0].why == "it builds the file app from src/main.rs"
+    assert "\tinvoke cargo.test\n" in changed(text, accept=("app",))
 
 
 def test_lines_that_no_task_does_are_listed() -> None:
@@ -247,6 +279,23 @@ def test_a_justfile_keeps_parameters_attributes_and_scripts() -> None:
         "&& cargo fmt", "&& invoke cargo.fmt"
     )
     assert new == want
+
+
+@pytest.mark.parametrize(
+    ("command", "task", "note"),
+    [
+        ("docker compose down -t 1", "down", "stop_grace_period"),
+        ("docker compose down -v --timeout=1", "down", "stop_grace_period"),
+        ("docker compose restart -t 0 api", "restart", "stop_grace_period"),
+        ("docker compose up -d --wait --wait-timeout 9", "up", "stack.health_timeout"),
+    ],
+)
+def test_a_time_limit_that_a_task_does_not_take_is_said(command: str, task: str, note: str) -> None:
+    (call,) = examples.line(command).calls
+    assert call.task == task
+    assert note in call.note
+    (call,) = examples.line(command.replace("--wait-timeout 9", "").split(" -t")[0].split(" --timeout")[0]).calls
+    assert note not in call.note
 
 
 def test_a_huge_line_stays() -> None:

@@ -178,7 +178,7 @@ def remove(cwd: Path, files: Iterable[Path], services: Sequence[str]) -> Command
 
 
 def restart(cwd: Path, files: Iterable[Path], services: Sequence[str]) -> Command:
-    """Restart running containers."""
+    """Restart containers, also those that exited, and services that `depends_on` them with `restart: true`."""
     return command(cwd, files, "restart", *services)
 
 

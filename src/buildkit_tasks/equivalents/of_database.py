@@ -11,7 +11,7 @@ from .words import Word
 _ASKS = "it asks for the database's name; in scripts, pass --yes --name NAME"
 
 
-def _which(url: Word | None, call: Call, facts: Facts) -> Call | Stays:
+def which(url: Word | None, call: Call, facts: Facts) -> Call | Stays:
     """The task for a database given by URL or name: the project's own, its test database, or neither."""
     if url is None:
         return call
@@ -56,7 +56,7 @@ def sqlx(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Sta
     if made is None:
         near = tasks.get(" ".join(plain[:2]))
         return Stays(f"no task replaces `sqlx {' '.join(plain)}`", near)
-    return _which(url, made, facts)
+    return which(url, made, facts)
 
 
 def diesel(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
@@ -79,7 +79,7 @@ def diesel(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | S
     if made is None:
         near = Call("db.migrate") if plain[:2] in (["setup"], ["database", "setup"]) else None
         return Stays(f"no task replaces `diesel {' '.join(plain)}`", near)
-    return _which(url, made, facts)
+    return which(url, made, facts)
 
 
 def refinery(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
@@ -110,7 +110,7 @@ def _named(words: Sequence[Word], call: Call, facts: Facts) -> Call | Stays:
             names.append(word)
         elif word.value not in ("--if-exists", "-e", "--echo", "-w", "--no-password", "-f", "--force"):
             return Stays(f"no task has the flag {word.raw}", call)
-    return _which(names[0] if names else Word("", None), call, facts)
+    return which(names[0] if names else Word("", None), call, facts)
 
 
 def psql(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
@@ -129,7 +129,7 @@ def psql(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Sta
         else:
             names.append(word)
     call = Call("db.seed", ("--from", file), note="in one transaction") if file else Call("db.shell")
-    return _which(names[0] if names else _address(env), call, facts)
+    return which(names[0] if names else _address(env), call, facts)
 
 
 def _address(env: Sequence[Word]) -> Word | None:

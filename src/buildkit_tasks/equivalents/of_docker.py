@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from . import of_database
 from .calls import Call, Facts, Stays, Unfit, Words, raws
 from .words import Word
 
 _SHELLS = ("sh", "bash", "/bin/sh", "/bin/bash", "ash", "/bin/ash", "zsh")
 _NEAR_CLEAN = Call("clean")
+_GRACE = "a container has its stop_grace_period to stop, whatever --timeout says"
 
 
 def compose(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
@@ -83,6 +85,11 @@ def _options(left: Words, flags: dict[str, str], valued: dict[str, str]) -> tupl
     return taken, rest
 
 
+def _names_any(left: Words, *flags: str) -> bool:
+    """Whether one of the flags is among the words."""
+    return any((word.value or word.raw).startswith(flags) for word in left.left)
+
+
 def _build(left: Words, facts: Facts) -> Call | Stays:
     flags = {"--no-cache": "--no-cache", "--parallel": "", "--with-dependencies": "", "-q": "--progress quiet"}
     taken, rest = _options(left, {**flags, "--quiet": "--progress quiet"}, {"--progress": "--progress"})
@@ -98,30 +105,34 @@ def _up(left: Words, facts: Facts) -> Call | Stays:
     flags = {"-d": "-d", "--detach": "-d", "--wait": "-d", "--build": "", "--quiet-pull": ""}
     flags |= {"--remove-orphans": "--remove-orphans", "--no-build": "--no-build"}
     built = any(w.value == "--build" for w in left.left)
+    limited = _names_any(left, "--wait-timeout")
     taken, rest = _options(left, flags, {"--wait-timeout": ""})
     detached = "-d" in taken
     words = (*(t for t in taken if t != "-d"), *_services(rest, facts))
     if not detached:
         return Stays("it prints the logs until Ctrl-C; `up` returns (for logs: `logs --follow`)", Call("up", words))
-    note = "" if built or "--no-build" in taken else "it builds what changed and waits until the services are healthy"
-    return Call("up", words, note=note)
+    notes = [] if built or "--no-build" in taken else ["it builds what changed and waits until the services are healthy"]
+    notes += ["the time limit is the setting stack.health_timeout"] if limited else []
+    return Call("up", words, note="; ".join(notes))
 
 
 def _down(left: Words, facts: Facts) -> Call | Stays:
     flags = {"-v": "--volumes", "--volumes": "--volumes", "--remove-orphans": "--remove-orphans"}
-    rmi = any((w.value or "").startswith("--rmi") for w in left.left)
+    rmi, timed = _names_any(left, "--rmi"), _names_any(left, "-t", "--timeout")
     taken, rest = _options(left, flags, {"-t": "", "--timeout": "", "--rmi": ""})
     if rmi:
         more = ("--volumes",) if "--volumes" in taken else ()
         return Stays("it also removes images", Call("clean", more))
     if rest:
         return Stays("it stops only some services or has other flags", Call("down", tuple(taken)))
-    return Call("down", tuple(taken), note="it asks first; in scripts, add --yes" if "--volumes" in taken else "")
+    notes = ["it asks first; in scripts, add --yes"] if "--volumes" in taken else []
+    return Call("down", tuple(taken), note="; ".join([*notes, *([_GRACE] if timed else [])]))
 
 
 def _restart(left: Words, facts: Facts) -> Call | Stays:
+    timed = _names_any(left, "-t", "--timeout")
     _, rest = _options(left, {}, {"-t": "", "--timeout": ""})
-    return Call("restart", tuple(_services(rest, facts)))
+    return Call("restart", tuple(_services(rest, facts)), note=_GRACE if timed else "")
 
 
 def _ps(left: Words, facts: Facts) -> Call | Stays:
@@ -145,21 +156,26 @@ def _exec(left: Words, facts: Facts) -> Call | Stays:
     if len(command) == 1 and command[0].value in _SHELLS:
         return Call("shell", tuple(named))
     if command[0].value in ("psql", "mysql", "mariadb"):
-        return _client(command, named)
+        return _client(command, named, facts)
     if any(w.loose or w.value is None or "'" in w.raw or '"' in w.raw for w in command):
         return Stays("its command has quotes or variables", Call("shell", (*named, "--command", "'…'")))
     return Call("shell", (*named, "--command", f"'{' '.join(raws(command))}'"))
 
 
-def _client(command: Sequence[Word], named: Sequence[str]) -> Call | Stays:
-    left = Words(list(command[1:]))
+def _client(command: Sequence[Word], named: Sequence[str], facts: Facts) -> Call | Stays:
+    left, names = Words(list(command[1:])), list[Word]()
     while left:
         word = left.take()
-        if left.value(word, "-U", "--username", "-u", "--user", "-d", "--dbname", "--database") is not None:
+        if left.value(word, "-U", "--username", "-u", "--user") is not None:
             continue
-        if (word.value or word.raw).startswith("-"):
+        if (name := left.value(word, "-d", "--dbname", "-D", "--database")) is not None:
+            names.append(name)
+        elif (word.value or word.raw).startswith("-"):
             return Stays(f"it runs the client with {word.raw}", Call("db.shell", tuple(named)))
-    return Call("db.shell", tuple(named), note="the user and the database come from the compose file")
+        else:
+            names.append(word)
+    call = Call("db.shell", tuple(named), note="the user and the database come from the compose file")
+    return of_database.which(names[0] if names else None, call, facts)
 
 
 def _run(left: Words, facts: Facts) -> Call | Stays:

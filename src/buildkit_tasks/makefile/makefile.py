@@ -17,7 +17,7 @@ _AUTOMATIC = re.compile(r"\$[@%<*]|\$[({][@%<*][DF]?[)}]")
 def language(values: Mapping[str, Value]) -> Language:
     """How recipes are read, with the variables of all files."""
     found = syntax(values)
-    return Language(lambda _rule: found, "@+-", re.compile(r"\$[({]([A-Za-z_][\w.-]*)[)}]"))
+    return Language(lambda _rule: found, "@+-", re.compile(r"\$[({]([A-Za-z_][\w.-]*)[)}]"), files=True)
 
 
 def syntax(values: Mapping[str, Value]) -> Syntax:

@@ -59,11 +59,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Language:
-    """The properties of Makefiles or justfiles that the mapping needs."""
+    """The properties of Makefiles or justfiles that the mapping needs. `files`: whether a target can name a file."""
 
     syntax: Callable[[Rule], Syntax]
     prefixes: str
     variables: re.Pattern[str]
+    files: bool = False
 
 
 def rows(
@@ -74,8 +75,9 @@ def rows(
     found = []
     for source in sources:
         for rule in source.rules:
+            built = _builds_file(rule, sources) if language.files else ""
             kept = source.shell or rule.kept or _defined_twice(rule, twice)
-            found.append(_row(replace(rule, kept=kept), language, facts, invoke, accept))
+            found.append(_row(replace(rule, kept=kept, file=built), language, facts, invoke, accept))
     return tuple(_clean_last(found, accept))
 
 
@@ -111,6 +113,25 @@ def _defined_twice(rule: Rule, counts: Mapping[str, int]) -> str:
     return "two rules have this name" if any(counts.get(name, 0) > 1 for name in rule.names) else ""
 
 
+def _builds_file(rule: Rule, sources: Sequence[Source]) -> str:
+    """Why make runs this rule only if a file is missing or old; empty if the targets are phony or look phony.
+
+    Without `.PHONY`, a target is a file if its name is a path or if it depends on files: what no rule makes.
+    """
+    name = rule.names[0] if rule.names else ""
+    phony = {each for source in sources for each in source.phony}
+    if not name or rule.pattern or set(rule.names) <= phony:
+        return ""
+    if any("/" in each for each in rule.names if each not in phony) or rule.computed:
+        return f"it builds the file {name}"
+    targets = {each for source in sources for other in source.rules for each in other.names} | phony
+    read = {source.path for source in sources}
+    unread = any(include.path not in read for source in sources for include in source.includes)
+    unread = unread or any(source.makes_rules for source in sources)
+    files = [need for need in rule.prerequisites if need not in targets and (not unread or re.search(r"[./*]", need))]
+    return f"it builds the file {name} from {files[0]}" if files else ""
+
+
 def _row(rule: Rule, language: Language, facts: Facts, invoke: str, accept: Collection[str]) -> Row:
     if not rule.steps:
         return Row(rule, STAYS, why=f"runs {' '.join(rule.prerequisites)}" if rule.prerequisites else "does nothing")
@@ -119,8 +140,7 @@ def _row(rule: Rule, language: Language, facts: Facts, invoke: str, accept: Coll
     lines = recipes.lines(rule, syntax, here, invoke, language.prefixes)
     calls = tuple(call for line in lines for call in line.calls)
     missing = [line for line in lines if line.why]
-    file = next((name for name in rule.names if "/" in name), "")
-    why = rule.kept or (f"it builds the file {file}" if file and not rule.pattern else "")
+    why = rule.kept or rule.file
     if not missing and not calls:
         return _without_tasks(rule, lines)
     if not missing and not why:

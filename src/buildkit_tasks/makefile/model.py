@@ -24,7 +24,8 @@ class Rule:
 
     `kept`: why this rule is kept regardless of its recipe; empty if it can be replaced. `exported`: variables that
     are exported to the recipe. `conditions`: the `ifeq` lines around the header. `parameters`: those of a just
-    recipe, as written up to the default value: `name`, `name=` if there is a default, `*name`, `+name`.
+    recipe, as written up to the default value: `name`, `name=` if there is a default, `*name`, `+name`. `computed`:
+    only make can determine its prerequisites. `file`: why make runs it only if a file is missing or old.
     """
 
     path: str
@@ -41,6 +42,8 @@ class Rule:
     exported: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
+    computed: bool = False
+    file: str = ""
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,15 @@ def read(
         for target, names in reading.target_exports.items():
             exports.setdefault(target, []).extend(names)
     shells = sorted({shell for reading in readings for shell in reading.shells if not syntax.posix(shell)})
+    one_shell = any(reading.one_shell for reading in readings)
     found = []
     for reading in readings:
         rules = []
         for rule in reading.rules:
             own = [name for target in rule.names for name in exports.get(target, ())]
-            rules.append(replace(rule, exported=tuple(dict.fromkeys((*exported, *own)))))
+            script = "all its lines run in one shell (.ONESHELL)" if one_shell and len(rule.steps) > 1 else ""
+            kept = rule.kept or script
+            rules.append(replace(rule, kept=kept, exported=tuple(dict.fromkeys((*exported, *own)))))
         values = reading.variables.values.items()
         found.append(
             Source(

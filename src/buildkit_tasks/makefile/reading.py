@@ -33,6 +33,7 @@ class Reading:
     runs: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     makes_rules: bool = False
+    one_shell: bool = False
     conditions: list[str] = field(default_factory=list)
     exported: list[str] = field(default_factory=list)
     shells: set[str] = field(default_factory=set)

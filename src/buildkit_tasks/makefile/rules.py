@@ -33,7 +33,8 @@ def rule(now: Reading, at: int, last: int, whole: str) -> None:
     double = head.startswith("::", colon)
     rest = head[colon + (2 if double else 1) :]
     static = syntax.colon(rest)
-    needs = _names(now, rest[static + 1 :] if static >= 0 else rest) or ()
+    known = _names(now, rest[static + 1 :] if static >= 0 else rest)
+    needs = known or ()
     help_text = syntax.help_of(whole[end:]) if stop == "#" else ""
     if targets is None:
         now.notes.append(f"line {at + 1}: the targets `{head[:colon].strip()}` can only be determined by running make")
@@ -67,6 +68,7 @@ def rule(now: Reading, at: int, last: int, whole: str) -> None:
         inline=stop == ";",
         pattern=any("%" in t for t in targets) or static >= 0,
         conditions=tuple(now.conditions),
+        computed=known is None,
     )
     first = [Step(at, last, whole[end + 1 :].strip(" \t"))] if stop == ";" and whole[end + 1 :].strip() else []
     now.open = Open(opened, first)
@@ -106,4 +108,5 @@ def _special(now: Reading, name: str, needs: tuple[str, ...]) -> None:
     if name == ".PHONY":
         now.phony |= set(needs)
     elif name in (".ONESHELL", ".POSIX"):
+        now.one_shell = now.one_shell or name == ".ONESHELL"
         now.notes.append(f"{name} is set; it is kept")

@@ -98,7 +98,8 @@ def replace_containers(
     Ctrl-C, so that no container is lost. Problems: as for `start`.
     """
     services = state.with_dependencies(space.config, names) if dependencies else set(names)
-    wanted = wait.Wanted(space.project, services, session.settings.stack.health_timeout, enough, summary=False)
+    limit = session.settings.stack.health_timeout
+    wanted = wait.Wanted(space.project, services, limit, enough, summary=False, report_running=False)
     command = compose_cli.up(session.root, files, names, dependencies=dependencies)
     return wait.until_ready(session, wanted, files, lambda: _run_compose(session, command, group=True))
 
@@ -151,10 +152,21 @@ def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
 
 
 def restart(session: Session, services: Sequence[str]) -> None:
-    """Restart containers and wait until they are healthy again."""
-    project, files, names = _running(session, services)
-    run.check(session.world, compose_cli.restart(session.root, files, names))
-    start(session, project.workspace, files, names)
+    """Restart containers, as compose does: also finished jobs, once. Return when all are ready again.
+
+    Problems: not-running for a service without a container; unhealthy.
+    """
+    project = discover(session, lesser=True)
+    files, names = files_in_force(session, project), named(project, services)
+    config = project.workspace.config
+    present = {c["Service"] for c in containers(session, files)} & (config.get("services") or {}).keys()
+    _refuse_absent([n for n in names if n not in present], any_present=bool(present))
+    affected = present & state.with_dependents(config, names) if names else present
+    wanted = wait.Wanted(
+        project.workspace.project, affected, session.settings.stack.health_timeout, report_running=False
+    )
+    command = compose_cli.restart(session.root, files, names)
+    wait.until_ready(session, wanted, files, lambda: _run_compose(session, command))
 
 
 def ps(session: Session) -> None:
@@ -173,7 +185,7 @@ def ps(session: Session) -> None:
 
 def _published(container: dict[str, Any]) -> str:
     pairs = {
-        f"{p.get('URL') or '*'}:{p['PublishedPort']}->{p['TargetPort']}"
+        f"{p.get('URL') or '*'}:{p['PublishedPort']}->{p['TargetPort']}/{p.get('Protocol') or 'tcp'}"
         for p in container.get("Publishers") or ()
         if p.get("PublishedPort")
     }
@@ -211,7 +223,10 @@ def _running(session: Session, services: Sequence[str]) -> tuple[Project, tuple[
     project = discover(session, lesser=True)
     files, names = files_in_force(session, project), named(project, services)
     running = [c["Service"] for c in containers(session, files) if c.get("State") == "running"]
-    absent = [n for n in names if n not in running]
-    if absent or not running:
-        raise Problem("not-running", f"Not running: {', '.join(absent) or 'the stack'}.", hint="invoke up")
+    _refuse_absent([n for n in names if n not in running], any_present=bool(running))
     return project, files, names
+
+
+def _refuse_absent(absent: Sequence[str], *, any_present: bool) -> None:
+    if absent or not any_present:
+        raise Problem("not-running", f"Not running: {', '.join(absent) or 'the stack'}.", hint="invoke up")

@@ -19,7 +19,7 @@ class Container:
     """One container, as reported by the engine.
 
     `health` is starting, healthy or unhealthy; empty without a health check. `start_period`: seconds in which failed
-    checks do not count. `restart` is the restart policy; `restarts` counts the engine's restarts.
+    checks do not count. `restart` is the restart policy; `restarts` counts the engine's restarts. `started`: when it was last started.
     """
 
     id: str
@@ -32,6 +32,7 @@ class Container:
     restart: str = "no"
     restarts: int = 0
     error: str = ""
+    started: str = ""
 
     @property
     def ready(self) -> bool:
@@ -85,6 +86,7 @@ def container(inspected: Mapping[str, Any]) -> Container:
         restart=str((host.get("RestartPolicy") or {}).get("Name") or "no"),
         restarts=int(inspected.get("RestartCount") or 0),
         error=str(state.get("Error") or ""),
+        started=str(state.get("StartedAt") or ""),
     )
 
 
@@ -118,3 +120,23 @@ def with_dependencies(config: Mapping[str, Any], chosen: Iterable[str]) -> set[s
             found.add(name)
             todo += (services.get(name) or {}).get("depends_on") or ()
     return found
+
+
+def with_dependents(config: Mapping[str, Any], chosen: Iterable[str]) -> set[str]:
+    """The named services and those that compose restarts with them: `depends_on: {name: {restart: true}}`."""
+    services: Mapping[str, Any] = config.get("services") or {}
+    found = set(chosen)
+    while True:
+        more = {
+            name
+            for name, service in services.items()
+            if any(one.get("restart") and on in found for on, one in _depends_on(service))
+        } - found
+        if not more:
+            return found
+        found |= more
+
+
+def _depends_on(service: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    named = service.get("depends_on") or {}
+    return [(on, one or {}) for on, one in named.items()] if isinstance(named, Mapping) else []

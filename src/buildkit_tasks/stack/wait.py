@@ -38,8 +38,8 @@ PATIENCE = 10.0
 class Wanted:
     """What to wait for: services of a compose project, each up to `limit` seconds plus its container's start period.
 
-    `enough`: once it is true, stop waiting for the started containers. `summary`: report when all are
-    ready.
+    `enough`: once it is true, stop waiting for the started containers. `summary`: report when all are ready.
+    `report_running`: also report containers that run already and are not started again.
     """
 
     project: str
@@ -47,6 +47,7 @@ class Wanted:
     limit: float
     enough: Callable[[], bool] = lambda: False
     summary: bool = True
+    report_running: bool = True
 
 
 def until_ready(session: Session, wanted: Wanted, files: Sequence[Path], start: Callable[[], Result]) -> bool:
@@ -81,8 +82,8 @@ class _Watch:
         self.containers: dict[str, Container] = {}
         self._said: dict[str, str] = {}
         self.restarts: dict[str, int] = {}  # by id: of the containers that were already running
-        self._before: frozenset[str] | None = None
-        self._since: dict[str, tuple[int, float]] = {}  # by id: number of restarts, and when it was reached
+        self._before: dict[str, str] | None = None  # by id: when the container was started
+        self._since: dict[str, tuple[int, str, float]] = {}  # by id: restarts, when started, and our time of that
         self._wake: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._filters: dict[str, Any] = {"label": [f"{state.PROJECT}={wanted.project}", f"{state.ONE_OFF}=False"]}
 
@@ -95,10 +96,10 @@ class _Watch:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self._look_all()
-        self._before = frozenset(self.containers)
+        self._before = {identity: container.started for identity, container in self.containers.items()}
         self.restarts = {identity: container.restarts for identity, container in self.containers.items()}
         for identity, container in self.containers.items():  # these were already running
-            self._since[identity] = (container.restarts, float("-inf"))
+            self._since[identity] = (container.restarts, container.started, float("-inf"))
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
@@ -155,7 +156,7 @@ class _Watch:
         """Ready, and not just between two restarts: without a health check, running for a moment proves nothing."""
         if not container.ready or container.health or container.done:
             return container.ready
-        restarts, since = self._since[container.id]
+        restarts, _, since = self._since[container.id]
         return self.elapsed - since > (SETTLED_AFTER_RESTART if restarts else SETTLED)
 
     def _look_all(self, *, forget: bool = False) -> None:
@@ -178,12 +179,12 @@ class _Watch:
             self.containers.pop(identity, None)
             return
         self.containers[identity] = found
-        if found.status != "running" or self._since.get(identity, (-1, 0.0))[0] != found.restarts:
-            self._since[identity] = (found.restarts, self.elapsed)
+        if found.status != "running" or self._since.get(identity, ())[:2] != (found.restarts, found.started):
+            self._since[identity] = (found.restarts, found.started, self.elapsed)
         word = "done" if found.done else found.words if found.failed else found.health if found.ready else ""
         word = word or ("started" if found.status == "running" else "")
-        new = self._before is not None and identity not in self._before
-        if not new and not self.wanted.summary:  # about to be replaced
+        new = self._before is not None and self._before.get(identity) != found.started
+        if not new and not self.wanted.report_running:  # about to be replaced or restarted
             return
         if word and found.service in self.wanted.services and self._said.get(found.name) != word:
             self._said[found.name] = word
