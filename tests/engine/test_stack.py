@@ -192,3 +192,20 @@ def test_ps_shows_each_port_with_its_protocol(stack: Stack) -> None:
     shown = stack.invoke("ps", "--json")
     ports = json.loads(shown.out)["containers"][0]["ports"]
     assert ports == f"127.0.0.1:{port}->53/tcp, 127.0.0.1:{port}->53/udp"
+
+
+def test_smoke_finds_ports_that_the_engine_chose(stack: Stack) -> None:
+    perl = (
+        "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => 8080, Listen => 5, ReuseAddr => 1);"
+        'while (my $c = $s->accept) { <$c>; print $c "HTTP/1.0 200 OK\\r\\n\\r\\n{}"; close $c }'
+    )
+    server = {"command": ["perl", "-e", perl.replace("$", "$$")]}
+    stack.write({"range": {**server, "ports": ["127.0.0.1:41800-41899:8080"]}, "any": {**server, "ports": ["8080"]}})
+    (stack.root / "pyproject.toml").write_text(
+        '[tool.buildkit-tasks.stack]\nsmoke = ["range /", "any:8080 /"]\n', encoding="utf-8"
+    )
+    up = stack.invoke("up")
+    assert up.code == 0, up.all
+    done = stack.invoke("smoke")
+    assert done.code == 0, done.all
+    assert "2 checks passed" in done.err

@@ -15,7 +15,10 @@ from buildkit_tasks.core.model import Command
 from .docker import ANSWER, docker
 
 #: The fields that we read of each container in the output of `compose ps`.
-CONTAINER: shapes.Shape = dict.fromkeys(("Service", "Name", "ID", "State", "Health"), str)
+CONTAINER: shapes.Shape = {
+    **dict.fromkeys(("Service", "Name", "ID", "State", "Health"), str),
+    "Publishers": [{"URL": str, "Protocol": str, "TargetPort": int, "PublishedPort": int}],
+}
 
 #: The fields that we read of a resolved model: https://github.com/compose-spec/compose-spec/blob/main/spec.md
 _NAMED: shapes.Shape = {"*": {"name": str}}

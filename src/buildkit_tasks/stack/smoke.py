@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.client
 import re
 import time
+from collections.abc import Sequence
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import Command, Result, Workspace
+from buildkit_tasks.core.model import Command, Port, Result
 from buildkit_tasks.project.discover import Project, discover
 
 from . import checks, stack, wait
@@ -34,12 +35,12 @@ def smoke(session: Session) -> None:
         )
     listed = [checks.parse(text) for text in session.settings.stack.smoke]
     project = discover(session, lesser=True)
-    _healthy(session, project)
+    published = (*project.workspace.ports, *_healthy(session, project))
     began = session.world.clock()
     for check in listed:
-        _ask(session, project.workspace, check)
+        _ask(session, published, check)
     if session.settings.stack.smoke_command:
-        _command(session, project.workspace)
+        _command(session, published)
     seconds = round(session.world.clock() - began, 3)
     if session.report.json_only:
         session.report.envelope({"checks": len(listed), "seconds": seconds})
@@ -47,23 +48,31 @@ def smoke(session: Session) -> None:
         session.report.say(f"  {len(listed)} checks passed in {seconds * 1000:.0f} ms")
 
 
-def _healthy(session: Session, project: Project) -> None:
-    """Wait for services that are still starting. Problems: not-running, unhealthy."""
+def _healthy(session: Session, project: Project) -> list[Port]:
+    """Wait for services that are still starting; return the ports of the running containers.
+
+    These include what the compose file leaves to the engine: ranges and random ports. Problems: not-running, unhealthy.
+    """
     files = stack.files_in_force(session, project)
     found = stack.containers(session, files)
     running = {c["Service"] for c in found if c.get("State") == "running"}
     if not running:
         raise Problem("not-running", "The stack is not running.", hint="invoke up")
-    if all(c.get("Health") in ("", None, "healthy") for c in found if c["Service"] in running):
-        return
-    nothing = Command(("true",), session.root)
-    limit = session.settings.stack.health_timeout
-    wanted = wait.Wanted(project.workspace.project, running, limit)
-    wait.until_ready(session, wanted, files, lambda: Result(nothing, 0, "", "", 0.0))
+    if not all(c.get("Health") in ("", None, "healthy") for c in found if c["Service"] in running):
+        nothing = Command(("true",), session.root)
+        limit = session.settings.stack.health_timeout
+        wanted = wait.Wanted(project.workspace.project, running, limit)
+        wait.until_ready(session, wanted, files, lambda: Result(nothing, 0, "", "", 0.0))
+    return [
+        Port(c["Service"], p.get("URL") or "0.0.0.0", p["PublishedPort"], p["TargetPort"], p.get("Protocol") or "tcp")  # noqa: S104
+        for c in found
+        for p in c.get("Publishers") or ()
+        if p.get("PublishedPort") and p.get("TargetPort")
+    ]
 
 
-def _ask(session: Session, space: Workspace, check: Check) -> None:
-    where = checks.address(check, space.ports)
+def _ask(session: Session, published: Sequence[Port], check: Check) -> None:
+    where = checks.address(check, published)
     began = session.world.clock()
     while True:
         try:
@@ -86,10 +95,10 @@ def _ask(session: Session, space: Workspace, check: Check) -> None:
     session.report.say(f"  {check.service} {check.method} {check.path} ok")
 
 
-def _command(session: Session, space: Workspace) -> None:
+def _command(session: Session, published: Sequence[Port]) -> None:
     """Run the project's own test program, with a variable NAME_URL for each service that publishes a port."""
     urls: dict[str, str] = {}
-    for port in space.ports:
+    for port in published:
         if port.protocol == "tcp":
             name = re.sub(r"[^A-Z0-9]", "_", port.service.upper())
             host, number = checks.here(port)
