@@ -174,7 +174,7 @@ class Report:
         if self.yes:
             return True
         if not self.world.interactive:
-            raise Problem("consent-missing", f"This needs your consent: {what}.", hint="rerun the command with --yes")
+            raise Problem("consent-missing", f"Confirmation required: {what}.", hint="rerun the command with --yes")
         _progress(f"{what}\nContinue? [y/N] ")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -183,7 +183,7 @@ class Report:
         if given or not self.world.interactive:
             if given == word:
                 return True
-            raise Problem("consent-missing", f"This needs your consent: {what}.", hint=f"pass --confirm {word}")
+            raise Problem("consent-missing", f"Confirmation required: {what}.", hint=f"pass --confirm {word}")
         _progress(f"{what}\nType {word!r} to continue: ")
         return sys.stdin.readline().strip() == word
 

@@ -141,7 +141,7 @@ def consents(session: Session, what: str, name: str, given: str) -> bool:
         return True
     if not session.world.interactive:
         raise Problem(
-            "consent-missing", f"This needs your consent: {what}.", hint=f"pass --yes --name {name} to confirm"
+            "consent-missing", f"Confirmation required: {what}.", hint=f"pass --yes --name {name} to confirm"
         )
     if session.report.typed(what, name):
         return True

@@ -159,13 +159,16 @@ def choose(found: Sequence[Carried], wanted: Sequence[str], platform: str) -> tu
 
 def _checked(one: Carried, platform: str) -> Carried:
     """The mount if it can be opened from another Dockerfile. Raises `Problem` bad-argument."""
-    options, reason = one.options, ""
+    options, reason, hint = one.options, "", "change the --mount option in the Dockerfile"
     if "$" in one.flag:
         reason = f"its options depend on a variable whose value for {platform} is only known in the build"
+        hint = "give it a fixed id: --mount=type=cache,id=NAME,target=…"
     elif not _ID.fullmatch(one.id):
         reason = "its id contains unusual characters"
+        hint = "use only letters, digits and _ . / : @ + = - in the id"
     elif "from" in options or "source" in options:
         reason = "it starts with files of an image (from=…), which BuildKit makes part of its identity"
+        hint = "remove `from=` from the mount, or leave it out of --mount and packs.mounts"
     elif not re.fullmatch(r"(shared|locked|private)?", options.get("sharing", "")) or not all(
         re.fullmatch(r"[0-7]{0,9}" if name == "mode" else r"[0-9]{0,9}", options.get(name, ""))
         for name in ("uid", "gid", "mode")
@@ -176,7 +179,7 @@ def _checked(one: Carried, platform: str) -> Carried:
             "bad-argument",
             f"The cache mount {printable(one.id)} of {', '.join(one.services)} cannot be shared.",
             causes=[reason],
-            hint="give it a fixed id: --mount=type=cache,id=NAME,target=…",
+            hint=hint,
         )
     return one
 

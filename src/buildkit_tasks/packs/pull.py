@@ -180,5 +180,8 @@ def verify_signature(session: Session, pinned: str) -> None:
     result = run.capture(session.world, docker.cosign_verify(session.root, key, pinned), timeout=30)
     if result.code != 0:
         raise Problem(
-            "pack-refused", f"{pinned} is not signed with {key}.", details=result.stderr, hint=f"cosign sign {pinned}"
+            "pack-refused",
+            f"cosign could not verify {pinned} with {key}.",
+            details=result.stderr,
+            hint="if you trust the pack, have a holder of the private key sign it; see `cosign sign --help`",
         )

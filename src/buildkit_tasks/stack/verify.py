@@ -19,6 +19,13 @@ from buildkit_tasks.project.discover import discover
 
 from . import running as running_now
 
+#: What is wrong with an image, by its state.
+_WRONG = {
+    "Built from different sources": ("differs",),
+    "Not built yet": ("no-image",),
+    "Not built by this Dockerfile": ("no-manifest",),
+}
+
 #: Maximum number of differences listed per service; the rest are only counted.
 NAMED = 8
 
@@ -52,12 +59,16 @@ def verify(session: Session, services: Sequence[str]) -> None:
             ("service", "image", "running", "what differs"),
             [(v.service, v.state, v.running, _details(v)) for v in verdicts],
         )
-    wrong = [v.service for v in verdicts if v.state not in ("same", "other") or v.running == "old"]
+    wrong = [
+        f"{words}: {', '.join(names)}"
+        for words, states in _WRONG.items()
+        if (names := [v.service for v in verdicts if v.state in states])
+    ]
+    old = [v.service for v in verdicts if v.running == "old" and v.state in ("same", "other")]
+    wrong += [f"Running an older image: {', '.join(old)}"] if old else []
     if wrong:
         raise Problem(
-            "verify-failed",
-            f"Built from different sources: {', '.join(wrong)}.",
-            hint="invoke up    (builds what changed and starts it)",
+            "verify-failed", ". ".join(wrong) + ".", hint="invoke up    (builds what changed and starts it)"
         )
 
 
