@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.bench import figures
-from buildkit_tasks.builds import building
+from buildkit_tasks.builds.prepare import plan_build
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import BuildRequest
@@ -86,7 +86,7 @@ def main() -> None:
 
 def cold(sample: Sample, session: Session) -> None:
     """Every crate fetched and compiled, for each platform from empty mounts, with the toolchain's layers in place."""
-    decided = building.prepare(
+    decided = plan_build(
         session, discover(session), BuildRequest(platforms=(f"linux/{AMD}", f"linux/{ARM}"), services=sample.services)
     )  # base images are made before the clock runs
     target = next(iter(decided.definition["target"].values()))

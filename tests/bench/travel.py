@@ -71,9 +71,9 @@ def measure(tree: Path, place: Path, second: second_engine.SecondEngine) -> list
         warm, built = timed(partial(invoke, tree, fresh, *build))
         starts.append((scope, pulled, warm, len(built["cargo"]["compiled"])))
     pull = starts[0][1]
-    space = _spaced(here)
-    invoke(tree, space, "cache.pull")
-    out, save, load, into, size = _dance(place, space["BUILDKIT_TASKS_CACHES_NAMESPACE"] or "")
+    workspace = _spaced(here)
+    invoke(tree, workspace, "cache.pull")
+    out, save, load, into, size = _dance(place, workspace["BUILDKIT_TASKS_CACHES_NAMESPACE"] or "")
     cold, _ = timed(lambda: invoke(tree, _spaced(there), *build))
     pack, repeated = first["pack"], second_push["pack"]
     return [

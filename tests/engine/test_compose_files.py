@@ -281,10 +281,10 @@ def test_the_services_of_inactive_profiles_are_named_where_no_other_is_built(tmp
     root = tmp_path / "x" / "app"
     root.mkdir(parents=True)
     (root / "compose.yaml").write_text("services: {a: {image: x}, b: {build: ., profiles: [p, q]}, c: {image: y}}\n")
-    space = ours(root, {})
-    assert (space.names, space.inactive) == ((), {"b": ("p", "q")})
+    workspace = ours(root, {})
+    assert (workspace.names, workspace.inactive) == ((), {"b": ("p", "q")})
     with pytest.raises(Problem) as problem:
-        select(space, ())
+        select(workspace, ())
     assert problem.value.causes == ("b has one but is in the profile p or q",)
     assert "invoke build --service b" in problem.value.hint
 

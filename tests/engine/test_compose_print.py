@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from buildkit_tasks.builds.building import prepare
+from buildkit_tasks.builds.prepare import plan_build
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import BuildRequest
 from buildkit_tasks.core.report import Report
@@ -139,7 +139,7 @@ def ours(root: Path, config: Path) -> dict[str, Any]:
     world = replace(World.real(), cwd=root, env=env)
     session = Session(world, Report(world, json_only=True))
     project = discover(session)
-    made = prepare(session, project, BuildRequest(platforms=()), look_only=True)
+    made = plan_build(session, project, BuildRequest(platforms=()), look_only=True)
     return json.loads(json.dumps(made.definition))  # type: ignore[no-any-return]
 
 

@@ -116,14 +116,14 @@ def test_faults_on_the_way_never_break_a_build_and_a_sound_pack_is_taken(
 def test_a_pack_from_a_machine_whose_clock_is_an_hour_ahead(here: Machine, there: Machine) -> None:
     here.site.in_mounts("find /mnt/build -exec touch -h -d '+1 hour' {} +")
     here.document("cache.push", "--force")
-    space = {"BUILDKIT_TASKS_CACHES_NAMESPACE": f"t{secrets.token_hex(4)}"}
-    compiled, _ = cold_build(there, **space)
+    workspace = {"BUILDKIT_TASKS_CACHES_NAMESPACE": f"t{secrets.token_hex(4)}"}
+    compiled, _ = cold_build(there, **workspace)
     assert compiled == sorted(CRATES)
     source = here.site.root / "services/worker/src/main.rs"
     before = source.read_text()
     source.write_text(before.replace("worker {}", "edited {}"))
     try:
-        built = there.document("build", **space)
+        built = there.document("build", **workspace)
         assert built["cargo"]["compiled"] == ["worker"]
         assert there.says() == "edited 8! 1.5\n"
     finally:
@@ -240,8 +240,11 @@ def test_the_mounts_of_npm_and_apt_travel_and_nothing_is_downloaded_there(here: 
     assert not kept[0]["unpacked"]
 
     # and by themselves, before a first build
-    space = {"BUILDKIT_TASKS_CACHES_NAMESPACE": f"t{secrets.token_hex(4)}", "BUILDKIT_TASKS_PACKS_MOUNTS": "npm apt"}
-    done = there.run("build", "--no-cache", **space)
+    workspace = {
+        "BUILDKIT_TASKS_CACHES_NAMESPACE": f"t{secrets.token_hex(4)}",
+        "BUILDKIT_TASKS_PACKS_MOUNTS": "npm apt",
+    }
+    done = there.run("build", "--no-cache", **workspace)
     assert done.code == 0, done.all
     assert done.err.count(": unpacked ") == 3
 

@@ -77,7 +77,7 @@ SESSIONS = (
         "multiarch",
         12,
         (
-            *(_SRC + place for place in ("builds/plan.py", "dockerfiles/platforms.py", "registry/archive.py")),
+            *(_SRC + place for place in ("builds", "dockerfiles/platforms.py", "registry/archive.py")),
             *(_SRC + place for place in ("images/check.py", "images/choice.py", "images/emulator.py")),
             *("tests/engine/test_platforms_sample.py", "docker", "services"),
         ),

@@ -103,8 +103,8 @@ class Site:
             }
             for s in services
         }
-        space = Workspace(self.root, "shop", "shop", (), services, {}, ())
-        return BuildPlan(space, services, "", False, {"target": targets})
+        workspace = Workspace(self.root, "shop", "shop", (), services, {}, ())
+        return BuildPlan(workspace, services, "", False, {"target": targets})
 
     def truth(self) -> object:
         """All inputs of a build, read byte by byte."""

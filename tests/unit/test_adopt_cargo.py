@@ -76,9 +76,9 @@ def test_members_and_programs_are_cargos(tmp_path: Path, name: str) -> None:
         for p in said["packages"]
         if p["id"] in said["workspace_members"]
     }
-    space = cargo.workspaces(tree.read(root))[0]
-    assert space.directory == "."
-    assert {p.name: sorted(p.binaries) for p in space.packages} == theirs
+    workspace = cargo.workspaces(tree.read(root))[0]
+    assert workspace.directory == "."
+    assert {p.name: sorted(p.binaries) for p in workspace.packages} == theirs
 
 
 @pytest.mark.skipif(not shutil.which("cargo"), reason="cargo is the oracle")
@@ -95,8 +95,8 @@ def test_features_are_cargos(tmp_path: Path) -> None:
     root = repositories.write(tmp_path, files)
     said = json.loads(process.ok(["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"], root).out)
     (theirs,) = (sorted(p["features"]) for p in said["packages"] if p["name"] == "a")
-    (space,) = cargo.workspaces(tree.read(root))
-    assert sorted(space.binaries["a"].features) == theirs
+    (workspace,) = cargo.workspaces(tree.read(root))
+    assert sorted(workspace.binaries["a"].features) == theirs
 
 
 def test_what_lies_outside_of_a_workspace_is_one_of_its_own(tmp_path: Path) -> None:
@@ -113,10 +113,10 @@ def test_toolchain_configuration_and_vendored_crates(tmp_path: Path) -> None:
             '[source.vendored-sources]\ndirectory = "vendor"\n[build]\ntarget = "x86_64-unknown-linux-musl"\n'
         ),
     }
-    (space,) = cargo.workspaces(tree.read(repositories.write(tmp_path, files)))
-    assert (space.toolchain, space.channel) == ("rust-toolchain.toml", "1.80")
-    assert (space.vendored, space.target) == (("back/vendor",), "x86_64-unknown-linux-musl")
-    assert space.has_lock is False
+    (workspace,) = cargo.workspaces(tree.read(repositories.write(tmp_path, files)))
+    assert (workspace.toolchain, workspace.channel) == ("rust-toolchain.toml", "1.80")
+    assert (workspace.vendored, workspace.target) == (("back/vendor",), "x86_64-unknown-linux-musl")
+    assert workspace.has_lock is False
 
 
 def test_a_tree_of_links_pipes_and_large_files_is_read_in_bounds(tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ def test_a_crate_of_another_workspace_needs_the_manifest_that_it_inherits_from(t
     }
     repositories.write(tmp_path, files)
     found = tree.read(tmp_path)
-    space = next(w for w in cargo.workspaces(found) if w.directory == "bench")
-    paths = set(reach.find(found, space).paths)
+    workspace = next(w for w in cargo.workspaces(found) if w.directory == "bench")
+    paths = set(reach.find(found, workspace).paths)
     assert {"Cargo.toml", "core", "bench/Cargo.toml"} <= paths
     # cargo itself needs no more
     bare = tmp_path / "bare"

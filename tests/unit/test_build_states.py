@@ -36,8 +36,8 @@ class Said:
 
 def plan(*names: str) -> BuildPlan:
     services = tuple(Service(n, f"shop/{n}:dev", Path(), Path("Dockerfile"), n, key=n) for n in names)
-    space = Workspace(Path(), "shop", "shop", (), services, {}, ())
-    return BuildPlan(space, services, "", False, {}, groups=(services[:3],))
+    workspace = Workspace(Path(), "shop", "shop", (), services, {}, ())
+    return BuildPlan(workspace, services, "", False, {}, groups=(services[:3],))
 
 
 def vertex(name: str, *, started: bool = True, completed: bool = False, error: str = "") -> dict[str, Any]:

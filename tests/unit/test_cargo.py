@@ -285,8 +285,10 @@ def _built(environment: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_copy_has_nothing_of_the_stack_and_of_its_data() -> None:
-    space = _space({"db": DB, "api": _built({})}, secrets={"key": {"name": "shop_key", "file": "/p/key"}, "other": {}})
-    made = integration.model(space, ("db",), {"postgres:15": "localhost/postgres"}, "t")
+    workspace = _space(
+        {"db": DB, "api": _built({})}, secrets={"key": {"name": "shop_key", "file": "/p/key"}, "other": {}}
+    )
+    made = integration.model(workspace, ("db",), {"postgres:15": "localhost/postgres"}, "t")
     assert made == {
         "name": "t",
         "services": {
@@ -313,10 +315,10 @@ def test_the_copy_has_nothing_of_the_stack_and_of_its_data() -> None:
 
 
 def test_the_services_to_start() -> None:
-    space = _space({"db": DB, "api": _built({})})
-    assert integration.chosen(space, ()) == ("db",)
+    workspace = _space({"db": DB, "api": _built({})})
+    assert integration.chosen(workspace, ()) == ("db",)
     with pytest.raises(Problem, match="Did you mean db"):
-        integration.chosen(space, ("dbb",))
+        integration.chosen(workspace, ("dbb",))
     with pytest.raises(Problem) as raised:
         integration.chosen(_space({"api": _built({})}), ())
     assert raised.value.code == "cargo-no-services"
@@ -364,17 +366,17 @@ def test_the_services_to_start() -> None:
 def test_the_environment_of_tests(
     dotenv: dict[str, str], programs: list[dict[str, Any]], expected: dict[str, str]
 ) -> None:
-    space = _space({"db": DB, **{f"api{n}": _built(env) for n, env in enumerate(programs)}})
-    assert integration.environment(space, ("db",), dotenv) == expected
+    workspace = _space({"db": DB, **{f"api{n}": _built(env) for n, env in enumerate(programs)}})
+    assert integration.environment(workspace, ("db",), dotenv) == expected
 
 
 def test_a_published_port_wins_over_the_same_port_inside_another_service() -> None:
     def database(published: str) -> dict[str, Any]:
         return {**DB, "ports": [{"target": 5432, "published": published}]}
 
-    space = _space({"users": database("5432"), "orders": database("5433")})
+    workspace = _space({"users": database("5432"), "orders": database("5433")})
     found = integration.environment(
-        space, ("users", "orders"), {"U": "pg://localhost:5432/u", "O": "pg://localhost:5433/o"}
+        workspace, ("users", "orders"), {"U": "pg://localhost:5432/u", "O": "pg://localhost:5433/o"}
     )
     assert found == {"U": "pg://users:5432/u", "O": "pg://orders:5432/o"}
 

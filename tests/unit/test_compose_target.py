@@ -43,7 +43,7 @@ SPECIFICATION = [
 ]
 
 
-def space(build: dict[str, Any] | str, **service: Any) -> Workspace:
+def workspace(build: dict[str, Any] | str, **service: Any) -> Workspace:
     """A project `shop` whose service `a.b` has this section."""
     config = {
         "name": "shop",
@@ -58,7 +58,7 @@ def space(build: dict[str, Any] | str, **service: Any) -> Workspace:
 
 
 def made(build: dict[str, Any], **service: Any) -> dict[str, Any]:
-    found = space({"context": "/p", **build}, **service)
+    found = workspace({"context": "/p", **build}, **service)
     return compose_target.make(found.services[0], found, "2.40.3")
 
 
@@ -160,7 +160,7 @@ def test_x_bake_adds_to_lists_and_wins_with_flags() -> None:
 def test_platforms_are_those_of_the_section_else_that_of_the_service(
     build: dict[str, Any], service: dict[str, Any], platforms: tuple[str, ...]
 ) -> None:
-    assert space({"context": "/p", **build}, **service).services[0].platforms == platforms
+    assert workspace({"context": "/p", **build}, **service).services[0].platforms == platforms
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_platforms_are_those_of_the_section_else_that_of_the_service(
     ],
 )
 def test_where_context_and_dockerfile_are(build: dict[str, Any], context: str, dockerfile: str, remote: str) -> None:
-    service = space(build).services[0]
+    service = workspace(build).services[0]
     assert (str(service.context), str(service.dockerfile), service.remote) == (context, dockerfile, remote)
 
 
@@ -204,7 +204,7 @@ def test_caches_of_a_project_without_a_name_belong_to_its_folder() -> None:
     ],
 )
 def test_a_default_platform_must_be_among_those_of_a_service(default: str, platforms: list[str], fine: bool) -> None:
-    services = space({"context": "/p", "platforms": platforms}).services
+    services = workspace({"context": "/p", "platforms": platforms}).services
     if fine:
         compose_target.check_platforms(services, default)
     else:

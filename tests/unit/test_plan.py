@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from buildkit_tasks.builds import plan, plan_words
+from buildkit_tasks.builders.facts import OWN, Builder
+from buildkit_tasks.builds import plan, plan_words, targets
 from buildkit_tasks.builds.plan import Surroundings
 from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import BuildPlan, BuildRequest, Engine
+from buildkit_tasks.core.model import BuildPlan, BuildRequest, Engine, Workspace
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.project import compose
 
@@ -61,9 +63,25 @@ def make(
 ) -> BuildPlan:
     config = {"name": "shop", "services": services or SERVICES}
     chosen = of_settings(settings or {})
-    space = compose.from_compose(config, chosen, ())
+    workspace = compose.from_compose(config, chosen, ())
     files = {name: Dockerfile.read(text) for name, text in TEXTS.items() if name in config["services"]}
-    return plan.make(chosen, space, ENGINE, request or BuildRequest(), Surroundings(dockerfiles=files, **around))
+    return plan_of(workspace, chosen, request or BuildRequest(), files, **around)
+
+
+def plan_of(
+    workspace: Workspace,
+    settings: Settings,
+    request: BuildRequest,
+    files: Mapping[str, Dockerfile],
+    *,
+    engine: Engine = ENGINE,
+    builder: Builder = OWN,
+    default_platform: str = "",
+    **around: Any,
+) -> BuildPlan:
+    named = compose.select(workspace, request.services)
+    chosen = targets.of(workspace, engine, request, named, files, builder=builder, default_platform=default_platform)
+    return plan.make(settings, workspace, engine, chosen, Surroundings(**around))
 
 
 def args(made: BuildPlan, service: str) -> dict[str, str]:
@@ -198,10 +216,12 @@ def test_several_platforms_of_the_compose_file_make_one_image_where_the_engine_c
     services = {"web": {"build": {"context": "/w", "platforms": ["linux/amd64", "linux/arm64"]}}}
     assert make(services=services).definition["target"]["web"]["output"] == ["type=image"]
     config = {"name": "shop", "services": services}
-    space = compose.from_compose(config, Settings(root=Path("/p")), ())
-    around = Surroundings(dockerfiles={"web": Dockerfile.read(NODE)})
+    workspace = compose.from_compose(config, Settings(root=Path("/p")), ())
     with pytest.raises(Problem) as caught:
-        plan.make(Settings(root=Path("/p")), space, replace(ENGINE, containerd_store=False), BuildRequest(), around)
+        plan_of(
+            *(workspace, Settings(root=Path("/p")), BuildRequest(), {"web": Dockerfile.read(NODE)}),
+            engine=replace(ENGINE, containerd_store=False),
+        )
     assert caught.value.code == "platform-unsupported"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from buildkit_tasks.builds import platform_check
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine
 from buildkit_tasks.dockerfiles import platforms
@@ -46,10 +47,10 @@ def test_a_compile_stage_of_the_targets_platform_is_emulated_and_refused() -> No
     route = platforms.route(CLASSIC, {}, "", "linux/arm64", AMD)
     assert (route.how, "stage build" in route.why) == ("emulated", True)
     with pytest.raises(Problem) as caught:
-        platforms.check(AMD, "full", "docker", request("linux/arm64"), [route])
+        platform_check.check(AMD, "full", "docker", request("linux/arm64"), [route])
     assert caught.value.code == "emulation-refused"
     assert "--allow-emulation" in caught.value.hint
-    platforms.check(AMD, "full", "docker", request("linux/arm64", allow_emulation=True), [route])
+    platform_check.check(AMD, "full", "docker", request("linux/arm64", allow_emulation=True), [route])
     # a here-document's body counts, and a platform that is spelt out and is the engine's own is not foreign
     inside = CLASSIC.replace("RUN cargo build --release\n", "RUN <<END\ncargo build\nEND\n")
     assert platforms.route(inside, {}, "", "linux/arm64", AMD).how == "emulated"
@@ -86,7 +87,7 @@ def test_what_cannot_be_held_is_told_before_the_build(
     engine: Engine, tier: str, driver: str, wanted: BuildRequest, words: str
 ) -> None:
     with pytest.raises(Problem, match=words) as caught:
-        platforms.check(engine, tier, driver, wanted, [])
+        platform_check.check(engine, tier, driver, wanted, [])
     assert caught.value.code == "platform-unsupported"
 
 
@@ -100,7 +101,7 @@ def test_what_cannot_be_held_is_told_before_the_build(
     ],
 )
 def test_what_can_be_held_is_let_through(engine: Engine, driver: str, wanted: BuildRequest) -> None:
-    platforms.check(engine, "full", driver, wanted, [Route("linux/arm64", "cross", "")])
+    platform_check.check(engine, "full", driver, wanted, [Route("linux/arm64", "cross", "")])
 
 
 def test_platforms_are_named_as_users_do() -> None:

@@ -349,7 +349,7 @@ def service(root: Path, name: str, context: str = "", **more: Any) -> Service:
     return Service(name, f"shop/{name}", place, file, name, **more)
 
 
-def space(root: Path, *services: Service, **entries: Any) -> Workspace:
+def workspace(root: Path, *services: Service, **entries: Any) -> Workspace:
     config = {"services": {**{s.name: {"build": {}} for s in services}, **entries}}
     return Workspace(root, "shop", "shop", (), services, {}, (), config)
 
@@ -361,7 +361,7 @@ def test_a_context_its_dockerfile_and_what_compose_reads_are_watched(tmp_path: P
     (tmp_path / "a.env").write_text("A=1")
     file = tmp_path / "compose.yaml"
     file.write_text("include: [more.yaml]\nservices: {api: {env_file: ./a.env, image: 'x:missing.env'}}")
-    found = targets.find(space(tmp_path, api), ["api"], [file])
+    found = targets.find(workspace(tmp_path, api), ["api"], [file])
 
     def means(name: str) -> tuple[bool, bool]:
         made = work(found.rules, [str(tmp_path / name)])
@@ -379,7 +379,7 @@ def test_a_service_is_built_again_when_the_image_it_starts_from_changes(tmp_path
     base = service(tmp_path, "base", "base")
     api = service(tmp_path, "api", "api", text="FROM shop/base\n")
     other = service(tmp_path, "other", "other")
-    found = targets.find(space(tmp_path, base, api, other), ["base", "api", "other"], [])
+    found = targets.find(workspace(tmp_path, base, api, other), ["base", "api", "other"], [])
     assert work(found.rules, [str(tmp_path / "base/file")]).rebuild == {"base", "api"}
     assert work(found.rules, [str(tmp_path / "api/file")]).rebuild == {"api"}
 
@@ -387,7 +387,7 @@ def test_a_service_is_built_again_when_the_image_it_starts_from_changes(tmp_path
 def test_only_its_triggers_count_for_a_service_with_a_section(tmp_path: Path) -> None:
     api = service(tmp_path, "api")
     watch = [{"path": str(tmp_path / "web"), "action": "sync", "target": "/web", "initial_sync": True}]
-    found = targets.find(space(tmp_path, api, api={"develop": {"watch": watch}}), ["api"], [])
+    found = targets.find(workspace(tmp_path, api, api={"develop": {"watch": watch}}), ["api"], [])
     assert not work(found.rules, [str(tmp_path / "src")])
     assert work(found.rules, [str(tmp_path / "web/a")]).sync == {"api": {str(tmp_path / "web/a"): "/web/a"}}
     assert [name for name, _ in found.initial] == ["api"]
@@ -395,7 +395,7 @@ def test_only_its_triggers_count_for_a_service_with_a_section(tmp_path: Path) ->
 
 def test_nothing_to_watch_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Problem) as refused:
-        targets.find(space(tmp_path, db={"image": "postgres"}), ["db"], [])
+        targets.find(workspace(tmp_path, db={"image": "postgres"}), ["db"], [])
     assert refused.value.code == "no-built-service"
 
 

@@ -209,7 +209,7 @@ def _require_rust(files: tree.Tree, finding: Finding, found: model.Model) -> Non
         for note in finding.notes
         if note.text.startswith("not converted") and note.where not in named
     ]
-    programs = [name for space in cargo.workspaces(files) for name in space.binaries]
+    programs = [name for workspace in cargo.workspaces(files) for name in workspace.binaries]
     if not programs:
         raise Problem(
             "not-rust",

@@ -67,8 +67,8 @@ def find(session: Session, project: Project, scratch: Path, tree_copy: Path, nam
     if BEFORE not in builds:
         classic = _classic(session, project, services, tree_copy)
         for contender, one in ((CLASSIC, "0"), (CLASSIC_INCREMENTAL, "1")):
-            space = f"{name}-{contender.replace(', ', '-')}"
-            builds[contender] = _with_args(classic, {"CARGO_INCREMENTAL": one, "BUILDKIT_CACHE_MOUNT_NS": space})
+            workspace = f"{name}-{contender.replace(', ', '-')}"
+            builds[contender] = _with_args(classic, {"CARGO_INCREMENTAL": one, "BUILDKIT_CACHE_MOUNT_NS": workspace})
     return Contenders(builds, left_out)
 
 
@@ -138,7 +138,7 @@ def source_of(service: Service) -> str:
 
 
 def _before(
-    session: Session, project: Project, services: Mapping[str, Service], scratch: Path, tree_copy: Path, space: str
+    session: Session, project: Project, services: Mapping[str, Service], scratch: Path, tree_copy: Path, workspace: str
 ) -> dict[str, dict[str, Any]]:
     """How compose built the services before `init`, from its record; empty without one.
 
@@ -155,7 +155,7 @@ def _before(
             continue
         if build.get("secrets") or build.get("ssh"):
             raise Problem("bad-argument", f"the build of {name} needs secrets or ssh keys")
-        builds[name] = _old(session, project, files, name, build, scratch, tree_copy, space)
+        builds[name] = _old(session, project, files, name, build, scratch, tree_copy, workspace)
     return builds if builds.keys() == services.keys() else {}
 
 
@@ -167,7 +167,7 @@ def _old(
     build: Mapping[str, Any],
     scratch: Path,
     tree_copy: Path,
-    space: str,
+    workspace: str,
 ) -> dict[str, Any]:
     context = look.inside(files.root, str(build["context"])) if "://" not in str(build["context"]) else None
     if context is None:
@@ -177,7 +177,7 @@ def _old(
     images = _replaced(session, project, stages.base_images(text, args))
     new = {key: value for key, value in build.items() if key not in _DROPPED}
     new["context"] = str(tree_copy / context)
-    new["args"] = {**args, "BUILDKIT_CACHE_MOUNT_NS": space}
+    new["args"] = {**args, "BUILDKIT_CACHE_MOUNT_NS": workspace}
     new["additional_contexts"] = {**(build.get("additional_contexts") or {}), **images}
     file = Dockerfile.read(text)
     decisions = image_choice.decide(session, project.engine, [file.syntax]) if file.syntax else {}

@@ -86,17 +86,17 @@ def find(files: Tree, programs: Mapping[str, tuple[str, str]]) -> Edits:
 
     Raises `Problem` bench-failed if no service has a text to edit.
     """
-    spaces = {space.directory: space for space in cargo.workspaces(files)}
+    spaces = {workspace.directory: workspace for workspace in cargo.workspaces(files)}
     for service, (directory, program) in programs.items():
-        space = spaces.get(directory)
-        own = space.binaries.get(program) if space else None
-        if not space or not own:
+        workspace = spaces.get(directory)
+        own = workspace.binaries.get(program) if workspace else None
+        if not workspace or not own:
             continue
         code = tuple(dict.fromkeys(_texts(files, own, first="main.rs")))[:_MOST]
         if not code:
             continue
-        users = [space.binaries[p] for d, p in programs.values() if d == directory and p in space.binaries]
-        return Edits(service, code, _shared(files, space, own, users), _dependency(files, space, own))
+        users = [workspace.binaries[p] for d, p in programs.values() if d == directory and p in workspace.binaries]
+        return Edits(service, code, _shared(files, workspace, own, users), _dependency(files, workspace, own))
     raise Problem(
         "bench-failed",
         "No service has a text to edit: no string literal of 8 or more characters in the crate of its program.",
@@ -104,18 +104,18 @@ def find(files: Tree, programs: Mapping[str, tuple[str, str]]) -> Edits:
     )
 
 
-def _shared(files: Tree, space: CargoWorkspace, own: Package, users: Sequence[Package]) -> tuple[Edit, ...]:
+def _shared(files: Tree, workspace: CargoWorkspace, own: Package, users: Sequence[Package]) -> tuple[Edit, ...]:
     """Texts of the libraries that this program uses, those used by most programs first."""
-    libraries = {p.directory: p for p in (*space.packages, *space.extra) if p.directory != own.directory}
-    reached = [_reached(space, user) for user in users]
-    needed = [d for d in _reached(space, own) if d in libraries and not libraries[d].binaries]
+    libraries = {p.directory: p for p in (*workspace.packages, *workspace.extra) if p.directory != own.directory}
+    reached = [_reached(workspace, user) for user in users]
+    needed = [d for d in _reached(workspace, own) if d in libraries and not libraries[d].binaries]
     needed.sort(key=lambda directory: -sum(directory in one for one in reached))
     return tuple(dict.fromkeys(e for d in needed for e in _texts(files, libraries[d], first="lib.rs")))[:_MOST]
 
 
-def _reached(space: CargoWorkspace, package: Package) -> list[str]:
+def _reached(workspace: CargoWorkspace, package: Package) -> list[str]:
     """Directories of the crates that a crate depends on by path, directly or indirectly."""
-    known = {p.directory: p for p in (*space.packages, *space.extra)}
+    known = {p.directory: p for p in (*workspace.packages, *workspace.extra)}
     found: dict[str, None] = {}
     todo = [directory for _, directory in package.built if directory]
     while todo:
@@ -146,11 +146,11 @@ def _usable(path: str, text: str, literals: Sequence[str]) -> Iterator[Edit]:
             yield Edit(path, piece)
 
 
-def _dependency(files: Tree, space: CargoWorkspace, own: Package) -> Dependency | None:
+def _dependency(files: Tree, workspace: CargoWorkspace, own: Package) -> Dependency | None:
     manifest = join(own.directory, "Cargo.toml")
     if not re.search(r"(?m)^\[dependencies\]$", files.text(manifest)):
         return None
     for name, version, checksum in _SMALL:
-        if name not in space.names:
+        if name not in workspace.names:
             return Dependency(manifest, own.name, {"name": name, "version": version, "checksum": checksum})
     return None

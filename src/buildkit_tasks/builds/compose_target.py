@@ -50,7 +50,7 @@ X_BAKE: Mapping[str, str] = dict.fromkeys(
 ) | {"pull": "flag", "no-cache": "flag", "contexts": "map"}
 
 
-def make(service: Service, space: Workspace, compose: str) -> dict[str, Any]:
+def make(service: Service, workspace: Workspace, compose: str) -> dict[str, Any]:
     """The target of one service, without context and Dockerfile, which depend on paths on this machine.
 
     `compose`: the compose version, for the label that compose adds. Problems: compose-key-unsupported.
@@ -65,13 +65,13 @@ def make(service: Service, space: Workspace, compose: str) -> dict[str, Any]:
         "args": dict(service.args),
         "labels": {
             **{str(k): str(v) for k, v in (build.get("labels") or {}).items()},
-            "com.docker.compose.project": space.project,
+            "com.docker.compose.project": workspace.project,
             "com.docker.compose.service": service.name,
             "com.docker.compose.version": compose,
         },
         "tags": list(dict.fromkeys([service.image, *map(str, build.get("tags") or ())])),
-        "contexts": {name: _context(service, space, value) for name, value in service.contexts.items()},
-        "secret": [_secret(service, space, entry) for entry in build.get("secrets") or ()],
+        "contexts": {name: _context(service, workspace, value) for name, value in service.contexts.items()},
+        "secret": [_secret(service, workspace, entry) for entry in build.get("secrets") or ()],
         "ssh": [_ssh(entry) for entry in _entries(build.get("ssh"))],
         "cache-from": _strings(build.get("cache_from")),
         "cache-to": _strings(build.get("cache_to")),
@@ -138,20 +138,20 @@ def _ssh(entry: str) -> str:
     return f"{name}={path}" if separator and path else name
 
 
-def _context(service: Service, space: Workspace, value: str) -> str:
+def _context(service: Service, workspace: Workspace, value: str) -> str:
     kind, colon, name = value.partition(":")
     if kind != "service" or not colon:
         return value
-    for other in space.services:
+    for other in workspace.services:
         if other.name == name:
             return f"target:{other.key}"
     raise unsupported(service, "additional_contexts", f"{value}: no such service with a `build:` section")
 
 
-def _secret(service: Service, space: Workspace, entry: Any) -> str:
+def _secret(service: Service, workspace: Workspace, entry: Any) -> str:
     reference = entry if isinstance(entry, Mapping) else {"source": entry}
     source = str(reference.get("source", ""))
-    found = (space.config.get("secrets") or {}).get(source) or {}
+    found = (workspace.config.get("secrets") or {}).get(source) or {}
     name = str(reference.get("target") or source)
     if found.get("environment"):
         return f"id={name},type=env,env={found['environment']}"
@@ -164,9 +164,9 @@ def _secret(service: Service, space: Workspace, entry: Any) -> str:
     )
 
 
-def secret_variables(service: Service, space: Workspace) -> tuple[str, ...]:
+def secret_variables(service: Service, workspace: Workspace) -> tuple[str, ...]:
     """The environment variables that hold values of the service's secrets."""
-    known = space.config.get("secrets") or {}
+    known = workspace.config.get("secrets") or {}
     names = (e.get("source", "") if isinstance(e, Mapping) else e for e in service.build.get("secrets") or ())
     return tuple(str(known[n]["environment"]) for n in names if (known.get(n) or {}).get("environment"))
 

@@ -1,87 +1,75 @@
-"""Computes the `BuildPlan` from settings, workspace, engine and request. Pure: makes all decisions, does no I/O."""
+"""Computes the `BuildPlan` from settings, workspace, engine and targets. Pure: does no I/O."""
 
 from __future__ import annotations
 
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.builders.facts import OWN, Builder, assigned, at, platforms_for
+from buildkit_tasks.builders.facts import Builder, at
 from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest, Engine, Service, Workspace
 from buildkit_tasks.dockerfiles import platforms
-from buildkit_tasks.dockerfiles.document import Dockerfile, Needs, lookup_name
+from buildkit_tasks.dockerfiles.document import Dockerfile, lookup_name
 from buildkit_tasks.engine.facts import dotted
-from buildkit_tasks.project import compose, sources
+from buildkit_tasks.project import sources
 
-from . import compile_groups, compose_target, outputs, own_images
+from . import compile_groups, compose_target, outputs, own_images, platform_check
 from .compile_groups import Group
+from .targets import Targets, needs_of
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The facts from outside that a plan needs.
+    """What a plan uses in place of what the user's files name.
 
-    `dockerfiles`: each service's Dockerfile; None if the context is a URL. `files`: the Dockerfile path to pass to
-    BuildKit for each service. `replacements`: maps an image reference to the one to use instead. `transfer`: maps a
-    directory to the link through which BuildKit reads it. `foreign`: `replacements` for platforms other than the
-    engine's own. `sources`: maps an image to its named context, if the builder does not share the engine's images.
-    `tier`: what the engine supports. `builder`: the current builder, with its nodes unless it is the engine's own.
-    `ci`: whether this is a CI system. `proxies`: the host's proxy variables, which every builder predefines as
-    arguments and keeps out of layers and cache keys. `default_platform`: the platform of services that do not set one.
+    `files`: the Dockerfile path to pass to BuildKit for each service. `replacements`: maps an image reference to the
+    one to use instead. `transfer`: maps a directory to the link through which BuildKit reads it. `foreign`:
+    `replacements` for platforms other than the engine's own. `sources`: maps an image to its named context, if the
+    builder does not share the engine's images. `ci`: whether this is a CI system. `proxies`: the host's proxy
+    variables, which every builder predefines as arguments and keeps out of layers and cache keys.
     """
 
-    dockerfiles: Mapping[str, Dockerfile]
     files: Mapping[str, Path] = field(default_factory=dict)
     replacements: Mapping[str, str] = field(default_factory=dict)
     transfer: Mapping[Path, Path] = field(default_factory=dict)
     foreign: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
-    tier: str = "full"
-    builder: Builder = OWN
     ci: bool = False
     proxies: Mapping[str, str] = field(default_factory=dict)
-    default_platform: str = ""
 
 
 def make(
-    settings: Settings, space: Workspace, engine: Engine, request: BuildRequest, around: Surroundings
+    settings: Settings, workspace: Workspace, engine: Engine, targets: Targets, surroundings: Surroundings
 ) -> BuildPlan:
-    """Make all decisions for one build.
+    """Make all remaining decisions for one build.
 
-    Problems: those of `compose.select` and `platforms.check`, settings-invalid, compose-key-unsupported, bad-argument.
+    Problems: those of `platform_check.routes`, settings-invalid, compose-key-unsupported, bad-argument.
     """
-    chosen = compose.select(space, request.services)
-    every = with_contexts(space, chosen)
-    incremental, why = _incremental(settings, request, around)
-    compression, why_compression = outputs.compression(engine, incremental, around.builder)
-    places = {s.name: places_of(s, request, engine, around.builder, around.default_platform) for s in every}
-    twins = {s.name: other for s in space.services for other in every if sources.same_build(s, other)}
-    files = {n: around.dockerfiles[other.name] for n, other in twins.items() if other.name in around.dockerfiles}
-    there = at(engine, around.builder)
-    needs = {s.name: needs_of(s, files.get(s.name), places.get(s.name, ()), there) for s in space.services}
-    linked = own_images.find(every, needs)
-    routes = _routes(every, engine, request, around, places, linked)
-    groups = compile_groups.find(space.services, files, needs, settings.build.binary_arg)
-    targets: dict[str, Any] = {}
+    request, services, builder, places = targets.request, targets.services, targets.builder, targets.platforms
+    incremental, why = _incremental(settings, request, surroundings)
+    compression, why_compression = outputs.compression(engine, incremental, builder)
+    routes = platform_check.routes(targets, engine)
+    groups = _groups(settings, workspace, targets)
+    definition: dict[str, Any] = {}
     mounts: dict[str, None] = {}
-    notes: list[str] = list(own_images.shared_names(every))
+    notes: list[str] = list(own_images.shared_names(services))
     nonce = secrets.token_hex(8)
-    for service in every:
-        file = around.dockerfiles.get(service.name)
-        target = compose_target.make(service, space, dotted(engine.compose))
-        target |= _source(service, around)
+    for service in services:
+        file = targets.dockerfiles.get(service.name)
+        target = compose_target.make(service, workspace, dotted(engine.compose))
+        target |= _source(service, file, surroundings)
         if file and (group := groups.get(service.name)):
             _check_static(settings, service, file, engine, request)
             again = nonce if "REBUILD" in file.arguments and (request.no_cache or target.get("no-cache")) else ""
             if again:
                 target.pop("no-cache", None)
             target["args"] = compile_groups.arguments(
-                *(service, file, group, group.only(every), space.scope, settings, request),
+                *(service, file, group, group.only(services), workspace.scope, settings, request),
                 incremental=incremental,
                 nonce=again,
             )
@@ -95,63 +83,34 @@ def make(
             target["args"]["BUILDKIT_CACHE_MOUNT_NS"] = nonce
         elif settings.caches.namespace:
             target["args"]["BUILDKIT_CACHE_MOUNT_NS"] = settings.caches.namespace
-        target["args"] = {**around.proxies, **target["args"]}
-        _replace_images(service, target, needs[service.name], places[service.name], around, notes)
-        for reference, other in linked[service.name].items():
+        target["args"] = {**surroundings.proxies, **target["args"]}
+        _replace_images(service, target, targets, surroundings, notes)
+        for reference, other in targets.linked[service.name].items():
             target["contexts"] = {lookup_name(reference): f"target:{other.key}", **target.get("contexts", {})}
         target.setdefault("output", [compression if service.name in groups else "type=docker"])
         target |= outputs.destination(service, request, target, places[service.name])
         target |= outputs.attestations(settings, request, target)
         for platform in places[service.name] or (platforms.own(engine),):
-            known = platforms.arguments(at(engine, around.builder, platform), platform)
+            known = platforms.arguments(at(engine, builder, platform), platform)
             mounts.update(dict.fromkeys(file.cache_ids({**known, **target["args"]}) if file else ()))
-        targets[service.key] = {name: value for name, value in target.items() if value or name == "tags"}
-    outputs.layer_caches(targets, settings, next((s.key for s in chosen if s.name in groups), chosen[0].key))
-    grouped = [g.only(every) for g in {id(groups[s.name]): groups[s.name] for s in every if s.name in groups}.values()]
+        definition[service.key] = {name: value for name, value in target.items() if value or name == "tags"}
+    exporter = next((s for s in targets.named if s.name in groups), targets.named[0])
+    outputs.layer_caches(definition, settings, exporter.key)
+    own_groups = {id(groups[s.name]): groups[s.name] for s in services if s.name in groups}
+    grouped = [group.only(services) for group in own_groups.values()]
     return BuildPlan(
-        workspace=space,
-        services=chosen,
+        workspace=workspace,
+        services=targets.named,
         profile=compile_groups.profile(settings, request, grouped[0].services[0]) if grouped else "",
         incremental=incremental and bool(grouped),
-        definition={"group": {"default": {"targets": [s.key for s in chosen]}}, "target": targets},
+        definition={"group": {"default": {"targets": [s.key for s in targets.named]}}, "target": definition},
         reasons={"incremental": why, "layers": why_compression, "binaries": _binaries(grouped)},
         mounts=tuple(mounts),
-        routes={r.platform: f"{r.how}: {r.why}{_where(around.builder, r.platform)}" for r in routes},
-        builder=around.builder.name,
+        routes={r.platform: f"{r.how}: {r.why}{_where(builder, r.platform)}" for r in routes},
+        builder=builder.name,
         groups=tuple(group.services for group in grouped),
         notes=tuple(dict.fromkeys(notes)),
     )
-
-
-def with_contexts(space: Workspace, chosen: Sequence[Service]) -> tuple[Service, ...]:
-    """The services, plus those whose images they use as contexts (`additional_contexts: service:NAME`)."""
-    names = [service.name for service in chosen]
-    by_name = {service.name: service for service in space.services}
-    for name in names:
-        values = by_name[name].contexts.values()
-        more = (value.partition(":")[2] for value in values if value.startswith("service:"))
-        names += [other for other in more if other in by_name and other not in names]
-    return tuple(service for service in space.services if service.name in names)
-
-
-def places_of(
-    service: Service, request: BuildRequest, engine: Engine, builder: Builder, default: str = ""
-) -> tuple[str, ...]:
-    """The platforms to pass to buildx for one service; empty if the engine builds for its own platform."""
-    named = request.platforms or service.platforms or ((default,) if default else ())
-    return named or platforms_for(request, engine, builder)
-
-
-def needs_of(service: Service, file: Dockerfile | None, places: Sequence[str], engine: Engine) -> Needs:
-    """The stages and images that the build of one service needs, across all its platforms."""
-    if file is None:
-        return Needs()
-    found = [
-        file.needs({**platforms.arguments(engine, place), **service.args}, service.target, tuple(service.contexts))
-        for place in places or (platforms.own(engine),)
-    ]
-    stages = {stage.number: stage for needs in found for stage in needs.stages}
-    return Needs(tuple(stages.values()), tuple(dict.fromkeys(image for needs in found for image in needs.images)))
 
 
 def _binaries(groups: Sequence[Group]) -> str:
@@ -163,40 +122,18 @@ def _where(builder: Builder, platform: str) -> str:
     return f"; built on {node.name} ({node.endpoint})" if node and not builder.own else ""
 
 
-def _routes(
-    services: Sequence[Service],
-    engine: Engine,
-    request: BuildRequest,
-    around: Surroundings,
-    places: Mapping[str, tuple[str, ...]],
-    linked: Mapping[str, Mapping[str, Service]],
-) -> list[platforms.Route]:
-    """How each platform is built: the worst case across all services. Refuses builds that should not be attempted."""
-    found = []
-    for platform in dict.fromkeys(p for s in services for p in places[s.name]):
-        there = at(engine, around.builder, platform)
-        routes = [
-            platforms.route(
-                *(around.dockerfiles[s.name], s.args, s.target, platform, there, (*s.contexts, *linked[s.name]))
-            )
-            for s in services
-            if platform in places[s.name] and s.name in around.dockerfiles
-        ]
-        found += [platforms.worst(routes)] if routes else []
-    several = max((places[s.name] for s in services), key=len)
-    asked = replace(request, platforms=several if request.platforms or len(several) > 1 else request.platforms)
-    # a platform in the compose file is an explicit request, emulated or not
-    checked = found if request.platforms else []
-    platforms.check(engine, around.tier, around.builder.driver, asked, checked)
-    nodes = {node.name: platform for platform, node in assigned(around.builder, request.platforms).items()}
-    if request.oci and len(nodes) > 1:
-        raise Problem(
-            "platform-unsupported",
-            f"buildx can join images from multiple nodes ({', '.join(nodes)}) only in a registry.",
-            hint="use --push HOST/PATH, or build one --platform at a time",
-        )
-    own = () if request.platforms or not around.builder.own else (platforms.own(engine),)
-    return [route for route in found if route.platform not in own]
+def _groups(settings: Settings, workspace: Workspace, targets: Targets) -> dict[str, Group]:
+    """The compile group of each service, also of those that are not built: the choice does not change cargo's features.
+
+    A service that is not built counts with the Dockerfile of one that is built the same way.
+    """
+    twins = {s.name: other for s in workspace.services for other in targets.services if sources.same_build(s, other)}
+    files = {n: targets.dockerfiles[other.name] for n, other in twins.items() if other.name in targets.dockerfiles}
+    needs = {
+        s.name: targets.needs[s.name] if s.name in targets.needs else needs_of(s, files.get(s.name), (), targets.node)
+        for s in workspace.services
+    }
+    return compile_groups.find(workspace.services, files, needs, settings.build.binary_arg)
 
 
 def _check_static(
@@ -221,7 +158,7 @@ def _check_static(
         )
 
 
-def _incremental(settings: Settings, request: BuildRequest, around: Surroundings) -> tuple[bool, str]:
+def _incremental(settings: Settings, request: BuildRequest, surroundings: Surroundings) -> tuple[bool, str]:
     """Incremental compilation speeds up edits, but its output is larger and slower, so release images do not use it."""
     if request.incremental is not None:
         return request.incremental, "from the command line"
@@ -229,53 +166,48 @@ def _incremental(settings: Settings, request: BuildRequest, around: Surroundings
         return settings.build.incremental == "on", f"setting build.incremental = {settings.build.incremental}"
     if request.platforms or request.push or request.oci:
         return False, "the image is for other machines"
-    if around.ci:
+    if surroundings.ci:
         return False, "CI is set, so this may be a release image"
     return True, "a local build"
 
 
-def _source(service: Service, around: Surroundings) -> dict[str, Any]:
+def _source(service: Service, file: Dockerfile | None, surroundings: Surroundings) -> dict[str, Any]:
     """The sources of the context and the Dockerfile."""
     if service.remote:
         found: dict[str, Any] = {"context": service.remote, "dockerfile": str(service.dockerfile)}
     else:
-        context = around.transfer.get(service.context, service.context)
-        found = {"context": str(context), "dockerfile": str(around.files.get(service.name, service.dockerfile))}
-    if service.inline:
+        context = surroundings.transfer.get(service.context, service.context)
+        found = {"context": str(context), "dockerfile": str(surroundings.files.get(service.name, service.dockerfile))}
+    if service.inline and file:
         found.pop("dockerfile")
-        found["dockerfile-inline"] = around.dockerfiles[service.name].text
+        found["dockerfile-inline"] = file.text
     return found
 
 
 def _replace_images(
-    service: Service,
-    target: dict[str, Any],
-    needs: Needs,
-    places: Sequence[str],
-    around: Surroundings,
-    notes: list[str],
+    service: Service, target: dict[str, Any], targets: Targets, surroundings: Surroundings, notes: list[str]
 ) -> None:
     """Pass directories through their links, and replacements of base images, as named contexts."""
-    given = target.get("contexts", {})
+    given, images = target.get("contexts", {}), targets.needs[service.name].images
     contexts = {
-        name: str(around.transfer[Path(value)]) if Path(value) in around.transfer else value
+        name: str(surroundings.transfer[Path(value)]) if Path(value) in surroundings.transfer else value
         for name, value in given.items()
     }
-    for reference in needs.images:
-        if reference in around.replacements:
-            image = around.replacements[reference]
-            contexts.setdefault(lookup_name(reference), around.sources.get(image, f"docker-image://{image}"))
-    for platform, images in around.foreign.items():
-        if platform in places:
+    for reference in images:
+        if reference in surroundings.replacements:
+            image = surroundings.replacements[reference]
+            contexts.setdefault(lookup_name(reference), surroundings.sources.get(image, f"docker-image://{image}"))
+    for platform, others in surroundings.foreign.items():
+        if platform in targets.platforms[service.name]:
             # BuildKit looks up NAME::PLATFORM before NAME
             contexts |= {
-                f"{lookup_name(ref)}::{platform}": around.sources.get(image, f"docker-image://{image}")
-                for ref, image in images.items()
-                if ref in needs.images
+                f"{lookup_name(ref)}::{platform}": surroundings.sources.get(image, f"docker-image://{image}")
+                for ref, image in others.items()
+                if ref in images
             }
-    file = around.dockerfiles.get(service.name)
-    if file and file.syntax in around.replacements:
-        target["args"]["BUILDKIT_SYNTAX"] = around.replacements[file.syntax]
+    file = targets.dockerfiles.get(service.name)
+    if file and file.syntax in surroundings.replacements:
+        target["args"]["BUILDKIT_SYNTAX"] = surroundings.replacements[file.syntax]
     if contexts != given and target.pop("pull", False):
         notes.append(f"{service.name}: `pull` has no effect, because local images replace its base images")
     if contexts:

@@ -27,8 +27,10 @@ def opened(session: Session, project: Project, found: Cache, *, largest: int = 5
 
 def own(session: Session, found: Cache) -> list[Mount]:
     """The mounts that the project's builds use: those in the current namespace that the Dockerfiles declare."""
-    space = session.settings.caches.namespace
-    return [m for m in found.mounts if m.project == found.scope and m.namespace == space and found.is_declared(m.id)]
+    workspace = session.settings.caches.namespace
+    return [
+        m for m in found.mounts if m.project == found.scope and m.namespace == workspace and found.is_declared(m.id)
+    ]
 
 
 def _json(mount: Mount, content: Content, largest: int) -> dict[str, object]:

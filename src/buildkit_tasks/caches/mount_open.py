@@ -99,10 +99,10 @@ def _build(
     session: Session, project: Project, text: str, folder: Path, builder: str, output: Path | None = None
 ) -> Command:
     reference = base(project)
-    space = session.settings.caches.namespace
+    workspace = session.settings.caches.namespace
     use = base_images.ensure(session, project.engine, (reference,)).get(reference, reference)
     return buildx.mount_build(
-        session.root, text, folder, builder=builder, output=output, base=(reference, use), namespace=space
+        session.root, text, folder, builder=builder, output=output, base=(reference, use), namespace=workspace
     )
 
 

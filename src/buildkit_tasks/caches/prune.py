@@ -21,24 +21,24 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
     """
     unused, limit = seconds(older, "older"), size(keep, "keep") if keep else 0
     project = discover(session, looking=True)
-    space = project.workspace
+    workspace = project.workspace
 
     def ask() -> tuple[Record, ...]:
         return records(session, project.engine)
 
     found = ask() if dry_run else rescue.listed(session, project, ask)
-    going = cache_selection.prunable(cache_selection.belonging(found, space.scope), older=unused, keep=limit)
-    listed = run.check(session.world, docker.dangling_images(session.root, space.project)).stdout.splitlines()
+    going = cache_selection.prunable(cache_selection.belonging(found, workspace.scope), older=unused, keep=limit)
+    listed = run.check(session.world, docker.dangling_images(session.root, workspace.project)).stdout.splitlines()
     images = [line for line in listed if " " in line]
     rows = [("image", *line.split(" ", 1)) for line in images]
     rows += [(r.mount_id or "layer", r.id, units.human(r.size)) for r in going]
     if not rows:
-        session.report.say(f"{space.project} has no untagged images and no caches unused for {older}")
+        session.report.say(f"{workspace.project} has no untagged images and no caches unused for {older}")
         return
     session.report.table(("what", "id", "size"), rows)
     total = sum(r.size for r in going) + sum(units.size(line.split(" ", 1)[1]) for line in images)
     question = (
-        f"{len(rows)} items from {space.project} will be deleted, {units.human(total)} in total; volumes are kept"
+        f"{len(rows)} items from {workspace.project} will be deleted, {units.human(total)} in total; volumes are kept"
     )
     if dry_run or not session.report.consent(question):
         session.report.say("nothing was changed")

@@ -10,7 +10,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.builds import building
+from buildkit_tasks.builds.prepare import compiling, plan_build
 from buildkit_tasks.builds.solve import solve, stand_in
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
@@ -64,7 +64,7 @@ def warm(
 
 def _warm(session: Session, project: Project, profile: str, place: str, builder: str, how: str) -> Warmed:
     request = BuildRequest(profile=profile, progress=how)
-    decided = building.compiling(building.prepare(session, project, request))
+    decided = compiling(plan_build(session, project, request))
     began = session.world.clock()
     with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
         heard, _ = solve(session, decided, _definition(decided, scripts, place), how, builder)

@@ -145,9 +145,9 @@ def clean(session: Session, request: Request, options: Options, *, everything: b
         from . import services
 
         services.remove_all(session, project)
-    space = project.workspace
-    listed = cargo_tasks.names(session, space.scope)
-    going = [name for name in listed if everything or name == cargo_tasks.volume(space.scope, "target")]
+    workspace = project.workspace
+    listed = cargo_tasks.names(session, workspace.scope)
+    going = [name for name in listed if everything or name == cargo_tasks.volume(workspace.scope, "target")]
     if not going:
         session.report.say("nothing to clean")
         return 0

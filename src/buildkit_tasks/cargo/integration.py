@@ -29,11 +29,11 @@ _LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - names that
 _USUAL = {"postgres": 5432, "postgresql": 5432, "mysql": 3306, "amqp": 5672, "redis": 6379, "mongodb": 27017}
 
 
-def chosen(space: Workspace, wanted: Sequence[str]) -> tuple[str, ...]:
+def chosen(workspace: Workspace, wanted: Sequence[str]) -> tuple[str, ...]:
     """The services to start: those in the setting, or else all with a prebuilt image. Problems: unknown-service."""
     for name in wanted:
-        compose.check_name(name, tuple(space.images), others=space.names)
-    names = tuple(wanted) or tuple(space.images)
+        compose.check_name(name, tuple(workspace.images), others=workspace.names)
+    names = tuple(wanted) or tuple(workspace.images)
     if not names:
         raise Problem(
             "cargo-no-services",
@@ -43,9 +43,9 @@ def chosen(space: Workspace, wanted: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def model(space: Workspace, names: Sequence[str], images: Mapping[str, str], project: str) -> dict[str, Any]:
+def model(workspace: Workspace, names: Sequence[str], images: Mapping[str, str], project: str) -> dict[str, Any]:
     """A compose model with only these services. `images`: maps an image reference to its replacement."""
-    every = space.config.get("services") or {}
+    every = workspace.config.get("services") or {}
     services = {}
     for name in names:
         entry = every[name]
@@ -60,7 +60,7 @@ def model(space: Workspace, names: Sequence[str], images: Mapping[str, str], pro
     made: dict[str, Any] = {"name": project, "services": services}
     for section in ("secrets", "configs"):
         used = {u["source"] for s in services.values() for u in s.get(section) or () if isinstance(u, Mapping)}
-        if defined := {k: v for k, v in (space.config.get(section) or {}).items() if k in used}:
+        if defined := {k: v for k, v in (workspace.config.get(section) or {}).items() if k in used}:
             made[section] = {k: {f: x for f, x in v.items() if f != "name"} for k, v in defined.items()}
     return made
 
@@ -79,7 +79,7 @@ def _volume(mount: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "volume", "target": target}
 
 
-def environment(space: Workspace, names: Sequence[str], dotenv: Mapping[str, str]) -> dict[str, str]:
+def environment(workspace: Workspace, names: Sequence[str], dotenv: Mapping[str, str]) -> dict[str, str]:
     """The tests' variables: .env with service names as hosts, and variables that the stack uses to reach its services.
 
     Omits a variable that has different values in two services.
@@ -89,15 +89,15 @@ def environment(space: Workspace, names: Sequence[str], dotenv: Mapping[str, str
         port: (n, inside)
         for key in ("target", "published")
         for n in names
-        for port, inside in _ports(space.config["services"][n], key)
+        for port, inside in _ports(workspace.config["services"][n], key)
     }
     found = {name: _reach(name, value, names, ports) for name, value in dotenv.items()}
     for name, value in dotenv.items():
         if name.endswith("PORT") and dotenv.get(f"{name[:-4]}HOST") in _LOCAL and value.isdecimal():
             found[name] = str(ports.get(int(value), ("", int(value)))[1])
     several: dict[str, set[str]] = {}
-    for service in space.names:
-        for name, value in (space.config["services"][service].get("environment") or {}).items():
+    for service in workspace.names:
+        for name, value in (workspace.config["services"][service].get("environment") or {}).items():
             several.setdefault(name, set()).add(str(value) if value is not None else "")
     agreed = {name: next(iter(values)) for name, values in several.items() if len(values) == 1}
     hosts = {name for name, value in agreed.items() if _host(value) in names}

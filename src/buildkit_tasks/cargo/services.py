@@ -31,11 +31,11 @@ def running(session: Session, project: Project) -> Iterator[Running]:
 
     Problems: cargo-no-services, unknown-service, image-unavailable, unhealthy.
     """
-    space = project.workspace
-    names = integration.chosen(space, session.settings.cargo.services)
-    images = bases.ensure(session, project.engine, tuple(dict.fromkeys(space.images[name] for name in names)))
+    workspace = project.workspace
+    names = integration.chosen(workspace, session.settings.cargo.services)
+    images = bases.ensure(session, project.engine, tuple(dict.fromkeys(workspace.images[name] for name in names)))
     name = f"{_prefix(project)}{secrets.token_hex(4)}"
-    model = integration.model(space, names, images, name)
+    model = integration.model(workspace, names, images, name)
     session.report.say(f"  starting {', '.join(names)} for the tests")
     try:
         timeout = round(session.settings.stack.health_timeout)
@@ -47,7 +47,7 @@ def running(session: Session, project: Project) -> Iterator[Running]:
                 details=session.masked(started.stderr.strip()),
                 hint="run `invoke up`, then `invoke logs`, to see the same services in the stack",
             )
-        yield Running(f"{name}_default", integration.environment(space, names, session.dotenv))
+        yield Running(f"{name}_default", integration.environment(workspace, names, session.dotenv))
     finally:
         run.capture(session.world, compose_cli.down_alone(session.root, name, model))
 

@@ -128,10 +128,10 @@ def _remembered(memory: Path) -> Toolchain | None:
 
 
 def _build(session: Session, project: Project, service: Service, key: str, components: bool) -> Toolchain:
-    from buildkit_tasks.builds import building  # imported late: not needed if the image is current
+    from buildkit_tasks.builds.prepare import plan_build  # imported late: not needed if the image is current
     from buildkit_tasks.builds.solve import solve, stand_in
 
-    plan = building.prepare(session, project, BuildRequest(services=(service.name,)))
+    plan = plan_build(session, project, BuildRequest(services=(service.name,)))
     target = plan.definition["target"][service.key]
     text, stage = sources.known(service).text.rstrip("\n") + "\n", STAGE
     if components:

@@ -236,8 +236,8 @@ def _on_host(session: Session, work: Work, options: Options) -> int:
 
 def host_directory(session: Session) -> Path:
     """The workspace's directory, for cargo on the host. Does not query the engine."""
-    space = read_workspace(session, looking=True)
-    for service in space.services:
+    workspace = read_workspace(session, looking=True)
+    for service in workspace.services:
         if not service.remote and sources.compiles(service):
             values = {**syntax.defaults(sources.known(service).text), **service.args}
             return Path(os.path.normpath(service.context / (values.get("SOURCE") or ".")))

@@ -80,14 +80,14 @@ def opened(session: Session, wanted: Wanted) -> Database:
             )
         return Sqlite(session, path.with_name(f"{path.stem}_test{path.suffix}") if wanted.test else path)
     project = discover(session, lesser=True, named=[service] if service else [])
-    space = project.workspace
-    if not service and not find.servers(space.config):
+    workspace = project.workspace
+    if not service and not find.servers(workspace.config):
         path = find.sqlite_file(
             session.world.env.get("DATABASE_URL") or session.dotenv.get("DATABASE_URL", ""), session.root
         )
         if path is not None:
             return Sqlite(session, path.with_name(f"{path.stem}_test{path.suffix}") if wanted.test else path)
-    server = find.server(space.config, service)
+    server = find.server(workspace.config, service)
     files = stack.files_in_force(session, project)
     states = {c["Service"]: c.get("State") for c in stack.containers(session, files)}
     if states.get(server.service) != "running":
@@ -98,7 +98,7 @@ def opened(session: Session, wanted: Wanted) -> Database:
                 hint=f"pass --start, or run `invoke up --service {server.service}`",
             )
         ports.check(session, project, files, {server.service})
-        stack.start(session, space, files, [server.service])
+        stack.start(session, workspace, files, [server.service])
     login = _login(session, files, server.service, server.kind)
     name = name_for_tests(login.database) if wanted.test else checked_name(login.database)
     if server.kind == "postgres":
@@ -140,9 +140,7 @@ def consents(session: Session, what: str, name: str, given: str) -> bool:
     if given and session.report.yes:
         return True
     if not session.world.interactive:
-        raise Problem(
-            "consent-missing", f"Confirmation required: {what}.", hint=f"pass --yes --name {name} to confirm"
-        )
+        raise Problem("consent-missing", f"Confirmation required: {what}.", hint=f"pass --yes --name {name} to confirm")
     if session.report.typed(what, name):
         return True
     session.report.say("nothing was changed")

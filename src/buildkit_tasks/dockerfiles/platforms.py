@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from buildkit_tasks.core import lists
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import BuildRequest, Engine
+from buildkit_tasks.core.model import Engine
 from buildkit_tasks.dockerfiles.stages import Stage
 
 from .document import Dockerfile
@@ -147,47 +147,6 @@ def _needed(
 def worst(routes: Sequence[Route]) -> Route:
     """The worst of multiple Dockerfiles' routes to one platform: the one to report."""
     return max(routes, key=lambda route: (route.how == "emulated", "emulated" in route.why))
-
-
-def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes: Sequence[Route]) -> None:
-    """Refuse builds that should not be attempted. `driver`: the current builder's driver, queried only if it matters.
-
-    Problems: bad-argument; platform-unsupported if the result cannot be stored anywhere; emulation-refused if cargo
-    would run under emulation although the user did not request it.
-    """
-    several = len(request.platforms) > 1
-    if request.push and request.oci:
-        raise Problem("bad-argument", "--push and --oci cannot be combined.", hint="choose one")
-    if (request.platforms or request.push or request.oci) and tier != "full":
-        raise Problem(
-            "platform-unsupported",
-            "This engine can build only for its own platform, and only into its own image store.",
-            causes=["--platform, --push and --oci require BuildKit and buildx"],
-            hint="run `invoke engine.install`",
-        )
-    if driver == "docker" and not engine.containerd_store and (several or request.oci):
-        what = f"one image for {' and '.join(request.platforms)}" if several else "OCI archives"
-        raise Problem(
-            "platform-unsupported",
-            f"This engine cannot build {what}.",
-            causes=["this requires the containerd image store, which is not enabled"],
-            hint='set {"features": {"containerd-snapshotter": true}} in daemon.json; build one --platform at a time; '
-            "or use another driver (docker buildx create --use) with --push",
-        )
-    if driver != "docker" and several and not (request.push or request.oci):
-        raise Problem(
-            "platform-unsupported",
-            f"The builder in use ({driver}) cannot load a multi-platform image into the engine.",
-            hint="use --push HOST/PATH, --oci DIRECTORY, one --platform at a time, or --builder default",
-        )
-    slow = [r for r in routes if r.how == "emulated"]
-    if slow and not request.allow_emulation:
-        raise Problem(
-            "emulation-refused",
-            f"cargo would run under emulation for {slow[0].platform}.",
-            causes=[slow[0].why, f"emulation takes {EMULATION_PRICE}"],
-            hint="use FROM --platform=$BUILDPLATFORM for that stage (docs/how-to/platforms.md), or --allow-emulation",
-        )
 
 
 def long_form(given: str) -> str:

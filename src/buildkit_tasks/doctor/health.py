@@ -26,12 +26,12 @@ _KNOWN: tuple[tuple[str, frozenset[str]], ...] = (
 )
 
 
-def read(space: Workspace) -> tuple[tuple[Health, ...], tuple[Health, ...]]:
+def read(workspace: Workspace) -> tuple[tuple[Health, ...], tuple[Health, ...]]:
     """Health checks that call a program missing from the image, and those where this is unknown."""
     lacking: list[Health] = []
     unsure: list[Health] = []
-    built = {service.name: service for service in space.services}
-    for name, entry in (space.config.get("services") or {}).items():
+    built = {service.name: service for service in workspace.services}
+    for name, entry in (workspace.config.get("services") or {}).items():
         for tool in _called(entry):
             if name not in built:
                 unsure.append(Health(name, tool, str(entry.get("image", ""))))

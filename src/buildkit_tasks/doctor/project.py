@@ -40,7 +40,7 @@ _SECRET = re.compile(r"PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDE
 def the_compose_file(session: Session) -> dict[str, Any]:
     """The compose model, and the facts derived from it: ports, bind sources, health checks, base images."""
     try:
-        space = read_workspace(session)
+        workspace = read_workspace(session)
     except Problem as problem:
         if problem.code == "compose-invalid":
             words = [problem.message, *problem.details.strip().splitlines()[-1:]]
@@ -48,45 +48,45 @@ def the_compose_file(session: Session) -> dict[str, Any]:
         if problem.code == "dotenv-incomplete":
             return {"compose_read": False, "dotenv_wanted": (problem.message, problem.hint)}
         return {"compose_read": False}  # caused by docker or .env: their own checks report it
-    lacking, unsure = health.read(space)
+    lacking, unsure = health.read(workspace)
     return {
         "compose_read": True,
-        "published": tuple(p.published for p in space.ports),
-        **_ports(session, space),
-        "dockerfiles_missing": tuple(_dockerfiles(space)),
-        "missing_sources": _sources(space),
+        "published": tuple(p.published for p in workspace.ports),
+        **_ports(session, workspace),
+        "dockerfiles_missing": tuple(_dockerfiles(workspace)),
+        "missing_sources": _sources(workspace),
         "health_tools": lacking,
         "health_unsure": unsure,
-        **_base_images(session, space),
+        **_base_images(session, workspace),
     }
 
 
-def _dockerfiles(space: Workspace) -> Iterable[str]:
+def _dockerfiles(workspace: Workspace) -> Iterable[str]:
     """Problems of the services' Dockerfiles and contexts."""
-    for service in space.services:
+    for service in workspace.services:
         try:
             sources.read(service)
         except Problem as problem:
             yield problem.message
 
 
-def _ports(session: Session, space: Workspace) -> dict[str, Any]:
+def _ports(session: Session, workspace: Workspace) -> dict[str, Any]:
     """Published ports in use by another program, if the engine publishes ports on this machine."""
-    if not space.ports:
+    if not workspace.ports:
         return {}
     found = engine_facts.facts(session.world, session.root)
     if not ports.shared_network(found.host_name, engine_facts.host(session.world, session.root)):
         return {"ports_elsewhere": True}
-    return {"ports_taken": _taken(session, space)}
+    return {"ports_taken": _taken(session, workspace)}
 
 
-def _taken(session: Session, space: Workspace) -> tuple[PortUse, ...]:
+def _taken(session: Session, workspace: Workspace) -> tuple[PortUse, ...]:
     """Ports in use by other programs; a running service's own port does not count."""
-    busy = [p for p in space.ports if ports.taken(p.host, p.published, p.protocol)]
+    busy = [p for p in workspace.ports if ports.taken(p.host, p.published, p.protocol)]
     if not busy:
         return ()
     root = session.root
-    rows = shapes.answers(run.capture(session.world, compose_cli.containers(root, space.compose_files)))
+    rows = shapes.answers(run.capture(session.world, compose_cli.containers(root, workspace.compose_files)))
     running = {r.get("Service") for r in rows if r.get("State") == "running"}
     raw = None
     found = []
@@ -94,7 +94,7 @@ def _taken(session: Session, space: Workspace) -> tuple[PortUse, ...]:
         if port.service in running:
             continue
         if raw is None:
-            asked = run.capture(session.world, compose_cli.raw_config(root, space.compose_files))
+            asked = run.capture(session.world, compose_cli.raw_config(root, workspace.compose_files))
             raw = shapes.answer(asked, dict) if asked.stdout else {}
         other = run.capture(session.world, docker.publishing(root, port.published)).stdout.split()
         who = f"container {other[0]}" if other else ports.holder(port.published) or "another program"
@@ -102,19 +102,19 @@ def _taken(session: Session, space: Workspace) -> tuple[PortUse, ...]:
     return tuple(found)
 
 
-def _sources(space: Workspace) -> tuple[str, ...]:
+def _sources(workspace: Workspace) -> tuple[str, ...]:
     """Missing bind sources. With the short syntax, compose creates a directory instead."""
     missing: dict[str, None] = {}
-    for service in (space.config.get("services") or {}).values():
+    for service in (workspace.config.get("services") or {}).values():
         for volume in service.get("volumes") or ():
             if isinstance(volume, dict) and volume.get("type") == "bind" and not Path(volume["source"]).exists():
                 missing[str(volume["source"])] = None
     return tuple(missing)
 
 
-def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
+def _base_images(session: Session, workspace: Workspace) -> dict[str, Any]:
     """Whether a registry is needed at all, and if so, whether it responds."""
-    refs = image_flow.references(space)
+    refs = image_flow.references(workspace)
     offline = {ref: recipe.image for ref in refs if (recipe := image_names.recipe_for(ref))}
     try:
         here = image_choice.held(session, [*refs, *offline.values()])

@@ -111,7 +111,9 @@ def _up(left: Words, facts: Facts) -> Call | Stays:
     words = (*(t for t in taken if t != "-d"), *_services(rest, facts))
     if not detached:
         return Stays("it prints the logs until Ctrl-C; `up` returns (for logs: `logs --follow`)", Call("up", words))
-    notes = [] if built or "--no-build" in taken else ["it builds what changed and waits until the services are healthy"]
+    notes = (
+        [] if built or "--no-build" in taken else ["it builds what changed and waits until the services are healthy"]
+    )
     notes += ["the time limit is the setting stack.health_timeout"] if limited else []
     return Call("up", words, note="; ".join(notes))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from buildkit_tasks.builds import inputs as build_inputs
-from buildkit_tasks.builds.building import prepare
+from buildkit_tasks.builds.prepare import plan_build
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest
@@ -51,7 +51,7 @@ def predict(session: Session, request: BuildRequest) -> None:
     """Print what the next build would run and why, without building. Problems: history-missing, any from planning."""
     with opened(session) as store:
         project = discover(session, lesser=True, named=request.services)
-        plan = prepare(session, project, request, look_only=True, missing=[])
+        plan = plan_build(session, project, request, look_only=True, missing=[])
         try:
             gathered = gather(session, project, plan, store)
         except ValueError as error:

@@ -156,28 +156,28 @@ def _absent(
     return [d for d in unsure if d.use not in present]
 
 
-def references(space: Workspace) -> tuple[str, ...]:
+def references(workspace: Workspace) -> tuple[str, ...]:
     """Every public reference that the project uses: FROM lines of the built services, `image:` of the others.
 
     Excludes images that another service of the project builds.
     """
-    makers = {name: service.name for service in space.services for name in sources.image_names(service)}
-    used = [(name, ref) for name, refs in _built(space).items() for ref in refs] + list(space.images.items())
+    makers = {name: service.name for service in workspace.services for name in sources.image_names(service)}
+    used = [(name, ref) for name, refs in _built(workspace).items() for ref in refs] + list(workspace.images.items())
     return tuple(dict.fromkeys(ref for name, ref in used if makers.get(lookup_name(ref), name) == name))
 
 
-def _built(space: Workspace) -> dict[str, tuple[str, ...]]:
-    return {s.name: sources.needed_images(s) for s in space.services}
+def _built(workspace: Workspace) -> dict[str, tuple[str, ...]]:
+    return {s.name: sources.needed_images(s) for s in workspace.services}
 
 
-def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
+def override(session: Session, engine: Engine, workspace: Workspace) -> Path | None:
     """The generated compose file with the replacements, None if none are needed.
 
     Also works with plain `docker compose -f … -f OVERRIDE build`. Uses earlier decisions and builds nothing.
     """
-    decisions = image_choice.decide(session, engine, references(space))
+    decisions = image_choice.decide(session, engine, references(workspace))
     use = {d.reference: d.use for d in decisions.values() if d.replaced}
-    content = image_names.override(_built(space), space.images, use, session.settings.build.ca_bundle)
+    content = image_names.override(_built(workspace), workspace.images, use, session.settings.build.ca_bundle)
     path = session.state / "compose.offline.yaml"
     if not content:
         path.unlink(missing_ok=True)

@@ -98,9 +98,9 @@ def _workspace(session: Session) -> Workspace:
 
 
 def _discovered(session: Session) -> list[_Build]:
-    space = _workspace(session)
+    workspace = _workspace(session)
     builds: dict[tuple[Path, Path], _Build] = {}
-    for service in compose.select(space, ()):
+    for service in compose.select(workspace, ()):
         if service.inline:
             session.report.warn(f"skipping the service {service.name}: its Dockerfile is inside the compose file")
             continue

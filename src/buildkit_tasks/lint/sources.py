@@ -198,7 +198,7 @@ def _taken(file: File, taker: Step, sources: list[str]) -> Iterator[Hit]:
     unwanted = [".git"] if "." in sources and not file.ignore.excludes(".git/HEAD") else []
     spaces = file.source.workspaces or (".",)
     for source in sources:
-        folders = [space for space in spaces if source == "." or inside(space, [source])]
+        folders = [workspace for workspace in spaces if source == "." or inside(workspace, [source])]
         if not folders and not re.search(r"\.\w+$|[*?$]", source) and posixpath.basename(source) != "src":
             folders = [source] if file.source.workspaces == () and source != "." else []
         for folder in folders:

@@ -168,11 +168,11 @@ def _facts(session: Session) -> Facts:
     """What compose reports about the project; empty if there is no project or compose fails."""
     try:
         names = tuple(path.name for path in project_root.compose_files(session.root))
-        space = discover.read_workspace(session, looking=True)
+        workspace = discover.read_workspace(session, looking=True)
     except Problem as problem:
         session.report.say(f"services and databases are not compared with the compose file: {problem.message}")
         return Facts()
-    services = space.config.get("services") or {}
+    services = workspace.config.get("services") or {}
     databases = {}
     for service, entry in services.items():
         environment = entry.get("environment") or {}

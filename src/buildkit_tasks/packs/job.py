@@ -16,8 +16,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.builds import building
 from buildkit_tasks.builds.fetching import Fetching
+from buildkit_tasks.builds.prepare import compiling, plan_build
 from buildkit_tasks.builds.solve import solve, stand_in
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import files
@@ -251,9 +251,9 @@ def prepare(
         if wanted.builder:
             session.use_builder(wanted.builder)
         request = BuildRequest(profile=wanted.profile, progress=wanted.progress)
-        plan = building.prepare(session, project, request)
+        plan = plan_build(session, project, request)
     end = session.world.clock() + timeout if timeout else None
-    return Trip(session, project, building.compiling(plan), client, wanted, _nonce(), end)
+    return Trip(session, project, compiling(plan), client, wanted, _nonce(), end)
 
 
 def _nonce() -> str:

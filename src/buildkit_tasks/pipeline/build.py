@@ -5,7 +5,8 @@ from __future__ import annotations
 from buildkit_tasks.builders import choice as builder_choice
 from buildkit_tasks.buildlog import view as build_view
 from buildkit_tasks.builds import plan_words
-from buildkit_tasks.builds.building import execute, prepare
+from buildkit_tasks.builds.building import execute
+from buildkit_tasks.builds.prepare import plan_build
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest
@@ -42,7 +43,7 @@ def build_here(
 
     If a node goes down, retry once without it.
     """
-    decided = prepare(session, project, request)
+    decided = plan_build(session, project, request)
     try:
         return _build(session, project, request, decided, attempt)
     except Problem as problem:
@@ -51,7 +52,7 @@ def build_here(
         )
         if not again:
             raise
-    return _build(session, project, request, prepare(session, project, request))
+    return _build(session, project, request, plan_build(session, project, request))
 
 
 def _build(
@@ -102,7 +103,7 @@ def show_plan(session: Session, request: BuildRequest) -> None:
     """
     project = discover(session, lesser=True, named=request.services)
     missing: list[Problem] = []
-    decided = prepare(session, project, request, look_only=True, missing=missing)
+    decided = plan_build(session, project, request, look_only=True, missing=missing)
     override = base_images.override(session, project.engine, project.workspace)
     files = [*files_found(session), *([override] if override else [])]
     chosen = fallback.tier(session, project.engine)

@@ -45,13 +45,13 @@ def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = (
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
         facts = pool.submit(engine_facts.facts, session.world, session.root)
-        space = pool.submit(_workspace, session, named, looking=looking)
+        workspace = pool.submit(_workspace, session, named, looking=looking)
         found = facts.result()
         if lesser:
             engine_facts.require_compose(found)
         else:
             engine_facts.require_full(found)
-        return Project(found, space.result())
+        return Project(found, workspace.result())
 
 
 def read_workspace(session: Session, *, named: Sequence[str] = (), looking: bool = False) -> Workspace:
@@ -78,8 +78,8 @@ def _read(session: Session, named: Sequence[str]) -> Workspace:
     if any(name not in config.get("services", {}) for name in names):  # also true for a pattern
         config = _with_profiles(session, files, config, names)
     explicit = _named(session, files, config)
-    space = compose.from_compose(config, session.settings, files, explicit=explicit)
-    return space if space.services else replace(space, inactive=_inactive(session, files))
+    workspace = compose.from_compose(config, session.settings, files, explicit=explicit)
+    return workspace if workspace.services else replace(workspace, inactive=_inactive(session, files))
 
 
 def _inactive(session: Session, files: Sequence[Path]) -> dict[str, tuple[str, ...]]:

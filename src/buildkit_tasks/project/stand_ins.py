@@ -44,10 +44,10 @@ def read(session: Session, problem: Problem, ask: Callable[[Session], Workspace]
     names = [n for n in dict.fromkeys(_REQUIRED.findall(raw)) if not (env.get(n) or dotenv.get(n))]
     env |= dict.fromkeys(names, VALUE)
     try:
-        space = ask(session.within(env))
+        workspace = ask(session.within(env))
     except Problem:
         raise problem from None
-    if VALUE in space.scope or VALUE in space.project:
+    if VALUE in workspace.scope or VALUE in workspace.project:
         raise problem
     if problem.code == "dotenv-incomplete":
         session.report.say(
@@ -55,4 +55,4 @@ def read(session: Session, problem: Problem, ask: Callable[[Session], Workspace]
         )
     else:
         session.report.warn(f"{problem.message} The compose file was read without it.")
-    return space
+    return workspace

@@ -210,8 +210,8 @@ def _compile_stage(
     also: Sequence[str],
     before: Prepared | None,
 ) -> str:
-    space = workspace.cargo
-    text = re.sub(r"(?m)^ARG SOURCE=.*$", lambda _: f"ARG SOURCE={_quoted(space.directory)}", text)
+    cargo_workspace = workspace.cargo
+    text = re.sub(r"(?m)^ARG SOURCE=.*$", lambda _: f"ARG SOURCE={_quoted(cargo_workspace.directory)}", text)
     programs = dict.fromkeys([*(s.binary for s in services), *also])
     names = f'"{" ".join(programs)}"'
     argument = "PROGRAMS" if re.search(r"(?m)^ARG PROGRAMS$", text) else "BINS"
@@ -224,7 +224,7 @@ def _compile_stage(
     if static and not re.search(r"(?m)^ARG RUST_IMAGE=.*alpine", text):
         text = re.sub(r"(?m)^ARG STATIC$", f"ARG STATIC={static}", text, count=1)
     ours = "RUSTFLAGS|FEATURES|STATIC" + (
-        "|RUSTUP_TOOLCHAIN" if one_compilation.toolchain(services, space.binaries) else ""
+        "|RUSTUP_TOOLCHAIN" if one_compilation.toolchain(services, cargo_workspace.binaries) else ""
     )
     lines = [line for line in kept.compile if not re.match(rf"(?:ARG|ENV) (?:{ours})\b", line)]
     flags = next((m[1] for line in kept.compile for m in [re.match(r"(?:ENV|ARG) RUSTFLAGS=(.+)", line)] if m), "")
@@ -232,10 +232,10 @@ def _compile_stage(
         text = re.sub(r"(?m)^ARG RUSTFLAGS$", lambda _: f"ARG RUSTFLAGS={flags}", text, count=1)
     if workspace.reach.offline and not any("SQLX_OFFLINE" in line for line in lines):
         lines.append("ENV SQLX_OFFLINE=true")
-    lines += one_compilation.strips(services, space.binaries)
+    lines += one_compilation.strips(services, cargo_workspace.binaries)
     at = text.index("RUN --mount=type=bind,target=/context")
     mounts = list(kept.mounts)
-    if any(p.source.startswith("git+ssh") for p in space.locked) and not any("type=ssh" in m for m in mounts):
+    if any(p.source.startswith("git+ssh") for p in cargo_workspace.locked) and not any("type=ssh" in m for m in mounts):
         mounts.append("--mount=type=ssh")
     tail = text[at:]
     for mount in mounts:

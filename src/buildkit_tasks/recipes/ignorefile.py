@@ -40,9 +40,9 @@ def derive(
     wanted = {posixpath.normpath(p) for p in copied if p not in (".", "") and not p.startswith("../")}
     whole = any(p in (".", "") for p in copied)
     reached = set(workspace.reach.paths)
-    space = workspace.cargo
-    crate = any(p.directory == space.directory for p in space.packages)
-    reached |= {space.path(name) for name in (*ALWAYS, *(CRATE if crate else ()))}
+    cargo_workspace = workspace.cargo
+    crate = any(p.directory == cargo_workspace.directory for p in cargo_workspace.packages)
+    reached |= {cargo_workspace.path(name) for name in (*ALWAYS, *(CRATE if crate else ()))}
     texts = {p for p in reached if p.lower().endswith(".md")}
     code = {p for p in (*reached, *compiled) if not p.lower().endswith(".md")}
     own = [f"!docker/{name}" for name in package_files.compile_files()]
@@ -54,7 +54,7 @@ def derive(
         theirs = _common([excluded.text_of(files, s) for s in services if s.context == "."])
         again = _lines(p for p in {*code, *texts, *wanted} if _excludes(files, theirs, p))
         return "\n".join([*head, *theirs, *again, *NOISE, *own, *_named(wanted)]) + "\n"
-    globs = [posixpath.normpath(space.path(glob)) for glob in space.globs]
+    globs = [posixpath.normpath(cargo_workspace.path(glob)) for glob in cargo_workspace.globs]
     listed = {_escaped(p) for p in code | wanted if not any(fnmatch.fnmatchcase(p, glob) for glob in globs)}
     lines = [*head, "*", *own, *(f"!{p}" for p in _shortest(listed | set(globs)))]
     lines += [*NOISE, "**/*.md", *_lines(texts)]

@@ -104,11 +104,11 @@ def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
             return dict(kept["values"])
     from buildkit_tasks.project.discover import read_workspace
 
-    space = read_workspace(session, looking=True)
+    workspace = read_workspace(session, looking=True)
     found = {
-        "services": sorted({*space.names, *space.images}),
-        "mounts": [f"{space.scope}-cargo-registry", f"{space.scope}-cargo-git"]
-        + [f"{space.scope}-target-{p.rpartition('/')[2]}" for p in _FIXED["platform"]],
+        "services": sorted({*workspace.names, *workspace.images}),
+        "mounts": [f"{workspace.scope}-cargo-registry", f"{workspace.scope}-cargo-git"]
+        + [f"{workspace.scope}-target-{p.rpartition('/')[2]}" for p in _FIXED["platform"]],
         "profiles": sorted(_profiles(sources)),
     }
     files.replace(memory, json.dumps({"stamp": stamp, "values": found}), durable=False)

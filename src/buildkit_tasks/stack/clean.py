@@ -96,19 +96,19 @@ def _refuse_foreign(session: Session, name: str, containers: Sequence[str]) -> N
         )
 
 
-def _declared_volumes(space: Workspace) -> frozenset[str]:
+def _declared_volumes(workspace: Workspace) -> frozenset[str]:
     """The names under which compose creates the declared volumes, without external ones, which are not ours."""
-    declared = space.config.get("volumes") or {}
+    declared = workspace.config.get("volumes") or {}
     return frozenset(
-        str((entry or {}).get("name") or f"{space.project}_{key}")
+        str((entry or {}).get("name") or f"{workspace.project}_{key}")
         for key, entry in declared.items()
         if not (entry or {}).get("external")
     )
 
 
-def _ours(image: str, space: Workspace) -> bool:
+def _ours(image: str, workspace: Workspace) -> bool:
     """Whether a built service uses this image name; labels prove nothing, because derived images inherit them."""
-    return lookup_name(image) in {lookup_name(service.image) for service in space.services}
+    return lookup_name(image) in {lookup_name(service.image) for service in workspace.services}
 
 
 def _caches(session: Session, project: Project) -> list[Record]:

@@ -19,10 +19,10 @@ def run_once(session: Session, service: str, *, with_build: bool = True, depende
     The service and its dependencies are built first if they changed. Problems: unknown-service, and any from the build.
     """
     project = discover(session, lesser=True, named=[service])
-    space = project.workspace
-    compose.check_name(service, tuple(space.config.get("services") or ()))
-    needed = state.with_dependencies(space.config, [service]) if dependencies else {service}
-    built = tuple(name for name in space.names if name in needed)
+    workspace = project.workspace
+    compose.check_name(service, tuple(workspace.config.get("services") or ()))
+    needed = state.with_dependencies(workspace.config, [service]) if dependencies else {service}
+    built = tuple(name for name in workspace.names if name in needed)
     if with_build and built:
         outcome = pipeline.build_project(session, project, BuildRequest(services=built))
         pipeline.show_summary(session, outcome)

@@ -39,17 +39,17 @@ def up_project(
     session: Session, project: Project, request: BuildRequest, *, with_build: bool = True, orphans: bool = False
 ) -> None:
     """Like `up`, for an already discovered project."""
-    space = project.workspace
+    workspace = project.workspace
     chosen = named(project, request.services)
-    started = state.with_dependencies(space.config, chosen)
-    built = tuple(name for name in space.names if name in started)
+    started = state.with_dependencies(workspace.config, chosen)
+    built = tuple(name for name in workspace.names if name in started)
     if with_build and built:
         outcome = pipeline.build_project(session, project, replace(request, services=built if chosen else ()))
         pipeline.show_summary(session, outcome)
     files = files_in_force(session, project)
     running = {c["Service"] for c in containers(session, files) if c.get("State") == "running"}
     ports.check(session, project, files, started - running)
-    start(session, space, files, chosen, orphans=orphans)
+    start(session, workspace, files, chosen, orphans=orphans)
 
 
 def with_overlay(session: Session, overlays: Sequence[str]) -> None:
@@ -73,11 +73,11 @@ def files_in_force(session: Session, project: Project) -> tuple[Path, ...]:
 
 
 def start(
-    session: Session, space: Workspace, files: Sequence[Path], chosen: Sequence[str], *, orphans: bool = False
+    session: Session, workspace: Workspace, files: Sequence[Path], chosen: Sequence[str], *, orphans: bool = False
 ) -> None:
     """Start and wait, reporting each service once its container is ready. Problems: unhealthy, port-in-use."""
     wanted = wait.Wanted(
-        space.project, state.with_dependencies(space.config, chosen), session.settings.stack.health_timeout
+        workspace.project, state.with_dependencies(workspace.config, chosen), session.settings.stack.health_timeout
     )
     command = compose_cli.up(session.root, files, chosen, orphans=orphans)
     wait.until_ready(session, wanted, files, lambda: _run_compose(session, command))
@@ -85,7 +85,7 @@ def start(
 
 def replace_containers(
     session: Session,
-    space: Workspace,
+    workspace: Workspace,
     files: Sequence[Path],
     names: Sequence[str],
     *,
@@ -97,9 +97,9 @@ def replace_containers(
     `dependencies`: also replace those of the services they depend on. Compose finishes what it began even after a
     Ctrl-C, so that no container is lost. Problems: as for `start`.
     """
-    services = state.with_dependencies(space.config, names) if dependencies else set(names)
+    services = state.with_dependencies(workspace.config, names) if dependencies else set(names)
     limit = session.settings.stack.health_timeout
-    wanted = wait.Wanted(space.project, services, limit, enough, summary=False, report_running=False)
+    wanted = wait.Wanted(workspace.project, services, limit, enough, summary=False, report_running=False)
     command = compose_cli.up(session.root, files, names, dependencies=dependencies)
     return wait.until_ready(session, wanted, files, lambda: _run_compose(session, command, group=True))
 

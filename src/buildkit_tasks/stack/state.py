@@ -19,7 +19,8 @@ class Container:
     """One container, as reported by the engine.
 
     `health` is starting, healthy or unhealthy; empty without a health check. `start_period`: seconds in which failed
-    checks do not count. `restart` is the restart policy; `restarts` counts the engine's restarts. `started`: when it was last started.
+    checks do not count. `restart` is the restart policy; `restarts` counts the engine's restarts.
+    `started`: when it was last started.
     """
 
     id: str

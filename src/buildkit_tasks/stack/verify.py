@@ -67,9 +67,7 @@ def verify(session: Session, services: Sequence[str]) -> None:
     old = [v.service for v in verdicts if v.running == "old" and v.state in ("same", "other")]
     wrong += [f"Running an older image: {', '.join(old)}"] if old else []
     if wrong:
-        raise Problem(
-            "verify-failed", ". ".join(wrong) + ".", hint="invoke up    (builds what changed and starts it)"
-        )
+        raise Problem("verify-failed", ". ".join(wrong) + ".", hint="invoke up    (builds what changed and starts it)")
 
 
 def _of(session: Session, service: Service, container: str) -> Verdict:

@@ -11,15 +11,15 @@ from buildkit_tasks.workspaces.tree import Tree
 from .finding import Service
 
 
-def packages(files: Tree, space: CargoWorkspace, services: Sequence[Service]) -> debian.Packages:
+def packages(files: Tree, workspace: CargoWorkspace, services: Sequence[Service]) -> debian.Packages:
     """The packages for the services that are built from a workspace."""
-    return debian.needs(_crates(space, services), cargo_config.linkers(files, space.config))
+    return debian.needs(_crates(workspace, services), cargo_config.linkers(files, workspace.config))
 
 
-def _crates(space: CargoWorkspace, services: Sequence[Service]) -> Sequence[Locked]:
+def _crates(workspace: CargoWorkspace, services: Sequence[Service]) -> Sequence[Locked]:
     """What the programs of the services depend on: cargo compiles nothing else, such as a desktop application's."""
-    ours = [s for s in services if s.workspace == space.directory]
+    ours = [s for s in services if s.workspace == workspace.directory]
     names = {name for s in ours for name in (s.binary, *(p.name for p in s.programs))}
-    if not names <= space.binaries.keys():
-        return space.locked
-    return debian.reached(space.locked, {space.binaries[name].name for name in names})
+    if not names <= workspace.binaries.keys():
+        return workspace.locked
+    return debian.reached(workspace.locked, {workspace.binaries[name].name for name in names})

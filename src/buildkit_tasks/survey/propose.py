@@ -46,12 +46,12 @@ def services(
         return [_added(item, spaces, found) for item in add], []
     if found:
         return found, notes
-    for space in (s for s in spaces if s.binaries and not ASIDE.search(s.directory)):
-        own = next((p.binaries for p in space.packages if p.directory == space.directory and p.binaries), None)
+    for workspace in (s for s in spaces if s.binaries and not ASIDE.search(s.directory)):
+        own = next((p.binaries for p in workspace.packages if p.directory == workspace.directory and p.binaries), None)
         # if the root is a crate, cargo builds only that one by default
-        names = own or [b for p in space.packages if not ASIDE.search(p.directory) for b in p.binaries]
+        names = own or [b for p in workspace.packages if not ASIDE.search(p.directory) for b in p.binaries]
         if names:
-            return [Service(word(name), space.directory, name) for name in names], notes
+            return [Service(word(name), workspace.directory, name) for name in names], notes
     return [], notes
 
 
@@ -189,7 +189,7 @@ def _shipping(found: Service | LeftAlone) -> Service | LeftAlone:
 
 def _copies_a_program(files: Tree, spaces: Sequence[CargoWorkspace], path: str) -> bool:
     """Whether a Dockerfile copies a program compiled elsewhere; the copied file need not exist."""
-    binaries = {name for space in spaces for name in space.binaries}
+    binaries = {name for workspace in spaces for name in workspace.binaries}
     return prebuilt.read(path, files.text(path), {}, "", binaries) is not None
 
 
@@ -214,9 +214,9 @@ def _added(item: str, spaces: Sequence[CargoWorkspace], found: Sequence[Service]
     known = next((s for s in found if s.binary == program), None)
     if known:
         return replace(known, name=name or known.name)
-    for space in spaces:
-        if program in space.binaries:
-            return Service(name or word(program), space.directory, program)
+    for workspace in spaces:
+        if program in workspace.binaries:
+            return Service(name or word(program), workspace.directory, program)
     names = ", ".join(n for s in spaces for n in s.binaries) or "none"
     raise Problem(
         "bad-argument", f"The program {program!r} does not exist in any workspace.", hint=f"available programs: {names}"

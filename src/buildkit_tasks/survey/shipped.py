@@ -128,19 +128,19 @@ def _copied_target(taken: Recipe) -> str:
     return found[1] if found else ""
 
 
-def features(asked: Cargo, space: CargoWorkspace, binary: str) -> tuple[str, ...]:
+def features(asked: Cargo, workspace: CargoWorkspace, binary: str) -> tuple[str, ...]:
     """The features that a command asks for, besides the default ones, in words for one program's crate.
 
     `--all-features` without `-p` applies to all members of a workspace, so also to those that the crate depends on.
     """
     if not asked.all_features:
         return () if asked.features == ("default",) else asked.features
-    package = space.binaries[binary]
+    package = workspace.binaries[binary]
     found = [name for name in package.features if name != "default"]
-    root = any(p.directory == space.directory for p in space.packages)
+    root = any(p.directory == workspace.directory for p in workspace.packages)
     if not (asked.packages or asked.paths or root):
         needed = {name for name, directory in package.built if directory}
-        members = (p for p in space.packages if p.name in needed)
+        members = (p for p in workspace.packages if p.name in needed)
         found += [f"{p.name}/{name}" for p in members for name in p.features if name != "default"]
     return tuple(dict.fromkeys((*found, *asked.features)))
 

@@ -12,9 +12,9 @@ from .finding import Note, Workspace
 
 def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
     """What a maintainer should know before the first build of the workspace, most important first."""
-    space, found = workspace.cargo, []
-    where = space.path("Cargo.toml")
-    if not space.has_lock:
+    cargo_workspace, found = workspace.cargo, []
+    where = cargo_workspace.path("Cargo.toml")
+    if not cargo_workspace.has_lock:
         found.append(
             Note(
                 where,
@@ -27,22 +27,26 @@ def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
         more = "" if name == ".sqlx" else " (with sqlx's feature `offline`)"
         text = f"sqlx needs a database because {name} is missing: run `{command}` and commit {name}{more}"
         found.append(Note(where, text, True))
-    ssh = sorted({p.name for p in space.locked if p.source.startswith("git+ssh")})
+    ssh = sorted({p.name for p in cargo_workspace.locked if p.source.startswith("git+ssh")})
     if ssh:
-        found.append(Note(space.path("Cargo.lock"), f"fetched over ssh: {_few(ssh)}; the build uses your ssh agent"))
-    git = sorted({p.name for p in space.locked if re.match(r"git\+https?:", p.source)})
+        found.append(
+            Note(cargo_workspace.path("Cargo.lock"), f"fetched over ssh: {_few(ssh)}; the build uses your ssh agent")
+        )
+    git = sorted({p.name for p in cargo_workspace.locked if re.match(r"git\+https?:", p.source)})
     if git:
         found.append(
             Note(
-                space.path("Cargo.lock"),
+                cargo_workspace.path("Cargo.lock"),
                 f"git dependencies: {_few(git)}; private ones need the setting build.cargo_config",
             )
         )
-    outside = sorted(p.directory for p in (*space.packages, *space.extra) if p.directory.startswith(".."))
+    outside = sorted(
+        p.directory for p in (*cargo_workspace.packages, *cargo_workspace.extra) if p.directory.startswith("..")
+    )
     found += [
         Note(where, f"the path dependency {d} is outside the repository and cannot be built", True) for d in outside
     ]
-    for package in (*space.packages, *space.extra):
+    for package in (*cargo_workspace.packages, *cargo_workspace.extra):
         script = files.text(package.build_script) if package.build_script else ""
         if re.search(r"Command::new\(\s*\"git\"", script):
             found.append(Note(package.build_script, "runs git, but .git is not in the build context"))
@@ -51,9 +55,9 @@ def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
 
 def _prepared(workspace: Workspace) -> tuple[str, str]:
     """Where sqlx keeps prepared queries, and the command that prepares them; both changed with sqlx 0.7."""
-    space = workspace.cargo
-    if any(p.name == "sqlx" and re.match(r"0\.[3-6]\.", p.version) for p in space.locked):
-        return "sqlx-data.json", f"cargo sqlx prepare{' --merged' if len(space.packages) > 1 else ''}"
+    cargo_workspace = workspace.cargo
+    if any(p.name == "sqlx" and re.match(r"0\.[3-6]\.", p.version) for p in cargo_workspace.locked):
+        return "sqlx-data.json", f"cargo sqlx prepare{' --merged' if len(cargo_workspace.packages) > 1 else ''}"
     return ".sqlx", "cargo sqlx prepare --workspace"
 
 

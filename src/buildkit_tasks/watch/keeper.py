@@ -180,19 +180,19 @@ class Keeper:
 
     def _replace(self, failed: Collection[str], *, everything: bool) -> tuple[str, ...]:
         """Replace the containers whose image is outdated; `everything`: all that compose considers outdated."""
-        session, space = self.session, self.project.workspace
-        watched = [s for s in space.services if s.name in self._built()]
+        session, workspace = self.session, self.project.workspace
+        watched = [s for s in workspace.services if s.name in self._built()]
         with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(running.listed, session, space.project)
+            asked = pool.submit(running.listed, session, workspace.project)
             ids = image_choice.ids(session, [s.image for s in watched])
             before = asked.result()
-        names: Sequence[str] = containers.outdated(watched, space.config.get("services") or {}, before, ids)
+        names: Sequence[str] = containers.outdated(watched, workspace.config.get("services") or {}, before, ids)
         if everything:
             names = [name for name in self._chosen() if name not in failed]
         if not names:
             return ()
         self._up(names, dependencies=everything)
-        return containers.replaced(before, running.listed(session, space.project))
+        return containers.replaced(before, running.listed(session, workspace.project))
 
     def _up(self, names: Sequence[str], *, dependencies: bool = False) -> None:
         files = stack.files_in_force(self.session, self.project)

@@ -41,7 +41,7 @@ class Targets:
         return any(rule.may_concern(path) for rule in self.rules)
 
 
-def find(space: Workspace, chosen: Collection[str], files: Sequence[Path]) -> Targets:
+def find(workspace: Workspace, chosen: Collection[str], files: Sequence[Path]) -> Targets:
     """The targets for the chosen services. `files`: the compose files.
 
     A service with a `develop.watch` section is watched according to it, every other built service by its context.
@@ -51,8 +51,8 @@ def find(space: Workspace, chosen: Collection[str], files: Sequence[Path]) -> Ta
     roots: list[Root] = []
     initial: list[tuple[str, develop.Trigger]] = []
     skipped: list[str] = []
-    services = {service.name: service for service in space.services}
-    entries: Mapping[str, Mapping[str, Any]] = space.config.get("services") or {}
+    services = {service.name: service for service in workspace.services}
+    entries: Mapping[str, Mapping[str, Any]] = workspace.config.get("services") or {}
     for name in chosen:
         service = services.get(name)
         found = develop.triggers(name, entries[name])
@@ -62,7 +62,7 @@ def find(space: Workspace, chosen: Collection[str], files: Sequence[Path]) -> Ta
             roots += (_root(trigger.path, ignore) for trigger in found)
             initial += ((name, trigger) for trigger in found if trigger.initial and trigger.action.syncs)
         elif service:
-            for other in needed(service, space.services):
+            for other in needed(service, workspace.services):
                 rules += _by_context(name, other)
                 roots += _context_roots(other)
     if not rules:
@@ -71,7 +71,7 @@ def find(space: Workspace, chosen: Collection[str], files: Sequence[Path]) -> Ta
             "Nothing to watch: none of these services has a `build:` or `develop.watch` section.",
             hint="add `build:` or `develop:` to a service",
         )
-    for file in compose_reads(files, Path(space.root)):
+    for file in compose_reads(files, Path(workspace.root)):
         rules.append(Rule("", Action.RELOAD, file))
         roots.append(_file(file))
     return Targets(tuple(rules), tuple(dict.fromkeys(roots)), tuple(initial), tuple(skipped))

@@ -1,0 +1,86 @@
+"""Checks the requested platforms: how each would be built, and whether that should be attempted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from buildkit_tasks.builders.facts import assigned, at
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildRequest, Engine
+from buildkit_tasks.dockerfiles import platforms
+
+from .targets import Targets
+
+
+def routes(targets: Targets, engine: Engine) -> list[platforms.Route]:
+    """How each platform is built: the worst case across all services. Refuses builds that should not be attempted."""
+    request, services, builder, places = targets.request, targets.services, targets.builder, targets.platforms
+    found = []
+    for platform in dict.fromkeys(p for s in services for p in places[s.name]):
+        there = at(engine, builder, platform)
+        routes = [
+            platforms.route(
+                *(targets.dockerfiles[s.name], s.args, s.target, platform, there),
+                (*s.contexts, *targets.linked[s.name]),
+            )
+            for s in services
+            if platform in places[s.name] and s.name in targets.dockerfiles
+        ]
+        found += [platforms.worst(routes)] if routes else []
+    several = max((places[s.name] for s in services), key=len)
+    asked = replace(request, platforms=several if request.platforms or len(several) > 1 else request.platforms)
+    # a platform in the compose file is an explicit request, emulated or not
+    checked = found if request.platforms else []
+    special = bool(request.platforms or request.push or request.oci)
+    check(engine, targets.tier if special else "full", builder.driver, asked, checked)
+    nodes = {node.name: platform for platform, node in assigned(builder, request.platforms).items()}
+    if request.oci and len(nodes) > 1:
+        raise Problem(
+            "platform-unsupported",
+            f"buildx can join images from multiple nodes ({', '.join(nodes)}) only in a registry.",
+            hint="use --push HOST/PATH, or build one --platform at a time",
+        )
+    own = () if request.platforms or not builder.own else (platforms.own(engine),)
+    return [route for route in found if route.platform not in own]
+
+
+def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes: Sequence[platforms.Route]) -> None:
+    """Refuse builds that should not be attempted. `driver`: the current builder's driver, queried only if it matters.
+
+    Problems: bad-argument; platform-unsupported if the result cannot be stored anywhere; emulation-refused if cargo
+    would run under emulation although the user did not request it.
+    """
+    several = len(request.platforms) > 1
+    if request.push and request.oci:
+        raise Problem("bad-argument", "--push and --oci cannot be combined.", hint="choose one")
+    if (request.platforms or request.push or request.oci) and tier != "full":
+        raise Problem(
+            "platform-unsupported",
+            "This engine can build only for its own platform, and only into its own image store.",
+            causes=["--platform, --push and --oci require BuildKit and buildx"],
+            hint="run `invoke engine.install`",
+        )
+    if driver == "docker" and not engine.containerd_store and (several or request.oci):
+        what = f"one image for {' and '.join(request.platforms)}" if several else "OCI archives"
+        raise Problem(
+            "platform-unsupported",
+            f"This engine cannot build {what}.",
+            causes=["this requires the containerd image store, which is not enabled"],
+            hint='set {"features": {"containerd-snapshotter": true}} in daemon.json; build one --platform at a time; '
+            "or use another driver (docker buildx create --use) with --push",
+        )
+    if driver != "docker" and several and not (request.push or request.oci):
+        raise Problem(
+            "platform-unsupported",
+            f"The builder in use ({driver}) cannot load a multi-platform image into the engine.",
+            hint="use --push HOST/PATH, --oci DIRECTORY, one --platform at a time, or --builder default",
+        )
+    slow = [r for r in routes if r.how == "emulated"]
+    if slow and not request.allow_emulation:
+        raise Problem(
+            "emulation-refused",
+            f"cargo would run under emulation for {slow[0].platform}.",
+            causes=[slow[0].why, f"emulation takes {platforms.EMULATION_PRICE}"],
+            hint="use FROM --platform=$BUILDPLATFORM for that stage (docs/how-to/platforms.md), or --allow-emulation",
+        )
