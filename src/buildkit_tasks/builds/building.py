@@ -25,7 +25,7 @@ from .solve import solve
 def execute(
     session: Session,
     project: Project,
-    decided: BuildPlan,
+    plan: BuildPlan,
     how: str = "auto",
     progress: Progress | None = None,
     started: Callable[[], None] | None = None,
@@ -39,29 +39,29 @@ def execute(
     began = session.world.clock()
     chosen = fallback.tier(session, project.engine)
     if chosen.name != "full":
-        before_ids = image_choice.ids(session, [s.image for s in decided.services])
-        return fallback.execute(session, decided, chosen, before_ids, how)
+        before_ids = image_choice.ids(session, [s.image for s in plan.services])
+        return fallback.execute(session, plan, chosen, before_ids, how)
     if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
         session.report.say("ignoring DOCKER_BUILDKIT=0; to build without BuildKit, set builders.name = legacy")
-    for platform, route in decided.routes.items():
+    for platform, route in plan.routes.items():
         session.report.say(f"  {platform}  {route}")
-    names = (n for s in decided.services for n in compose_target.secret_variables(s, decided.workspace))
+    names = (n for s in plan.services for n in compose_target.secret_variables(s, plan.workspace))
     secrets = variables(session, tuple(dict.fromkeys(names)))
     with ThreadPoolExecutor(1) as pool:
-        before = pool.submit(image_choice.ids, session, [s.image for s in decided.services])
+        before = pool.submit(image_choice.ids, session, [s.image for s in plan.services])
         progress, digests = solve(
-            *(session, decided, decided.definition, how), variables=secrets, progress=progress, started=started
+            *(session, plan, plan.definition, how), variables=secrets, progress=progress, started=started
         )
         old = before.result()
-    definition = decided.definition["target"]
-    if foreign := [p for p in decided.routes if p != platforms.own(project.engine)]:
+    definition = plan.definition["target"]
+    if foreign := [p for p in plan.routes if p != platforms.own(project.engine)]:
         from buildkit_tasks.images import start as image_start  # imported late: few builds are for another platform
 
-        image_start.look(session, decided, foreign)
+        image_start.look(session, plan, foreign)
     targets = tuple(
-        _target_result(s, definition[s.key], digests.get(s.key, {}), old.get(s.image, "")) for s in decided.services
+        _target_result(s, definition[s.key], digests.get(s.key, {}), old.get(s.image, "")) for s in plan.services
     )
-    return progress.outcome(session.world.clock() - began, targets, incremental=decided.incremental)
+    return progress.outcome(session.world.clock() - began, targets, incremental=plan.incremental)
 
 
 def _target_result(

@@ -64,20 +64,20 @@ def warm(
 
 def _warm(session: Session, project: Project, profile: str, place: str, builder: str, how: str) -> Warmed:
     request = BuildRequest(profile=profile, progress=how)
-    decided = compiling(plan_build(session, project, request))
+    plan = compiling(plan_build(session, project, request))
     began = session.world.clock()
     with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
-        heard, _ = solve(session, decided, _definition(decided, scripts, place), how, builder)
+        heard, _ = solve(session, plan, _definition(plan, scripts, place), how, builder)
     lines = "\n".join(line for vertex in heard.vertexes.values() for line in vertex.log)
     counts = [int(n) for n in re.findall(r"^buildkit-tasks: warmed (\d+)$", lines, re.MULTILINE)]
-    return Warmed(decided.profile, place, session.world.clock() - began, sum(counts))
+    return Warmed(plan.profile, place, session.world.clock() - began, sum(counts))
 
 
-def _definition(decided: BuildPlan, scripts: Path, place: str) -> dict[str, Any]:
+def _definition(plan: BuildPlan, scripts: Path, place: str) -> dict[str, Any]:
     """The plan's own targets with wrapped compile steps, one per compile group."""
     targets: dict[str, Any] = {}
-    for service, *_others in decided.groups:
-        target = decided.definition["target"][service.key]
+    for service, *_others in plan.groups:
+        target = plan.definition["target"][service.key]
         text, stage = warm_step.derive(sources.known(service).text, dict(target.get("args", {})), secrets.token_hex(8))
         contexts = {warm_step.CONTEXT: str(scripts)}
         targets[service.key] = stand_in(target, text, stage, contexts, place) | {"output": ["type=cacheonly"]}

@@ -54,8 +54,8 @@ def pull(session: Session, *, ref: str = "") -> None:
 
 def _offline(session: Session, project: Project) -> list[Decision]:
     """The project's base images that replace images no registry provides here, without duplicates."""
-    decided = decide(session, project.engine, references(project.workspace))
-    return list({d.use: d for d in decided.values() if d.source == "offline"}.values())
+    decisions = decide(session, project.engine, references(project.workspace))
+    return list({d.use: d for d in decisions.values() if d.source == "offline"}.values())
 
 
 def _answer(session: Session, what: str, names: list[str]) -> None:

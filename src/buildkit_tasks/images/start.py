@@ -28,13 +28,13 @@ DEPTH = 5
 PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
-def look(session: Session, decided: BuildPlan, platforms: Sequence[str]) -> None:
+def look(session: Session, plan: BuildPlan, platforms: Sequence[str]) -> None:
     """Check the images built for these platforms, in the engine or in archives; pushed images are skipped.
 
     Raises `Problem` platform-wrong.
     """
-    for service in decided.services:
-        target = decided.definition["target"][service.key]
+    for service in plan.services:
+        target = plan.definition["target"][service.key]
         output = target["output"][0]
         made = [platform for platform in platforms if platform in target.get("platforms", ())]
         if output.startswith("type=oci,dest="):

@@ -46,7 +46,7 @@ def tier(session: Session, found: Engine) -> Tier:
 
 
 def execute(
-    session: Session, decided: BuildPlan, chosen: Tier, before: Mapping[str, str], how: str = "auto"
+    session: Session, plan: BuildPlan, chosen: Tier, before: Mapping[str, str], how: str = "auto"
 ) -> BuildOutcome:
     """Build every target of the plan separately. `before`: the images' ids before the build.
 
@@ -56,23 +56,23 @@ def execute(
     began = session.world.clock()
     session.report.say(chosen.sentence)
     progress = Progress()
-    targets: dict[str, Any] = dict(decided.definition["target"])
+    targets: dict[str, Any] = dict(plan.definition["target"])
     prepared = None
-    _check_keys(decided, targets, chosen)
-    if chosen.name == "legacy" and decided.groups:
-        prepared = _prepare(session, decided, targets)
-        why = {**decided.reasons, "incremental": "each build starts from the dependencies' layer"}
-        decided = replace(decided, incremental=False, reasons=why)
+    _check_keys(plan, targets, chosen)
+    if chosen.name == "legacy" and plan.groups:
+        prepared = _prepare(session, plan, targets)
+        why = {**plan.reasons, "incremental": "each build starts from the dependencies' layer"}
+        plan = replace(plan, incremental=False, reasons=why)
         # Arguments that differ between two builds would invalidate the dependencies' layer.
         same = ("BINS", "CARGO_INCREMENTAL")
         targets = {n: {**t, "args": _without(t.get("args", {}), same)} for n, t in targets.items()}
-    with build_view.building(session.report, decided, progress, how) as view:
-        for service in plain_service.in_order(decided.services, targets):
+    with build_view.building(session.report, plan, progress, how) as view:
+        for service in plain_service.in_order(plan.services, targets):
             target = targets[service.key]
             file = sources.read(service) or Dockerfile.read("")  # a remote context is refused above
             replaced = plain_service.images(target, targets)
             text: str | Path
-            if prepared and service in decided.compiled:
+            if prepared and service in plan.compiled:
                 text = tiers.legacy(file.text, target["args"], replaced, prepared)
             elif chosen.name == "legacy":
                 text, args = plain_service.without_buildkit(service, file, target, replaced, _platform(session))
@@ -90,8 +90,8 @@ def execute(
             for status in log.close(result.code):
                 view.update(progress.update(status))
             if result.code != 0:
-                raise build_failure.explain(progress, "\n".join(log.lines[-30:]), result.code, decided)
-    after = image_choice.ids(session, [s.image for s in decided.services])
+                raise build_failure.explain(progress, "\n".join(log.lines[-30:]), result.code, plan)
+    after = image_choice.ids(session, [s.image for s in plan.services])
     results = tuple(
         TargetResult(
             service=s.name,
@@ -99,16 +99,16 @@ def execute(
             digest=_id(after, s.image),
             changed=_id(before, s.image) != _id(after, s.image),
         )
-        for s in decided.services
+        for s in plan.services
     )
-    return progress.outcome(session.world.clock() - began, results, incremental=decided.incremental)
+    return progress.outcome(session.world.clock() - began, results, incremental=plan.incremental)
 
 
-def _check_keys(decided: BuildPlan, targets: Mapping[str, Any], chosen: Tier) -> None:
+def _check_keys(plan: BuildPlan, targets: Mapping[str, Any], chosen: Tier) -> None:
     """Reject keys that only bake or only BuildKit supports. Raises `Problem` compose-key-unsupported."""
     never = {"entitlements", "attest", "cache-to", "no-cache-filter"}
     never |= {"ssh", "platforms"} if chosen.name == "legacy" else set()
-    for service in decided.services:
+    for service in plan.services:
         target = targets[service.key]
         keys = [key for key in target if key in never]
         known = ("docker-image://", "target:")
@@ -144,13 +144,13 @@ def _platform(session: Session) -> dict[str, str]:
 # ---- without BuildKit
 
 
-def _prepare(session: Session, decided: BuildPlan, targets: Mapping[str, Any]) -> LegacyBuild:
+def _prepare(session: Session, plan: BuildPlan, targets: Mapping[str, Any]) -> LegacyBuild:
     """Put manifests and stub sources (and, with consent, the CA) into an image that the build copies from.
 
     This is an image rather than a list of COPY lines: the legacy builder limits the number of layers, and compares
     copies between images by content, so editing code does not invalidate the dependencies' layer.
     """
-    service = decided.groups[0][0]
+    service = plan.groups[0][0]
     target = targets[service.key]
     text = sources.known(service).text
     source = target["args"].get("SOURCE") or _default(text, "SOURCE") or "."
@@ -163,14 +163,14 @@ def _prepare(session: Session, decided: BuildPlan, targets: Mapping[str, Any]) -
     if ca:
         shutil.copyfile(ca, folder / "ca.pem")
         content += "COPY ca.pem /ca.pem\n"
-    image = f"{tiers.PREPARED}:{decided.workspace.scope}"
+    image = f"{tiers.PREPARED}:{plan.workspace.scope}"
     made = docker.build_one(session.root, folder, {"tags": [image]}, content, buildkit=False)
     run.check(session.world, made)
     return LegacyBuild(
         source=source,
-        binaries=tuple(dict.fromkeys(s.binary for s in decided.workspace.services if sources.same_build(s, service))),
+        binaries=tuple(dict.fromkeys(s.binary for s in plan.workspace.services if sources.same_build(s, service))),
         members=members,
-        profile=decided.profile,
+        profile=plan.profile,
         prepared=image,
         out=_out(text, target["args"]),
         ca=bool(ca),

@@ -43,29 +43,27 @@ def build_here(
 
     If a node goes down, retry once without it.
     """
-    decided = plan_build(session, project, request)
+    plan = plan_build(session, project, request)
     try:
-        return _build(session, project, request, decided, attempt)
+        return _build(session, project, request, plan, attempt)
     except Problem as problem:
-        again = decided.builder and builder_choice.after_failure(
-            session, project.engine, decided.builder, request, problem
-        )
+        again = plan.builder and builder_choice.after_failure(session, project.engine, plan.builder, request, problem)
         if not again:
             raise
     return _build(session, project, request, plan_build(session, project, request))
 
 
 def _build(
-    session: Session, project: Project, request: BuildRequest, decided: BuildPlan, attempt: Attempt | None = None
+    session: Session, project: Project, request: BuildRequest, plan: BuildPlan, attempt: Attempt | None = None
 ) -> BuildOutcome:
-    shared = session.settings.packs.repository and decided.groups
+    shared = session.settings.packs.repository and plan.groups
     pulled = False
     if shared:
         from buildkit_tasks.packs import auto as pack_auto  # late: TLS alone takes 50 ms to import
 
-        pulled = pack_auto.before(session, project, request, decided)
-    watch = Watch(session, project, decided, attempt) if attempt else None
-    recorder = Recorder(session, project, decided, request, pulled=pulled)
+        pulled = pack_auto.before(session, project, request, plan)
+    watch = Watch(session, project, plan, attempt) if attempt else None
+    recorder = Recorder(session, project, plan, request, pulled=pulled)
 
     def started() -> None:  # bake takes a third of a second to start, long enough to read the context
         recorder.start()
@@ -73,7 +71,7 @@ def _build(
             watch.start()
 
     try:
-        outcome = execute(session, project, decided, request.progress, recorder.progress, started)
+        outcome = execute(session, project, plan, request.progress, recorder.progress, started)
     except Problem as problem:
         recorder.failed(problem.code)
         raise
@@ -83,7 +81,7 @@ def _build(
         if watch.unknown and request.progress == "verbose":
             session.report.say(f"the next build cannot skip BuildKit: {watch.unknown}")
     if shared:
-        pack_auto.after(session, project, request, decided)
+        pack_auto.after(session, project, request, plan)
     if session.settings.caches.budget:
         from buildkit_tasks.caches import trim as cache_trim
 
@@ -103,19 +101,19 @@ def show_plan(session: Session, request: BuildRequest) -> None:
     """
     project = discover(session, lesser=True, named=request.services)
     missing: list[Problem] = []
-    decided = plan_build(session, project, request, look_only=True, missing=missing)
+    plan = plan_build(session, project, request, look_only=True, missing=missing)
     override = base_images.override(session, project.engine, project.workspace)
     files = [*files_found(session), *([override] if override else [])]
     chosen = fallback.tier(session, project.engine)
     content = {
-        **plan_words.describe(decided, session.masked),
+        **plan_words.describe(plan, session.masked),
         "compose_files": [str(f) for f in files],
         "tier": chosen.name,
     }
     if session.report.json_only:
         session.report.envelope({"plan": content})
     else:
-        reasons = {**decided.reasons, "tier": chosen.reason}
+        reasons = {**plan.reasons, "tier": chosen.reason}
         session.report.table(("what", "value"), plan_words.rows(content, reasons))
     if missing:
         raise missing[0]
