@@ -139,7 +139,7 @@ def test_the_volumes_of_cargo_tasks_are_listed(listed: Bench) -> None:
         {"name": "shop-cargo-target", "bytes": 3_000_000_000, "in_use": False},
         {"name": "shop-cargo-registry", "bytes": 1_000_000_000, "in_use": True},
     ]
-    assert any("volumes of cargo tasks: 4.0 GB" in listed.invoke("cache").out for _ in range(20))
+    assert any("cargo task volumes: 4.0 GB" in listed.invoke("cache").out for _ in range(20))
     kept_by_cargo(listed, "Error response from daemon: busy")
     content = json.loads(listed.invoke("cache", "--json").out)
     assert content["volumes"][0] == {"name": "shop-cargo-target", "bytes": None, "in_use": None}

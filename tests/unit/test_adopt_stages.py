@@ -576,3 +576,19 @@ def test_a_containerfile_is_a_dockerfile_and_another_build_tool_is_named(tmp_pat
     assert [item.why for item in finding.left] == [
         "Containerfile builds with cargo nextest, which does more than compile"
     ]
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ("", "ARG RUSTFLAGS\n"),
+        ('[target.x86_64-pc-windows-msvc]\nrustflags = ["-Clink-arg=/STACK:1"]\n', "ARG RUSTFLAGS\n"),
+        ('[build]\nrustflags = ["-Ctarget-cpu=x86-64-v3"]\n', 'ARG RUSTFLAGS=""\n'),
+    ],
+)
+def test_an_empty_rustflags_is_kept_only_where_it_overrides_something(tmp_path: Path, config: str, line: str) -> None:
+    given = BUILD.replace("RUN cargo", 'ARG RUSTFLAGS=""\nENV RUSTFLAGS="$RUSTFLAGS"\nRUN cargo')
+    files = {**crate("app"), "Dockerfile": given + RUN}
+    if config:
+        files[".cargo/config.toml"] = config
+    assert line in dockerfile(tmp_path, files)

@@ -152,6 +152,29 @@ def test_rust_settings_make_an_empty_rustflags_an_error() -> None:
     assert [f.severity for f in check([source(ROOT / "tests/fixtures/lint/BT013-argument")])] == ["warning"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "severity"),
+    [
+        ('[target.x86_64-pc-windows-msvc]\nrustflags = ["-Clink-arg=/STACK:1"]\n', "warning"),
+        ('[target."cfg(windows)"]\nrustflags = ["-Clink-arg=/STACK:1"]\n', "warning"),
+        ('[target.x86_64-unknown-linux-gnu]\nrustflags = ["-Clink-arg=-fuse-ld=lld"]\n', "error"),
+        ('[target."cfg(target_arch = \'x86_64\')"]\nrustflags = ["-Ctarget-cpu=x86-64-v3"]\n', "error"),
+        ('[build]\nrustflags = ["-Ctarget-cpu=x86-64-v3"]\n', "error"),
+        ("[build]\nrustflags = [broken\n", "error"),
+    ],
+)
+def test_only_rust_settings_for_linux_count(settings: str, severity: str) -> None:
+    given = source(ROOT / "tests/fixtures/lint/BT013-argument")
+    found = check([replace(given, files={**given.files, ".cargo/config.toml": settings})])
+    assert [f.severity for f in found if f.code == "BT013"] == [severity]
+
+
+def test_an_allowlist_may_name_the_readme() -> None:
+    assert OURS.ignore
+    assert not check([replace(OURS, ignore=f"{OURS.ignore}\n!README.md\n")])
+    assert {f.code for f in check([replace(OURS, ignore="*.log\n")])} == {"BT010", "BT011"}
+
+
 def test_other_tools_caches_are_a_note_only() -> None:
     for name in ("wild-go", "wild-maven"):
         assert [f.failing for f in check([source(ROOT / f"tests/fixtures/lint/{name}")])] == [False]

@@ -62,7 +62,7 @@ _ALL = (
         "BA000",
         "suppression",
         "note",
-        "A suppression without a reason or without a finding may hide the next finding.",
+        "A suppression that has no reason, or matches no finding, may hide the next finding.",
         'write "CODE:SUBJECT reason" in the setting audit.ignore, or remove the entry',
     ),
     Rule(
@@ -107,7 +107,7 @@ _ALL = (
         "BA006",
         "setuid-file",
         "warning",
-        "It runs with the rights of its owner, so a mistake in it gives every user of the container these rights.",
+        "It runs with its owner's privileges, so a bug in it can give them to any user in the container.",
         "remove the package or run `chmod a-s FILE` in the step that creates it; `no-new-privileges:true` in "
         "`security_opt:` makes the bits ineffective",
     ),

@@ -149,7 +149,7 @@ def summary(cache: Cache) -> str:
         f"total build cache: {human(engine['bytes'])}, {human(engine['reclaimable'])} reclaimable",
     ]
     if total := cargo_tasks.total(cache.volumes):
-        parts.append(f"volumes of cargo tasks: {total}")
+        parts.append(f"cargo task volumes: {total}")
     if cache.images is not None:
         parts.append(f"images: {human(cache.images)}")
     if cache.disk_free is not None:

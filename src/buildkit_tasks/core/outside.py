@@ -16,7 +16,7 @@ from .errors import Problem
 ENDING = {signal.SIGTERM: "terminated", signal.SIGHUP: "hung-up"}
 
 _HINTS = {
-    errno.ENOSPC: "run `invoke cache` to see what takes up space, and `df -h` to list the file systems",
+    errno.ENOSPC: "run `invoke cache` to see what takes up space, and `df -h` to see the free space",
     errno.EDQUOT: "free up some of your quota, then rerun the command",
     errno.EROFS: "use a writable checkout and home directory",
     errno.EACCES: "run `ls -ld {path}` to check that you own it",

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+import tomli
+
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.lint.steps import pairs
+from buildkit_tasks.workspaces import cargo_config
 
 from . import shell
 from .mounts import Hit
@@ -59,10 +62,7 @@ def _splitting(file: File) -> Iterator[Hit]:
 def _silencing(file: File) -> Iterator[Hit]:
     if "unset RUSTFLAGS" in file.source.text:
         return
-    in_settings = any(
-        re.search(r"^\s*rustflags\s*=", body, re.MULTILINE) and "/.cargo/" in f"/{path}"
-        for path, body in file.source.files.items()
-    )
+    in_settings = any(_sets_flags(body) for path, body in file.source.files.items() if "/.cargo/" in f"/{path}")
     for step in file.steps:
         if step.keyword not in ("ARG", "ENV"):
             continue
@@ -75,6 +75,17 @@ def _silencing(file: File) -> Iterator[Hit]:
                 tail = ", which disables the rustflags of .cargo/config.toml." if in_settings else "."
                 message = f"{step.keyword} {name} sets an empty value{tail}"
                 yield "BT013", step.item.line_of(name), message, "error" if in_settings else "warning"
+
+
+def _sets_flags(settings: str) -> bool:
+    """Whether cargo's configuration sets rustflags that apply to a build for Linux."""
+    if not re.search(r"^\s*rustflags\s*=", settings, re.MULTILINE):
+        return False
+    try:
+        content = tomli.loads(settings)
+    except tomli.TOMLDecodeError:
+        return True
+    return cargo_config.sets_rustflags(content)
 
 
 def _resolved(value: str, env: Mapping[str, str]) -> str:

@@ -58,7 +58,7 @@ _ALL = (
         "BT000",
         "suppression",
         "note",
-        "A suppression without a reason or without a finding may hide the next finding on that line.",
+        "A suppression that has no reason, or matches no finding, may hide the next finding on that line.",
         (),
         "write `# buildkit-tasks: ignore=CODE reason` above the instruction, or remove the comment",
     ),

@@ -187,10 +187,15 @@ def _context(file: File) -> Iterator[Hit]:
                 yield from _taken(file, taker, sources)
 
 
+#: A file that only an ignore file without an allowlist lets into the context.
+_UNLISTED = "a-file-that-no-ignore-file-names"
+
+
 def _taken(file: File, taker: Step, sources: list[str]) -> Iterator[Hit]:
     what = "copied" if taker.keyword != "RUN" else "bind-mounted"
     line = taker.item.line_of("type=bind") if taker.keyword == "RUN" else taker.item.line
-    if "." in sources and not file.ignore.excludes("README.md"):
+    # an allowlist that names README.md includes it on purpose: a crate may read it
+    if "." in sources and not file.ignore.excludes("README.md") and not file.ignore.excludes(_UNLISTED):
         missing = (
             "there is no .dockerignore" if file.source.ignore is None else ".dockerignore does not exclude README.md"
         )

@@ -259,7 +259,7 @@ def _invalid(now: _Reading, at: int, why: str) -> Problem:
     return Problem(
         "makefile-invalid",
         f"{now.path}:{at + 1}: {why}.",
-        causes=["it is not a justfile or uses syntax that this version does not support"],
+        causes=["it is not a justfile, or it uses syntax that this version does not support"],
         hint=f"just --justfile {now.path} --list    (shows just's own error)",
     )
 

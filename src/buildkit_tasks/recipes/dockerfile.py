@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from buildkit_tasks.survey import recipe, shipped
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.look import MARK
+from buildkit_tasks.workspaces import cargo_config
 from buildkit_tasks.workspaces.tree import Tree
 
 from . import compiling, one_compilation, package_files, prepared, runtime, stage_lines, stage_names, stages_text
@@ -54,7 +55,7 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     kept = compiling.join(list(each.values()))
     toolchain, notes = _toolchain(services)
     packages, unknown = one_compilation.packages(services, each, toolchain)
-    kept = replace(kept, packages=tuple(packages))
+    kept = replace(kept, packages=tuple(packages), compile=_without_empty_flags(files, workspace, kept.compile))
     image = _runtime_image(services)
     stages = {
         s.name: runtime.derive(files, s, workspace.cargo.binaries, workspace.packages.run, image, before)
@@ -200,6 +201,13 @@ def _toolchain_stage(text: str, workspace: Workspace, kept: Kept, toolchain: str
     at = text.index("ENV CARGO_HOME")
     at = text.index("\n", at) + 1
     return text[:at] + block + text[at:]
+
+
+def _without_empty_flags(files: Tree, workspace: Workspace, lines: Sequence[str]) -> tuple[str, ...]:
+    """Drop an empty RUSTFLAGS unless it overrides flags in cargo's configuration; cargo ignores an unset one, too."""
+    if any(cargo_config.sets_rustflags(cargo_config.toml(files, path)) for path in workspace.cargo.config):
+        return tuple(lines)
+    return tuple(line for line in lines if not re.fullmatch(r"(?:ARG|ENV) RUSTFLAGS=(?:\"\"|'')?", line))
 
 
 def _compile_stage(

@@ -14,7 +14,7 @@ from .edge import reported, task
     help={
         "add": "add a service for this program, for example worker or jobs=worker (SERVICE=PROGRAM); repeatable",
         "compose": "edit (change the compose file in place) or override (leave it alone and write an override file)",
-        "images": "keep (those in your Dockerfiles), bookworm (rust and debian, built without a registry), "
+        "images": "base images: keep (as in your Dockerfiles), bookworm (rust and debian, which need no registry), "
         "auto (bookworm only if yours are unavailable)",
         "dry_run": "print the changes as a diff without writing anything",
         "check": "report what a build would be missing, without writing anything",

@@ -45,7 +45,7 @@ def changed(session: Session, base: str = "", json: bool = False) -> None:
 
 @task(
     help={
-        "changed": "build only services affected by the change (default: all)",
+        "changed": "build only the services that the change affects (default: all)",
         "report": REPORT,
         "json": JSON,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import tomli
@@ -75,16 +75,24 @@ _ELSEWHERE = re.compile(r"windows|msvc|apple|darwin|macos|ios|android|wasm|freeb
 _LINKERS = {"clang": "clang", "clang++": "clang", "mold": "mold", "lld": "lld", "ld.lld": "lld"}
 
 
+def for_linux(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tables of a configuration file that apply to a build for Linux: `build`, and those of targets."""
+    targets = content.get("target")
+    sections = [v for k, v in targets.items() if not _ELSEWHERE.search(k)] if isinstance(targets, dict) else []
+    return [section for section in (content.get("build"), *sections) if isinstance(section, dict)]
+
+
+def sets_rustflags(content: Mapping[str, Any]) -> bool:
+    """Whether a configuration file has rustflags for Linux."""
+    return any("rustflags" in section for section in for_linux(content))
+
+
 def linkers(files: Tree, paths: Iterable[str]) -> dict[str, str]:
     """Debian packages of the linkers that configuration files select for Linux, and the file that selects each."""
     found: dict[str, str] = {}
     for path in paths:
         content = toml(files, path)
-        targets = content.get("target")
-        sections = [v for k, v in targets.items() if not _ELSEWHERE.search(k)] if isinstance(targets, dict) else []
-        for section in (content.get("build"), *sections):
-            if not isinstance(section, dict):
-                continue
+        for section in for_linux(content):
             flags = section.get("rustflags")
             words = flags.split() if isinstance(flags, str) else map(str, flags if isinstance(flags, list) else ())
             chosen = [str(section.get("linker") or "")]
