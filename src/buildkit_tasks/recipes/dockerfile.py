@@ -20,6 +20,8 @@ from .compiling import Kept
 from .prepared import Prepared
 from .stage_lines import Runtime
 
+#: An empty value, or the argument's own: `ENV RUSTFLAGS=$RUSTFLAGS`.
+_EMPTY_FLAGS = re.compile(r"""(?:ARG|ENV) RUSTFLAGS=(["']?)(?:\$RUSTFLAGS|\$\{RUSTFLAGS\})?\1""")
 RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
 
 
@@ -207,7 +209,7 @@ def _without_empty_flags(files: Tree, workspace: Workspace, lines: Sequence[str]
     """Drop an empty RUSTFLAGS unless it overrides flags in cargo's configuration; cargo ignores an unset one, too."""
     if any(cargo_config.sets_rustflags(cargo_config.toml(files, path)) for path in workspace.cargo.config):
         return tuple(lines)
-    return tuple(line for line in lines if not re.fullmatch(r"(?:ARG|ENV) RUSTFLAGS=(?:\"\"|'')?", line))
+    return tuple(line for line in lines if not _EMPTY_FLAGS.fullmatch(line))
 
 
 def _compile_stage(
