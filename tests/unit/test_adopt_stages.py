@@ -592,3 +592,83 @@ def test_an_empty_rustflags_is_kept_only_where_it_overrides_something(tmp_path: 
     if config:
         files[".cargo/config.toml"] = config
     assert line in dockerfile(tmp_path, files)
+
+
+def several(*names: str) -> Files:
+    """A workspace with a program in each member."""
+    files: Files = {"Cargo.toml": f"[workspace]\nmembers = [{', '.join(repr(n) for n in names)}]\nresolver = '2'\n"}
+    for name in names:
+        files |= {f"{name}/Cargo.toml": manifest(name), f"{name}/src/main.rs": "fn main() {}\n"}
+    return {**files, "Cargo.lock": repositories.locked(*names)}
+
+
+GATHERED = "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release{made}\n"
+FROM_BUILD = 'FROM debian:bookworm-slim\nWORKDIR /srv\nCOPY --from=build {copy}\nCMD ["./worker"]\n'
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        " && mkdir -p /release && cp target/release/api /release && cp target/release/worker /release",
+        "\nRUN mkdir /release && mv target/release/api target/release/worker /release/ && strip /release/*",
+        "\nRUN install -D -m 755 -t x target/release/none /x || true\nRUN mkdir /release\n"
+        "RUN for p in api worker; do cp target/release/$p /release/; done; ls -l /release",
+        "\nRUN cp target/release/api target/release/worker /release/",
+    ],
+    ids=["one-by-one", "moved", "a-loop", "together"],
+)
+@pytest.mark.parametrize("copy", ["/release/* ./", "/release /srv", "/release/ .", "release/* /srv/"])
+def test_programs_that_are_copied_as_a_directory_are_all_in_the_image(tmp_path: Path, made: str, copy: str) -> None:
+    files = {**several("api", "worker"), "Dockerfile": GATHERED.format(made=made) + FROM_BUILD.format(copy=copy)}
+    read, finding = found(tmp_path, files)
+    (service,) = finding.services
+    assert (service.binary, [p.name for p in service.programs]) == ("worker", ["api", "worker"])
+    lines = adopted.write(read, finding).texts["docker/Dockerfile"].splitlines()
+    assert "COPY --from=compile /out/${CACHE_SCOPE}/api/bin/service /srv/api" in lines
+    assert "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service /srv/worker" in lines
+
+
+@pytest.mark.parametrize("more", ["cp config.toml /release/", "echo 1 > /release/version", "./stage.sh /release"])
+def test_a_directory_with_more_than_programs_is_reported(tmp_path: Path, more: str) -> None:
+    made = f" && mkdir /release && cp target/release/api target/release/worker /release/ && {more}"
+    files = {
+        **several("api", "worker"),
+        "Dockerfile": GATHERED.format(made=made) + FROM_BUILD.format(copy="/release/* ./"),
+    }
+    read, finding = found(tmp_path, files)
+    notes = [note.text for note in adopted.write(read, finding).notes]
+    assert any("created by a stage that our compile step replaces" in text for text in notes), notes
+
+
+@pytest.mark.parametrize(
+    "copy", ["packages/app/package.json ./packages/app/", "packages/app ./packages/app", "packages/app/ /opt/app"]
+)
+def test_a_directory_with_a_program_s_name_is_not_a_prebuilt_program(tmp_path: Path, copy: str) -> None:
+    image = f"FROM node:22\nCOPY {copy}\nRUN npm ci\n"
+    files = {**crate("app"), "packages/app/package.json": "{}\n", "Dockerfile": image}
+    _, finding = found(tmp_path, files)
+    assert [(s.name, s.recipe) for s in finding.services] == [("app", None)]
+    more = {**crate("app"), "Dockerfile": "FROM debian:bookworm\nCOPY dist/app /usr/bin/app\n"}
+    _, finding = found(tmp_path / "more", more)
+    assert [s.recipe is not None for s in finding.services] == [True]
+
+
+def test_a_tool_s_command_keeps_the_arguments_that_it_uses(tmp_path: Path) -> None:
+    tools = (
+        "ARG TARGETARCH\nARG SANITIZER\nARG VERSION=1.2\n"
+        "RUN curl -fsSL https://example.com/t-$VERSION-${TARGETARCH}.tgz | tar xz -C /usr/local/bin\n"
+        'RUN if [ "$SANITIZER" = 1 ]; then rustup default nightly; fi\n'
+    )
+    flags = "ARG SANITIZER\nENV RUSTFLAGS=${SANITIZER:+'-Z sanitizer=address'}\n"
+    given = BUILD.replace("WORKDIR", f"{tools}WORKDIR").replace("RUN cargo", f"{flags}RUN cargo") + RUN
+    text = dockerfile(tmp_path / "a", {**crate("app"), "Dockerfile": given})
+    toolchain, _, compiling = text.partition("FROM toolchain AS compile")
+    before, _, after = toolchain.partition("https://example.com/t-$VERSION-${BUILDARCH}.tgz")
+    assert "ARG BUILDARCH\n" in before
+    assert 'ARG VERSION="1.2"\n' in before
+    assert "ARG SANITIZER\n" in after.partition('"$SANITIZER" = 1')[0]
+    assert compiling.index("ARG SANITIZER\n") < compiling.index('ARG RUSTFLAGS="${SANITIZER:+-Z sanitizer=address}"\n')
+    crossed = given.replace("FROM rust", "FROM --platform=$BUILDPLATFORM rust", 1)
+    text = dockerfile(tmp_path / "b", {**crate("app"), "Dockerfile": crossed})
+    before, _, _ = text.partition("https://example.com/t-$VERSION-${TARGETARCH}.tgz")
+    assert "ARG TARGETARCH\n" in before

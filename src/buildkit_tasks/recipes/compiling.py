@@ -25,6 +25,7 @@ _PACKAGE_SOURCE = re.compile(r"\|\s*(?:sudo\s+)?(?:-E\s+)?(?:ba)?sh\b|/etc/apt/|
 #: Commands that accompany a package installation, including those of tonistiigi/xx.
 _PACKAGING = re.compile(r"(?:xx-)?(?:apt-get|apt|apk)\s|set\s+-|rm\s+-rf?\s+/var|true$")
 _USERS = re.compile(r"(?:user|group)add\b|add(?:user|group)\b")
+_TARGET = re.compile(r"\$(\{?)TARGET(PLATFORM|OS|ARCH|VARIANT)\b")
 #: The note on a command that fits nowhere.
 LEFT = "this command of the compile stage was not converted"
 
@@ -61,7 +62,7 @@ class _Reader:
         self.main: frozenset[str] = frozenset()
         self.copied = {posixpath.normpath(source) for copy in recipe.copies(taken) for source in copy.sources}
         self.users = bool({"/etc/passwd", "/etc/group"} & self.copied)
-        self.now = ""
+        self.now, self.crosses = "", False
         self.lists: dict[str, dict[object, None]] = {field.name: {} for field in fields(Kept)}
 
     def add(self, name: str, *values: object) -> None:
@@ -75,8 +76,13 @@ class _Reader:
     def command(self, line: str) -> None:
         """A command of the toolchain stage, after the variables that it may use.
 
-        An ENV then also applies to the compile stage; an ARG ends with its stage, so it is declared in both.
+        An ENV then also applies to the compile stage; an ARG ends with its stage, so it is declared in both. Our
+        toolchain stage is for the machine that builds: unless the user's stage is, too, TARGETARCH means BUILDARCH.
         """
+        if not self.crosses:
+            line = _TARGET.sub(r"$\1BUILD\2", line)
+            for name in dict.fromkeys(re.findall(r"\$\{?(BUILD(?:PLATFORM|OS|ARCH|VARIANT))\b", line)):
+                self.declared.setdefault(name, f"ARG {name}")
         variables = [name for name, text in self.declared.items() if text.startswith("ENV")]
         shell = {name for name in variables if not re.match(r"CARGO|RUST|SQLX", name)}
         used = "\n".join([line, *(self.declared[name] for name in shell)])
@@ -92,6 +98,7 @@ class _Reader:
 
     def stage(self, stage: Stage) -> None:
         workdir, sources_there, self.now = "/", False, stage.name
+        self.crosses = "BUILD" in stage.platform
         self.placed = self._placed(stage)
         for item in stage.items:
             if item.keyword == "WORKDIR":
@@ -119,8 +126,8 @@ class _Reader:
                     if not PLATFORM.fullmatch(name):
                         text = f"no source file uses {name}, so the argument is not passed to cargo"
                         self.note(item, text, open_=False)
-                elif value is not None:
-                    self.declared[name] = f'ARG {name}="{value}"'
+                else:
+                    self.declared[name] = f"ARG {name}" if value is None else f'ARG {name}="{value}"'
                 self.arguments[name] = name if value is None else f'{name}="{value}"'
                 continue
             text = name if value is None else f'{name}="{value}"'

@@ -238,7 +238,10 @@ def _compile_stage(
     )
     lines = [line for line in kept.compile if not re.match(rf"(?:ARG|ENV) (?:{ours})\b", line)]
     flags = next((m[1] for line in kept.compile for m in [re.match(r"(?:ENV|ARG) RUSTFLAGS=(.+)", line)] if m), "")
-    if flags:
+    if "$" in flags:  # after the arguments that it uses
+        text = re.sub(r"(?m)^ARG RUSTFLAGS\n", "", text, count=1)
+        lines.append(f"ARG RUSTFLAGS={flags}")
+    elif flags:
         text = re.sub(r"(?m)^ARG RUSTFLAGS$", lambda _: f"ARG RUSTFLAGS={flags}", text, count=1)
     if workspace.reach.offline and not any("SQLX_OFFLINE" in line for line in lines):
         lines.append("ENV SQLX_OFFLINE=true")

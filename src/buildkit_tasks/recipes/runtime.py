@@ -85,7 +85,7 @@ class _Writer:
             self.lines.append(recipe.line(item).text)
         elif not copy.stage:
             self._from_context(item, copy)
-        elif self.taken.kind == prebuilt.KIND and (name := prebuilt.program(copy, self.binaries)):
+        elif self.taken.kind == prebuilt.KIND and (name := prebuilt.program(copy, self.binaries, self.taken)):
             self._program(copy, name, copy.sources[0])
         elif copy.stage.lower() in self.compiling:
             for source in copy.sources:
@@ -94,7 +94,7 @@ class _Writer:
             self.lines.append(recipe.line(item).text)
 
     def _from_context(self, item: Instruction, copy: Copy) -> None:
-        if self.taken.kind == prebuilt.KIND and (name := prebuilt.program(copy, self.binaries)):
+        if self.taken.kind == prebuilt.KIND and (name := prebuilt.program(copy, self.binaries, self.taken)):
             self._program(copy, name, posixpath.join(posixpath.dirname(copy.sources[0]), name))
             return
         base = self.service.context

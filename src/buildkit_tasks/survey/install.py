@@ -59,6 +59,22 @@ def commands(text: str) -> list[str]:
     return [command.strip() for command in found if command.strip()]
 
 
+_LOOP = re.compile(
+    r"\bfor\s+(\w+)\s+in\s+([^;$`()\n]+?)\s*[;\n]\s*do\b(?P<body>(?:(?!\b(?:for|do|done)\b).)*?);?\s*\bdone\b", re.S
+)
+
+
+def unrolled(text: str) -> str:
+    """Replace each `for` over fixed words with its body, once for each word."""
+
+    def body(match: re.Match[str]) -> str:
+        uses = re.compile(rf"\$(?:{match[1]}\b|\{{{match[1]}\}})")
+        once = match["body"].strip().rstrip(";")
+        return "; ".join(uses.sub(lambda _, word=word: word, once) for word in match[2].split())
+
+    return _LOOP.sub(body, text.replace("\\\n", " "))
+
+
 def split(item: Instruction) -> Installed | None:
     """Split a RUN at its `&&`; None if it installs nothing or is more than a chain of commands."""
     if item.keyword != "RUN" or item.body or "<<" in item.rest:

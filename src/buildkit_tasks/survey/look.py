@@ -16,7 +16,7 @@ from buildkit_tasks.workspaces import cargo, reach
 from buildkit_tasks.workspaces.cargo import CargoWorkspace
 from buildkit_tasks.workspaces.tree import Tree
 
-from . import called, cargo_command, needed, prebuilt, propose, recipe, shipped
+from . import called, cargo_command, gathered, needed, prebuilt, propose, recipe, shipped
 from .finding import Finding, LeftAlone, Note, Program, Service, Workspace
 from .workspace_notes import notes_of
 
@@ -92,10 +92,10 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
     if not text:
         guess = _without_dockerfile(spaces, name, context)
         return guess or LeftAlone(name, f"its Dockerfile {path} does not exist")
-    taken = recipe.read(path, text, args, str(build.get("target") or ""))
-    if taken is None:
-        binaries = {b for workspace in spaces for b in workspace.binaries}
-        taken = prebuilt.read(path, text, args, str(build.get("target") or ""), binaries)
+    target, binaries = str(build.get("target") or ""), {b for workspace in spaces for b in workspace.binaries}
+    compiling = functools.partial(gathered.read, path, text, args, target, binaries)
+    is_dir = functools.partial(files.is_dir_in, context)
+    taken = compiling() or prebuilt.read(path, text, args, target, binaries, is_dir)
     if taken is None:
         other = cargo_command.other_tool(text)
         why = f"builds with {other}, which does more than compile" if other else _NO_RUST
@@ -105,8 +105,7 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
         return LeftAlone(name, f"{path}:{blank.number} starts from an argument without a value", unclear=True)
     if why := shipped.unfit(taken, {*syntax.arguments(text), *args}):
         return LeftAlone(name, f"{path} {why}", unfit=True)
-    again = functools.partial(recipe.read, path, text, args, str(build.get("target") or ""))
-    return _compiled(spaces, name, context, taken, args, entry, again)
+    return _compiled(spaces, name, context, taken, args, entry, compiling)
 
 
 def _adopted(

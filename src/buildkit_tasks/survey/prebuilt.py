@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from . import recipe
@@ -17,12 +17,26 @@ _PLATFORM = re.compile(
 )
 
 
-def read(path: str, text: str, args: Mapping[str, str], target: str, binaries: Collection[str]) -> Recipe | None:
-    """Analyze a Dockerfile that compiles nothing; None if it does not copy a program of the repository."""
+def read(
+    path: str,
+    text: str,
+    args: Mapping[str, str],
+    target: str,
+    binaries: Collection[str],
+    is_dir: Callable[[str], bool],
+) -> Recipe | None:
+    """Analyze a Dockerfile that compiles nothing; None if it does not copy a program of the repository.
+
+    `is_dir`: whether a path in the build context is a directory of the repository, which no program is.
+    """
     found = recipe.stages_of(path, text, args, target, KIND)
-    if found is None or not any(program(copy, binaries) for copy in _copies(found)):
+    if found is None:
         return None
-    used = {copy.stage.lower() for copy in _copies(found) if copy.stage and not program(copy, binaries)}
+    sources = {source for copy in _copies(found) if not copy.stage for source in copy.sources}
+    found = replace(found, folders=frozenset(source for source in sources if is_dir(source.strip("/") or ".")))
+    if not any(program(copy, binaries, found) for copy in _copies(found)):
+        return None
+    used = {copy.stage.lower() for copy in _copies(found) if copy.stage and not program(copy, binaries, found)}
     # an image that only has programs to copy is no longer needed
     side = tuple(s for s in found.side if s.items or s.name in used or s.name in _bases(found.side))
     return replace(found, side=side)
@@ -51,20 +65,23 @@ def _copies(taken: Recipe) -> list[Copy]:
 
 def programs(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
     """Maps programs to their paths in the image."""
-    named = ((program(copy, binaries), copy.destination) for copy in _copies(taken))
+    named = ((program(copy, binaries, taken), copy.destination) for copy in _copies(taken))
     return {name: place for name, place in named if name}
 
 
-def program(copy: Copy, binaries: Collection[str]) -> str:
+def program(copy: Copy, binaries: Collection[str], taken: Recipe) -> str:
     """The program that a COPY copies from the context, by its old or new name, or from cargo's directory in another
-    image; empty for other files."""
+    image; empty for other files and for directories."""
     if len(copy.sources) != 1:
         return ""
     if copy.stage:
         built = recipe.OUTPUT.search(copy.sources[0])
         return built[1] if built and built[1] in binaries and "target/" in copy.sources[0] else ""
+    if copy.sources[0] in taken.folders:
+        return ""
     source = posixpath.basename(copy.sources[0].rstrip("/"))
-    for name in (posixpath.basename(copy.destination.rstrip("/")), source, _PLATFORM.sub("", source)):
+    new = "" if copy.destination.endswith("/") else posixpath.basename(copy.destination)
+    for name in (new, source, _PLATFORM.sub("", source)):
         if name in binaries and not re.search(r"(?:^|/)src(?:/|$)", copy.sources[0]):
             return name
     return ""

@@ -68,7 +68,7 @@ class Recipe:
 
     `final`: the stages of the image, the outermost base first, without their FROM lines; `side`: other stages that it
     copies from; `stages`: all, also those of other targets; `toolchain`: base image of the compile stage; `target`: the
-    last stage of the image; `context`: paths in the context that kept lines use.
+    last stage of the image; `folders`: sources of its COPY lines that are directories, if it copies a prebuilt program.
     """
 
     path: str
@@ -84,6 +84,7 @@ class Recipe:
     header: tuple[Line, ...] = ()
     target: str = ""
     build_packages: tuple[str, ...] = ()
+    folders: frozenset[str] = frozenset()
 
     @property
     def image(self) -> tuple[Stage, ...]:

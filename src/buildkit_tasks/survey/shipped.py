@@ -153,20 +153,26 @@ def compiling(taken: Recipe, binaries: Collection[str], name: str) -> tuple[Stag
 def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
     """Maps new base names to programs, for `cp target/release/api /app/server` in a compile stage.
 
-    A copy of several files keeps their names: its last word is a directory. A copy of a copy counts as well.
+    A copy of several files keeps their names: its last word is a directory, as is one that `mkdir` made. A copy of a
+    copy counts as well.
     """
     found: dict[str, str] = {}
     places: dict[str, str] = {}
+    made: set[str] = set()
     for stage in taken.compiling:
         for item in stage.items:
-            for command in install.commands(f"{item.rest}\n{item.body}") if item.keyword == "RUN" else ():
+            text = install.unrolled(f"{item.rest}\n{item.body}") if item.keyword == "RUN" else ""
+            for command in install.commands(text):
+                words = syntax.words(command)
+                if words[:1] == ["mkdir"]:
+                    made.update(syntax.expand(word, taken.values).rstrip("/") for word in words[1:])
                 # `target/$(cat /target)/release/api`: whatever it is, it has no blanks
                 plain = re.sub(r"\$\([^()]*\)|`[^`]*`", "computed", command)
                 source, target = (syntax.expand(word, taken.values) for word in _one_file(plain))
                 name = posixpath.basename(source)
-                made = re.search(r"target|release", source) and not EXAMPLE.search(source)
-                copied = places.get(source) or (name if name in binaries and made else "")
-                if copied and not target.endswith(("/", ".")):
+                built = re.search(r"target|release", source) and not EXAMPLE.search(source)
+                copied = places.get(source) or (name if name in binaries and built else "")
+                if copied and not target.endswith(("/", ".")) and target not in made:
                     found[posixpath.basename(target)] = places[target] = copied
                 elif copied:
                     places[posixpath.join(target, name)] = copied
@@ -203,20 +209,29 @@ _VALUED = ("-m", "--mode", "-o", "-g", "--owner", "--group")
 
 def _one_file(command: str) -> tuple[str, str]:
     """Source and target of a command that copies exactly one file; empty otherwise."""
+    files, end = copied_files(command)
+    return (files[0], end) if len(files) == 1 else ("", "")
+
+
+def copied_files(command: str) -> tuple[tuple[str, ...], str]:
+    """The files that a command copies or moves, and where; empty for other commands.
+
+    `strip -o` counts, too: its output is a copy.
+    """
     words = syntax.words(command)
     at = next((n for n, word in enumerate(words) if posixpath.basename(word) in ("cp", "mv", "install", "strip")), None)
     if at is None:
-        return "", ""
+        return (), ""
     tool, rest = posixpath.basename(words[at]), words[at + 1 :]
     if tool == "strip":
         if "-o" not in rest[:-1]:
-            return "", ""
+            return (), ""
         place = rest.index("-o")
         inputs = [word for word in (*rest[:place], *rest[place + 2 :]) if not word.startswith("-")]
-        return (inputs[0], rest[place + 1]) if len(inputs) == 1 else ("", "")
+        return ((inputs[0],), rest[place + 1]) if len(inputs) == 1 else ((), "")
     valued = _VALUED if tool == "install" else ()
     files = [w for before, w in zip(["", *rest], rest, strict=False) if not w.startswith("-") and before not in valued]
-    return (files[0], files[1]) if len(files) == 2 else ("", "")
+    return (tuple(files[:-1]), files[-1]) if len(files) >= 2 else ((), "")
 
 
 #: Arguments of our compile step that mean nothing else: a Dockerfile's own arguments of these names would change it.

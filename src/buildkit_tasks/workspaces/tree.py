@@ -36,6 +36,10 @@ class Tree:
         """True for a directory that contains a file; also for the root."""
         return path in ("", ".") or path in self._dirs
 
+    def is_dir_in(self, directory: str, path: str) -> bool:
+        """Like `is_dir`, for a path relative to a directory."""
+        return self.is_dir(posixpath.normpath(posixpath.join(directory, path)))
+
     def exists(self, path: str) -> bool:
         """True for a file or directory."""
         return self.has(path) or self.is_dir(path)
