@@ -672,3 +672,18 @@ def test_a_tool_s_command_keeps_the_arguments_that_it_uses(tmp_path: Path) -> No
     text = dockerfile(tmp_path / "b", {**crate("app"), "Dockerfile": crossed})
     before, _, _ = text.partition("https://example.com/t-$VERSION-${TARGETARCH}.tgz")
     assert "ARG TARGETARCH\n" in before
+
+
+@pytest.mark.parametrize(("declared", "profile"), [("ARG KIND", "release"), ("ARG KIND=dist", "dist")])
+def test_a_profile_that_only_the_builder_knows_is_said(tmp_path: Path, declared: str, profile: str) -> None:
+    given = BUILD.replace("RUN cargo build --release", f"{declared}\nRUN cargo build --profile ${{KIND}}")
+    copied = RUN.replace("target/release/app", "target/${KIND}/app")
+    more = manifest("app", "\n[profile.dist]\ninherits = 'release'\n")
+    read, finding = found(tmp_path, {**crate("app"), "Cargo.toml": more, "Dockerfile": given + copied})
+    assert [s.profile for s in finding.services] == [profile]
+    said = [note.text for note in adopted.write(read, finding).notes if note.open]
+    assert [text for text in said if "profile" in text] == (
+        ["the profile ${KIND} is not known, so it is release: set the build argument PROFILE of app"]
+        if profile == "release"
+        else []
+    )

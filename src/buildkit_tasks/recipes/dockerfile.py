@@ -299,6 +299,12 @@ def _arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[s
         if computed and service.recipe:
             text = f"the features {' '.join(computed)} are not known: set the build argument FEATURES of {service.name}"
             notes.append(Note(service.recipe.path, text, True))
+        asked = service.recipe.cargo.profile if service.recipe else ""
+        if "$" in asked and service.recipe:
+            text = (
+                f"the profile {asked} is not known, so it is release: set the build argument PROFILE of {service.name}"
+            )
+            notes.append(Note(service.recipe.path, text, True))
         if not service.default_features:
             args["NO_DEFAULT_FEATURES"] = "1"
         if args and not known and service.recipe:

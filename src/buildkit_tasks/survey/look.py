@@ -199,7 +199,7 @@ def _compiled(
             programs,
             shipped.features(asked, workspace, binary),
             asked.default_features,
-            asked.profile or "release",
+            asked.profile if asked.profile and "$" not in asked.profile else "release",
             shipped.target(asked, taken) or workspace.target or prebuilt.target(taken),
             entry["build"],
         )
