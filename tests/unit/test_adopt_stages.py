@@ -687,3 +687,56 @@ def test_a_profile_that_only_the_builder_knows_is_said(tmp_path: Path, declared:
         if profile == "release"
         else []
     )
+
+
+def test_a_command_runs_in_its_directory_and_later_ones_in_theirs(tmp_path: Path) -> None:
+    before = (
+        "WORKDIR /usr/src\nRUN echo 'int f() {return 1;}' > f.c && gcc -shared -o libf.so f.c\n"
+        "RUN gcc -shared -o libg.so f.c\nWORKDIR lib\nRUN touch here\n"
+    )
+    given = BUILD.replace("WORKDIR", f"{before}WORKDIR")
+    files = {**crate("app"), "Dockerfile": given + RUN + "COPY --from=build /usr/src/libf.so /usr/lib/libf.so\n"}
+    text = dockerfile(tmp_path, files)
+    assert (
+        "WORKDIR /usr/src\nRUN echo 'int f() {return 1;}' > f.c && gcc -shared -o libf.so f.c\n"
+        "RUN gcc -shared -o libg.so f.c\nWORKDIR /usr/src/lib\nRUN touch here\nWORKDIR /\n"
+    ) in text
+    assert "COPY --from=toolchain /usr/src/libf.so /usr/lib/libf.so\n" in text
+
+
+def test_a_stage_starts_in_the_directory_of_the_one_below(tmp_path: Path) -> None:
+    given = (
+        "FROM rust:1-bookworm AS base\nWORKDIR /opt/t\nFROM base AS build\nRUN touch here\n"
+        "WORKDIR /app\nCOPY . .\nRUN cargo build --release\n"
+    )
+    assert "WORKDIR /opt/t\nRUN touch here\nWORKDIR /\n" in dockerfile(
+        tmp_path, {**crate("app"), "Dockerfile": given + RUN}
+    )
+
+
+def test_packages_from_another_source_are_installed_after_it_was_added(tmp_path: Path) -> None:
+    before = (
+        "RUN wget -qO- https://example.com/key | tee /usr/share/keyrings/x.gpg && "
+        "echo 'deb [signed-by=/usr/share/keyrings/x.gpg] https://example.com all main' > /etc/apt/sources.list.d/x.list\n"
+        "RUN apt-get update && apt-get install -y x-devel=2024.0\n"
+    )
+    first = "RUN apt-get update && apt-get install -y cmake\n"
+    given = BUILD.replace("WORKDIR", f"{first}{before}WORKDIR")
+    text = dockerfile(tmp_path, {**crate("app"), "Dockerfile": given + RUN})
+    assert 'ARG BUILD_PACKAGES="cmake' in text
+    assert "x-devel" not in text.partition("BUILD_PACKAGES=")[2].partition("\n")[0]
+    assert text.index("/etc/apt/sources.list.d/x.list") < text.index("apt-get install -y x-devel=2024.0")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("/usr/local/go/bin:$PATH", "/usr/local/go/bin:$PATH"),
+        ("/opt/protoc/bin:${PATH}", "/opt/protoc/bin:${PATH}"),
+        ("/usr/local/cargo/bin:/usr/bin:/bin", "/usr/local/cargo/bin:/usr/bin:/bin:$PATH"),
+    ],
+)
+def test_the_path_of_a_compile_stage_is_kept(tmp_path: Path, given: str, kept: str) -> None:
+    text = BUILD.replace("WORKDIR", f'ENV PATH="{given}"\nWORKDIR')
+    toolchain = dockerfile(tmp_path, {**crate("app"), "Dockerfile": text + RUN}).partition("FROM toolchain")[0]
+    assert f'ENV PATH="{kept}"\n' in toolchain

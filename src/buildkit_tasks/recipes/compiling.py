@@ -25,6 +25,7 @@ _PACKAGE_SOURCE = re.compile(r"\|\s*(?:sudo\s+)?(?:-E\s+)?(?:ba)?sh\b|/etc/apt/|
 #: Commands that accompany a package installation, including those of tonistiigi/xx.
 _PACKAGING = re.compile(r"(?:xx-)?(?:apt-get|apt|apk)\s|set\s+-|rm\s+-rf?\s+/var|true$")
 _USERS = re.compile(r"(?:user|group)add\b|add(?:user|group)\b")
+_ANYWHERE = re.compile(r"(?:if command -v rustup|rustup\s|getent\s|export\s+DEBIAN_FRONTEND)")
 _TARGET = re.compile(r"\$(\{?)TARGET(PLATFORM|OS|ARCH|VARIANT)\b")
 #: The note on a command that fits nowhere.
 LEFT = "this command of the compile stage was not converted"
@@ -56,13 +57,14 @@ class _Reader:
     ) -> None:
         self.taken, self.context, self.reads, self.exists = taken, context, reads, exists
         self.placed: list[tuple[str, str]] = []
+        self.workdirs: dict[str, str] = {}
         self.declared: dict[str, str] = {}
         self.arguments: dict[str, str] = {}
         self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
         self.main: frozenset[str] = frozenset()
         self.copied = {posixpath.normpath(source) for copy in recipe.copies(taken) for source in copy.sources}
         self.users = bool({"/etc/passwd", "/etc/group"} & self.copied)
-        self.now, self.crosses = "", False
+        self.now, self.crosses, self.workdir, self.sources = "", False, "/", False
         self.lists: dict[str, dict[object, None]] = {field.name: {} for field in fields(Kept)}
 
     def add(self, name: str, *values: object) -> None:
@@ -91,32 +93,40 @@ class _Reader:
                 self.add("toolchain", text)
                 if text.startswith("ENV"):
                     self.lists["compile"].pop(text, None)
-        self.add("toolchain", line)
+        # a line that installs packages or a toolchain does the same everywhere
+        here = self.workdir if not _ANYWHERE.match(re.sub(r"^RUN\s+(?:--\S+\s+)*", "", line)) else "/"
+        self.add("toolchain", line if here == "/" else f"WORKDIR {here}\n{line}")
 
     def note(self, item: Instruction, text: str, *, open_: bool = True) -> None:
         self.add("notes", Note(f"{self.taken.path}:{item.line}", f"{text}: {short(item)}", open_))
 
     def stage(self, stage: Stage) -> None:
-        workdir, sources_there, self.now = "/", False, stage.name
+        self.workdir, sources_there, self.now = self.workdirs.get(stage.base.lower(), "/"), False, stage.name
         self.crosses = "BUILD" in stage.platform
         self.placed = self._placed(stage)
         for item in stage.items:
             if item.keyword == "WORKDIR":
-                workdir = posixpath.join(workdir, syntax.expand(item.rest, self.taken.values))
+                self.workdir = posixpath.join(self.workdir, syntax.expand(item.rest.strip("\"'"), self.taken.values))
             elif item.keyword in ("ENV", "ARG"):
                 self._variables(item, stage)
             elif item.keyword == "RUN":
                 self._run(item, sources_there)
             elif item.keyword in ("COPY", "ADD"):
-                sources_there = self._copy(item, workdir) or sources_there
+                sources_there = self._copy(item, self.workdir) or sources_there
             elif item.keyword == "USER":
                 self.note(item, "the compile stage runs as root", open_=False)
+        self.workdirs[stage.name] = self.workdir
 
     def _variables(self, item: Instruction, stage: Stage) -> None:
         commands = "\n".join(
             f"{i.rest}\n{i.body}" for s in self.taken.compiling for i in s.items if i.keyword in ("RUN", "ENV")
         )
         for name, value in recipe.assignments(item):
+            if name == "PATH" and item.keyword == "ENV" and value:
+                # what is in our own image must be found as well
+                kept = value if re.search(r"\$\{?PATH\b", value) else f"{value}:$PATH"
+                self.add("toolchain", f'ENV PATH="{kept}"')
+                continue
             if name in OURS or (item.keyword == "ARG" and name in ("BINS", "PROFILE", "SOURCE", "BIN", "CACHE_SCOPE")):
                 continue
             if value is None and item.keyword == "ARG":
@@ -153,7 +163,9 @@ class _Reader:
             return
         taken = install.split(item)
         parts = list(taken.rest) if taken else []
-        if not taken and not sources_there and _PACKAGE_SOURCE.search(text) and install.packages(item):
+        if not sources_there and _PACKAGE_SOURCE.search(text):
+            self.sources = self.sources or not taken
+        if not sources_there and self.sources and install.packages(item):
             self.command(recipe.line(item).text)  # packages from a source other than the image's
             return
         expanded = replace(item, rest=syntax.expand(item.rest, self.taken.values, keep=True))

@@ -196,7 +196,7 @@ def _toolchain_stage(text: str, workspace: Workspace, kept: Kept, toolchain: str
         ]
     if musl:
         lines += ['RUN if command -v rustup > /dev/null; then rustup target add "$(uname -m)-unknown-linux-musl"; fi']
-    lines += [stage_lines.with_ca(line) for line in kept.toolchain]
+    lines += stage_lines.in_their_directories(kept.toolchain)
     if called := one_compilation.toolchain(services, workspace.cargo.binaries):
         lines.append(f"ENV RUSTUP_TOOLCHAIN={called}")
     block = "".join(f"{line}\n" for line in lines)

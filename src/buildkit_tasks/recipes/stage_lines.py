@@ -81,6 +81,20 @@ def with_ca(line: str) -> str:
     return line
 
 
+def in_their_directories(lines: Sequence[str]) -> list[str]:
+    """The lines of a stage that starts and ends in `/`: each may begin with a line `WORKDIR DIRECTORY` of its own."""
+    found: list[str] = []
+    now = "/"
+    for line in lines:
+        own = re.match(r"WORKDIR (.+)\n(?=.)", line)
+        wanted = own[1] if own else "/"
+        if wanted != now and not re.match(r"(?:ARG|ENV)\b", line):
+            found.append(f"WORKDIR {wanted}")
+            now = wanted
+        found.append(with_ca(line[own.end() :] if own else line))
+    return [*found, *(["WORKDIR /"] if now != "/" else [])]
+
+
 def with_registry(line: str) -> str:
     """A command that installs programs with cargo, with the cache mount of the registry."""
     mount = "--mount=type=cache,id=${CACHE_SCOPE}-cargo-registry,target=${CARGO_HOME}/registry,sharing=shared"

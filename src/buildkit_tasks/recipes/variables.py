@@ -9,7 +9,7 @@ OURS = frozenset(
     (
         *("CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_INCREMENTAL", "CARGO_BUILD_TARGET"),
         *("RUSTUP_HOME", "RUSTC_WRAPPER", "SCCACHE_DIR", "SCCACHE_CACHE_SIZE", "CARGO_NET_GIT_FETCH_WITH_CLI"),
-        *("PATH", "USER", "HOME", "BUILDKIT_INLINE_CACHE", "DEBIAN_FRONTEND"),
+        *("USER", "HOME", "BUILDKIT_INLINE_CACHE", "DEBIAN_FRONTEND"),
     )
 )
 #: Variables that cargo, rustc, C compilers or the build scripts of dependencies read.
