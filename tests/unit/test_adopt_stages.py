@@ -716,8 +716,8 @@ def test_a_stage_starts_in_the_directory_of_the_one_below(tmp_path: Path) -> Non
 
 def test_packages_from_another_source_are_installed_after_it_was_added(tmp_path: Path) -> None:
     before = (
-        "RUN wget -qO- https://example.com/key | tee /usr/share/keyrings/x.gpg && "
-        "echo 'deb [signed-by=/usr/share/keyrings/x.gpg] https://example.com all main' > /etc/apt/sources.list.d/x.list\n"
+        "RUN wget -qO- https://example.com/key | tee /usr/share/keyrings/x.gpg && echo 'deb "
+        "[signed-by=/usr/share/keyrings/x.gpg] https://example.com all main' > /etc/apt/sources.list.d/x.list\n"
         "RUN apt-get update && apt-get install -y x-devel=2024.0\n"
     )
     first = "RUN apt-get update && apt-get install -y cmake\n"
