@@ -740,3 +740,57 @@ def test_the_path_of_a_compile_stage_is_kept(tmp_path: Path, given: str, kept: s
     text = BUILD.replace("WORKDIR", f'ENV PATH="{given}"\nWORKDIR')
     toolchain = dockerfile(tmp_path, {**crate("app"), "Dockerfile": text + RUN}).partition("FROM toolchain")[0]
     assert f'ENV PATH="{kept}"\n' in toolchain
+
+
+OVER = BUILD.replace("RUN cargo", "COPY docker/cargo-config.toml .cargo/config.toml\nRUN cargo")
+
+
+@pytest.mark.parametrize(
+    "chef",
+    ["", "FROM rust:1-bookworm AS planner\nWORKDIR /app\nCOPY . .\nRUN cargo chef prepare\n"],
+    ids=["plain", "chef"],
+)
+def test_a_file_that_is_copied_over_the_sources_is_there_when_cargo_runs(tmp_path: Path, chef: str) -> None:
+    files = {**crate("app"), "docker/cargo-config.toml": "[build]\nrustflags = []\n", "Dockerfile": chef + OVER + RUN}
+    read, finding = found(tmp_path, files)
+    made = adopted.write(read, finding)
+    _, _, stage = made.texts["docker/Dockerfile"].partition("FROM toolchain AS sources\n")
+    stage = stage.partition("\n\n")[0]
+    assert stage.index("COPY . .") < stage.index("COPY docker/cargo-config.toml .cargo/config.toml")
+    assert not [note for note in made.notes if "where they are in the repository" in note.text]
+
+
+def test_a_file_that_the_sources_are_copied_over_is_not(tmp_path: Path) -> None:
+    given = BUILD.replace("COPY . .", "COPY docker/dummy.rs src/main.rs\nRUN cargo build --release\nCOPY . .")
+    files = {**crate("app"), "docker/dummy.rs": "fn main() {}\n", "Dockerfile": given + RUN}
+    assert "AS sources" not in dockerfile(tmp_path, files)
+
+
+def test_a_file_over_the_sources_of_one_service_of_several_is_reported(tmp_path: Path) -> None:
+    compose = "name: s\nservices:\n  api:\n    build: {context: ., dockerfile: api.Dockerfile}\n"
+    compose += "  worker:\n    build: {context: ., dockerfile: worker.Dockerfile}\n"
+    files = {
+        **several("api", "worker"),
+        "docker/cargo-config.toml": "[build]\n",
+        "compose.yaml": compose,
+        "api.Dockerfile": OVER + RUN.replace("app", "api"),
+        "worker.Dockerfile": BUILD + RUN.replace("app", "worker"),
+    }
+    read, finding = found(tmp_path, files)
+    said = [f"{note.where}: {note.text}" for note in adopted.write(read, finding).notes if note.open]
+    assert [text for text in said if "where they are in the repository" in text] == [
+        "api.Dockerfile:4: our compile step reads the files where they are in the repository: "
+        "COPY docker/cargo-config.toml .cargo/config.toml"
+    ]
+
+
+def test_a_build_argument_that_no_line_declares_is_the_user_s(tmp_path: Path) -> None:
+    compose = "name: s\nservices:\n  app:\n    build:\n      context: .\n      args: {UNUSED: 'true', MODE: release}\n"
+    given = BUILD.replace("RUN cargo build --release", "ARG MODE\nRUN cargo build --profile $MODE")
+    read, finding = found(tmp_path, {**crate("app"), "compose.yaml": compose, "Dockerfile": given + RUN})
+    made = adopted.write(read, finding)
+    assert "UNUSED" in made.texts["compose.yaml"]
+    assert "MODE" not in made.texts["compose.yaml"]
+    assert [n.text for n in made.notes if "removed build arguments" in n.text] == [
+        "removed build arguments whose current values the new files contain: MODE"
+    ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.recipes import dockerfile, ignorefile, package_files
-from buildkit_tasks.survey import look
+from buildkit_tasks.survey import look, recipe
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.workspaces.tree import Tree
 
@@ -121,7 +121,10 @@ def _build(finding: Finding, service: Service, file: str, scope: str, derived: d
     if service.args.get("PROFILE", service.profile) != service.profile:
         args["PROFILE"] = service.profile  # theirs had another meaning, such as the directory `debug`
     known = set(re.findall(r"(?m)^ARG (\w+)", derived.text)) | set(args)
-    drop = tuple(name for name in service.args if name not in known and not _PREDEFINED.fullmatch(name))
+    # one that no line of theirs declares has no effect, before or after
+    unused = set(service.args) - recipe.declared(service.recipe) if service.recipe else set[str]()
+    kept = known | unused
+    drop = tuple(name for name in service.args if name not in kept and not _PREDEFINED.fullmatch(name))
     return Build(service.name, context, file, derived.targets[service.name], args, drop, derived.ssh, service.idle)
 
 

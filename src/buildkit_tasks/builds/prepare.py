@@ -82,7 +82,7 @@ def _replacements(session: Session, project: Project, targets: Targets, *, look_
         for s in targets.services
     }
     bases = dict.fromkeys(image for images in needed.values() for image in images)
-    find = base_images.replacements if look_only else base_images.ensure
+    find = base_images.planned if look_only else base_images.ensure
     try:
         return find(session, project.engine, tuple(bases), services=needed)
     except Problem as problem:

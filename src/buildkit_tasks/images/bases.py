@@ -23,16 +23,13 @@ from .names import Decision, Recipe
 ADOPTED = "docker/.buildkit-tasks.json"
 
 
-def replacements(
-    session: Session, engine: Engine, refs: Sequence[str], *, services: Mapping[str, Collection[str]] | None = None
-) -> dict[str, str]:
+def replacements(session: Session, engine: Engine, refs: Sequence[str]) -> dict[str, str]:
     """Maps each public reference that must be replaced to the image to use instead. Builds nothing.
 
-    `services`: the references that each service needs, for the hint of a problem.
     Raises `Problem` image-unavailable if an image is not available anywhere, or has not been built yet.
     """
     decisions = image_choice.decide(session, engine, refs)
-    _demand(session, decisions, services or {})
+    _demand(session, decisions, {})
     if absent := _absent(session, engine, decisions):
         raise Problem(
             "image-unavailable",
@@ -41,6 +38,21 @@ def replacements(
             hint="invoke images.build",
         )
     return {d.reference: d.use for d in decisions.values() if d.replaced}
+
+
+def planned(
+    session: Session, engine: Engine, refs: Sequence[str], *, services: Mapping[str, Collection[str]] | None = None
+) -> dict[str, str]:
+    """Like `ensure`, but builds nothing: reports what a build would make first."""
+    decisions = image_choice.decide(session, engine, refs)
+    _demand(session, decisions, services or {})
+    if absent := _absent(session, engine, decisions):
+        _first(session, (d.reference for d in absent))
+    return {d.reference: d.use for d in decisions.values() if d.replaced}
+
+
+def _first(session: Session, names: Iterable[str]) -> None:
+    session.report.say(f"  no registry provides {_and(names)}: a build first makes it from Debian packages")
 
 
 def ensure(
@@ -69,8 +81,8 @@ def foreign(
 ) -> dict[str, str]:
     """Replacements for references that no registry provides for another platform, built if they do not exist yet.
 
-    `shared`: the builder uses the engine's images, and would silently use one for the wrong platform. Raises `Problem`
-    image-unavailable for an image that cannot be built for the platform, or would have to be while `build` is false.
+    `shared`: the builder uses the engine's images, and would silently use one for the wrong platform. Without `build`,
+    only reports what would be built. Raises `Problem` image-unavailable if that is not possible for the platform.
     """
     decisions = image_choice.decide(session, engine, refs)
     offline = [d for d in decisions.values() if d.source == "offline"]
@@ -87,14 +99,16 @@ def foreign(
         if found[decision.reference] in present:
             continue
         recipe = image_names.named(decision.use)
-        if recipe is None or recipe.stage != "debian" or not build:
+        if recipe is None or recipe.stage != "debian":
             raise Problem(
                 "image-unavailable",
-                f"{decision.reference} for {platform} cannot be pulled here"
-                + (" and has not been built from packages yet." if recipe and recipe.stage == "debian" else "."),
+                f"{decision.reference} for {platform} cannot be pulled here.",
                 causes=["for other platforms, only a minimal Debian can be built from packages"],
-                hint=f"invoke build --platform {platform}, or set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY)",
+                hint="set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY), or load the image with `docker load`",
             )
+        if not build:
+            _first(session, [f"{decision.reference} for {platform}"])
+            continue
         session.report.say(
             f"  no registry provides {decision.reference} for {platform}: unpacking it from Debian packages"
         )

@@ -9,19 +9,26 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from buildkit_tasks.survey import recipe, shipped
+from buildkit_tasks.survey import shipped
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.look import MARK
-from buildkit_tasks.workspaces import cargo_config
 from buildkit_tasks.workspaces.tree import Tree
 
-from . import compiling, one_compilation, package_files, prepared, runtime, stage_lines, stage_names, stages_text
+from . import (
+    cargo_options,
+    compiling,
+    one_compilation,
+    package_files,
+    prepared,
+    runtime,
+    stage_lines,
+    stage_names,
+    stages_text,
+)
 from .compiling import Kept
 from .prepared import Prepared
 from .stage_lines import Runtime
 
-#: An empty value, or the argument's own: `ENV RUSTFLAGS=$RUSTFLAGS`.
-_EMPTY_FLAGS = re.compile(r"""(?:ARG|ENV) RUSTFLAGS=(["']?)(?:\$RUSTFLAGS|\$\{RUSTFLAGS\})?\1""")
 RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
 
 
@@ -57,7 +64,9 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     kept = compiling.join(list(each.values()))
     toolchain, notes = _toolchain(services)
     packages, unknown = one_compilation.packages(services, each, toolchain)
-    kept = replace(kept, packages=tuple(packages), compile=_without_empty_flags(files, workspace, kept.compile))
+    kept = replace(
+        kept, packages=tuple(packages), compile=cargo_options.without_empty_flags(files, workspace, kept.compile)
+    )
     image = _runtime_image(services)
     stages = {
         s.name: runtime.derive(files, s, workspace.cargo.binaries, workspace.packages.run, image, before)
@@ -71,8 +80,9 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     text = _compile_stage(text, workspace, kept, services, also, before)
     text = stages_text.append(text, stages, names, kept, any(r.tools for r in stages.values()), image)
     text = stages_text.insert(text, stages_text.side(services), kept, before)
-    arguments, more = _arguments(services, text)
+    arguments, more = cargo_options.arguments(services, text)
     more += one_compilation.notes(services, each, workspace.cargo.binaries)
+    more += prepared.unmet(services, files.is_dir) if before is None else []
     context = [p for r in stages.values() for p in r.context]
     context += [p for s in services if s.recipe for p in stages_text.side_context(s)]
     ssh = any(p.source.startswith("git+ssh") for p in workspace.cargo.locked) or "type=ssh" in text
@@ -205,13 +215,6 @@ def _toolchain_stage(text: str, workspace: Workspace, kept: Kept, toolchain: str
     return text[:at] + block + text[at:]
 
 
-def _without_empty_flags(files: Tree, workspace: Workspace, lines: Sequence[str]) -> tuple[str, ...]:
-    """Drop an empty RUSTFLAGS unless it overrides flags in cargo's configuration; cargo ignores an unset one, too."""
-    if any(cargo_config.sets_rustflags(cargo_config.toml(files, path)) for path in workspace.cargo.config):
-        return tuple(lines)
-    return tuple(line for line in lines if not _EMPTY_FLAGS.fullmatch(line))
-
-
 def _compile_stage(
     text: str,
     workspace: Workspace,
@@ -273,44 +276,5 @@ def _compile_stage(
     return text[:at] + block + tail
 
 
-def _without_value(service: Service, word: str) -> bool:
-    """Whether a word consists of an argument that has no value, which is empty."""
-    name = re.fullmatch(r"\$\{(\w+)\}", word)
-    stages = service.recipe.compiling if service.recipe else ()
-    declared = [pair for s in stages for i in s.items if i.keyword == "ARG" for pair in recipe.assignments(i)]
-    return name is not None and (name[1], None) in declared
-
-
 def _quoted(path: str) -> str:
     return f'"{path}"' if re.search(r"\s", path) else path
-
-
-def _arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[str, str]], list[Note]]:
-    """Features per service, if our Dockerfile supports them; otherwise a note."""
-    found: dict[str, dict[str, str]] = {}
-    notes: list[Note] = []
-    known = re.search(r"(?m)^ARG FEATURES$", text) is not None
-    for service in services:
-        args: dict[str, str] = {}
-        plain = [feature for feature in service.features if "$" not in feature]
-        if plain:
-            args["FEATURES"] = " ".join(plain)
-        computed = [f for f in service.features if "$" in f and not _without_value(service, f)]
-        if computed and service.recipe:
-            text = f"the features {' '.join(computed)} are not known: set the build argument FEATURES of {service.name}"
-            notes.append(Note(service.recipe.path, text, True))
-        asked = service.recipe.cargo.profile if service.recipe else ""
-        if "$" in asked and service.recipe:
-            text = (
-                f"the profile {asked} is not known, so it is release: set the build argument PROFILE of {service.name}"
-            )
-            notes.append(Note(service.recipe.path, text, True))
-        if not service.default_features:
-            args["NO_DEFAULT_FEATURES"] = "1"
-        if args and not known and service.recipe:
-            notes.append(Note(service.recipe.path, f"{service.name} is built with {args}: not converted", True))
-            args = {}
-        if service.profile != "release":
-            args["PROFILE"] = service.profile
-        found[service.name] = args
-    return found, notes

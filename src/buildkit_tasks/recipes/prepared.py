@@ -39,13 +39,14 @@ _SCRIPT = re.compile(r"<<|\b(?:if|for|case|while|until)\b")
 class Prepared:
     """The lines of the stage. `root`: the directory in it that is the root of the repository; `numbers`: the lines of
     the user's Dockerfile whose commands it runs; `stages`: names of the compile stages that it stands for; `whole`: it
-    copies the whole context."""
+    copies the whole context; `overlays`: and files over it."""
 
     root: str
     lines: tuple[str, ...]
     numbers: frozenset[int]
     stages: frozenset[str]
     whole: bool
+    overlays: bool = False
 
 
 def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepared | None:
@@ -54,8 +55,11 @@ def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepare
     `is_dir`: whether a path of the repository is a directory.
     """
     taken, left, tools = service.recipe, kept.left, kept.tools
-    stages = [s for s in taken.compiling if any(item.line in left for item in s.items)] if taken else []
-    if taken is None or service.context != "." or len(stages) != 1:
+    if taken is None or service.context != ".":
+        return None
+    stages = [s for s in taken.compiling if any(item.line in left for item in s.items)]
+    stages = stages or [s for s in taken.compiling if s.compiles and overlays(taken, s, is_dir)]
+    if len(stages) != 1:
         return None
     chain = recipe.compiled_in(taken, stages[0].name)
     reader = _Reader(taken, left, is_dir)
@@ -66,7 +70,33 @@ def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepare
         return None
     lines = (*(stage_lines.with_registry(run) for run in tools), *reader.lines)
     names = frozenset(stage.name for stage in chain)
-    return Prepared(reader.root, lines, frozenset(reader.numbers), names, reader.whole)
+    return Prepared(reader.root, lines, frozenset(reader.numbers), names, reader.whole, bool(reader.overlays))
+
+
+def overlays(taken: Recipe, stage: Stage, is_dir: Callable[[str], bool]) -> tuple[Instruction, ...]:
+    """The lines of a compile stage that copy a file over the whole context to where it is not in the repository."""
+    reader = _Reader(taken, (), is_dir)
+    chain = recipe.compiled_in(taken, stage.name)
+    for each in chain:
+        reader.stage(each, last=each is chain[-1])
+    return tuple(reader.overlays)
+
+
+def unmet(services: Sequence[Service], is_dir: Callable[[str], bool]) -> list[Note]:
+    """A note for each file that a compile stage had in another place than the repository, if no stage provides it."""
+    found = [
+        Note(
+            f"{s.recipe.path}:{item.line}",
+            f"our compile step reads the files where they are in the repository: {stage_lines.short(item)}",
+            True,
+        )
+        for s in services
+        if s.recipe
+        for stage in s.recipe.compiling
+        if stage.compiles
+        for item in overlays(s.recipe, stage, is_dir)
+    ]
+    return list(dict.fromkeys(found))
 
 
 def with_notes(kept: Kept, prepared: Prepared, path: str) -> Kept:
@@ -83,7 +113,9 @@ def with_notes(kept: Kept, prepared: Prepared, path: str) -> Kept:
 
 def shared(each: Mapping[str, Prepared | None]) -> Prepared | None:
     """What the services' Dockerfiles have in common; None if they prepare the sources in different ways."""
-    found = {one for one in each.values() if one}
+    found = set(each.values())
+    if not any(one and one.overlays for one in found):
+        found.discard(None)
     return found.pop() if len(found) == 1 else None
 
 
@@ -104,6 +136,7 @@ class _Reader:
         self.taken, self.left, self.is_dir = taken, frozenset(left), is_dir
         self.built = self.whole = self.moved = False
         self.odd: list[str] = []  # places of copies that are not where they are in the repository
+        self.overlays: list[Instruction] = []
         self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
         self.lines: list[str] = []
         self.numbers: set[int] = set()
@@ -145,6 +178,9 @@ class _Reader:
         if len(roots) == 1 and (root := roots.pop()) and self.root in ("", root):
             self.root = root
             self.whole = self.whole or (place == root and len(copy.sources) == 1)
+        elif self.whole and f"{place}/".startswith(f"{self.root.rstrip('/')}/"):
+            self.overlays.append(item)
+            self.moved = True
         else:
             self.odd.append(place)
 

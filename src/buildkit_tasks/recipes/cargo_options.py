@@ -1,0 +1,60 @@
+"""Options of cargo in a repository's own Dockerfile that become arguments of our compile step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from buildkit_tasks.survey import recipe
+from buildkit_tasks.survey.finding import Note, Service, Workspace
+from buildkit_tasks.workspaces import cargo_config
+from buildkit_tasks.workspaces.tree import Tree
+
+#: An empty value, or the argument's own: `ENV RUSTFLAGS=$RUSTFLAGS`.
+_EMPTY_FLAGS = re.compile(r"""(?:ARG|ENV) RUSTFLAGS=(["']?)(?:\$RUSTFLAGS|\$\{RUSTFLAGS\})?\1""")
+
+
+def arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[str, str]], list[Note]]:
+    """Features per service, if our Dockerfile supports them; otherwise a note."""
+    found: dict[str, dict[str, str]] = {}
+    notes: list[Note] = []
+    known = re.search(r"(?m)^ARG FEATURES$", text) is not None
+    for service in services:
+        args: dict[str, str] = {}
+        plain = [feature for feature in service.features if "$" not in feature]
+        if plain:
+            args["FEATURES"] = " ".join(plain)
+        computed = [f for f in service.features if "$" in f and not _without_value(service, f)]
+        if computed and service.recipe:
+            text = f"the features {' '.join(computed)} are not known: set the build argument FEATURES of {service.name}"
+            notes.append(Note(service.recipe.path, text, True))
+        asked = service.recipe.cargo.profile if service.recipe else ""
+        if "$" in asked and service.recipe:
+            text = (
+                f"the profile {asked} is not known, so it is release: set the build argument PROFILE of {service.name}"
+            )
+            notes.append(Note(service.recipe.path, text, True))
+        if not service.default_features:
+            args["NO_DEFAULT_FEATURES"] = "1"
+        if args and not known and service.recipe:
+            notes.append(Note(service.recipe.path, f"{service.name} is built with {args}: not converted", True))
+            args = {}
+        if service.profile != "release":
+            args["PROFILE"] = service.profile
+        found[service.name] = args
+    return found, notes
+
+
+def _without_value(service: Service, word: str) -> bool:
+    """Whether a word consists of an argument that has no value, which is empty."""
+    name = re.fullmatch(r"\$\{(\w+)\}", word)
+    stages = service.recipe.compiling if service.recipe else ()
+    declared = [pair for s in stages for i in s.items if i.keyword == "ARG" for pair in recipe.assignments(i)]
+    return name is not None and (name[1], None) in declared
+
+
+def without_empty_flags(files: Tree, workspace: Workspace, lines: Sequence[str]) -> tuple[str, ...]:
+    """Drop an empty RUSTFLAGS unless it overrides flags in cargo's configuration; cargo ignores an unset one, too."""
+    if any(cargo_config.sets_rustflags(cargo_config.toml(files, path)) for path in workspace.cargo.config):
+        return tuple(lines)
+    return tuple(line for line in lines if not _EMPTY_FLAGS.fullmatch(line))
