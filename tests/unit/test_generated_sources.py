@@ -39,3 +39,27 @@ def test_commands_of_the_stage_may_make_any_file(tmp_path: Path) -> None:
     assert sources.prepared(service)
     (tmp_path / "Other").write_text("FROM a AS web\nRUN make\nFROM scratch AS sources\nCOPY . /\n" + COMPILE)
     assert not sources.prepared(Service("api", "api", tmp_path, tmp_path / "Other", "api"))
+
+
+@pytest.mark.parametrize(
+    ("copy", "expected"),
+    [
+        ("docker/c.toml .cargo/config.toml", {".cargo/config.toml": "docker/c.toml"}),
+        ("docker/c.toml /app/x/", {"x/c.toml": "docker/c.toml"}),
+        ("docker/c.toml Cargo.toml x/", {"x/c.toml": "docker/c.toml", "x/Cargo.toml": "Cargo.toml"}),
+        ('["docker/c.toml", "c.toml"]', {"c.toml": "docker/c.toml"}),
+        ("docker/c.toml docker/c.toml", {}),
+        ("docker/c.toml docker/", {}),
+        ("docker/c.toml /etc/c.toml", {}),
+        ("docker/none.toml c.toml", {}),
+        ("--from=web docker/c.toml c.toml", {}),
+    ],
+)
+def test_what_is_copied_to_another_path(tmp_path: Path, copy: str, expected: dict[str, str]) -> None:
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker/c.toml").touch()
+    (tmp_path / "Cargo.toml").touch()
+    mounted = COMPILE.replace("from=sources", "from=sources,source=/app")
+    text = f"FROM toolchain AS sources\nWORKDIR /app\nCOPY . .\nCOPY {copy}\n{mounted}COPY docker/c.toml /else\n"
+    (tmp_path / "Dockerfile").write_text(text)
+    assert sources.moved(Service("api", "api", tmp_path, tmp_path / "Dockerfile", "api")) == expected

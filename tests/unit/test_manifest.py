@@ -197,3 +197,14 @@ def test_what_other_stages_make_is_not_looked_for_in_the_tree(root: Path) -> Non
     assert [d.kind for d in manifest.compare(built, root, prepared=True)] == ["changed"]
     (difference,) = manifest.compare(built, root, generated=["services/crates/api/src"])
     assert (difference.kind, difference.name) == ("changed", "services/crates/api/Cargo.toml")
+
+
+def test_a_file_that_was_moved_is_compared_with_its_original(root: Path) -> None:
+    path, original = root / "services/crates/api/src/moved.rs", root / "moved.rs"
+    path.write_text("moved\n")
+    built = manifest.parse(_text(root))
+    path.rename(original)
+    moved = {"services/crates/api/src/moved.rs": "moved.rs"}
+    assert manifest.compare(built, root, moved=moved) == ()
+    original.write_text("changed\n")
+    assert [(d.kind, d.name) for d in manifest.compare(built, root, moved=moved)] == [("changed", *moved)]

@@ -153,12 +153,14 @@ def compare(
     toolchain: str | None = None,
     generated: Sequence[str] = (),
     prepared: bool = False,
+    moved: Mapping[str, str] | None = None,
 ) -> tuple[Difference, ...]:
     """The differences between a program's manifest and the tree on disk (and the current build arguments, if given).
 
     No difference means that a build of this tree would use exactly these sources. `generated`: paths that other stages
     of the Dockerfile create, which need not be in the tree. `prepared`: commands may create any file that is not in the
-    tree. Arguments that are None are not compared.
+    tree. `moved`: files that other stages copy to another path, with their path in the tree. Arguments that are None
+    are not compared.
     """
     if not manifest.files:
         return (Difference("unknown", "the build could not record its sources, because of unusual file names"),)
@@ -167,6 +169,7 @@ def compare(
         below = tuple(f"{path}/" for path in generated)
         made = {p: h for p, h in manifest.files.items() if p in generated or p.startswith(below)}
         found = {**{p: h for p, h in found.items() if p not in generated and not p.startswith(below)}, **made}
+    found |= {path: _digest_of(context / source) for path, source in (moved or {}).items()}
     if prepared:
         found = {**manifest.files, **found}
     differences = list(_file_differences(manifest.files, found))
@@ -188,6 +191,10 @@ def _file_differences(was: Mapping[str, str], now: Mapping[str, str]) -> Iterato
         if was.get(path) != now.get(path):
             kind = "added" if path not in was else "removed" if path not in now else "changed"
             yield Difference(kind, path, was.get(path, ""), now.get(path, ""))
+
+
+def _digest_of(path: Path) -> str:
+    return f"{'x' if path.stat().st_mode & 0o100 else 'f'}{_sha256(path.read_bytes())}"
 
 
 def _written(path: Path, entry: os.DirEntry[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from pathlib import Path
 
 from buildkit_tasks.core import readfile
@@ -97,6 +98,35 @@ def generated(service: Service) -> tuple[str, ...]:
         elif item.keyword == "RUN":
             mounted |= _mounted(item)
     return tuple(posixpath.relpath(path, root) for name, root in mounted.items() for path in made.get(name, ()))
+
+
+def moved(service: Service) -> dict[str, str]:
+    """Files of the compile step's sources that another stage copies to another path: their path there, and on disk."""
+    stage, workdir, copies, mounted = "", "/", list[tuple[str, str, str]](), dict[str, str]()
+    for item in known(service).items:
+        options, rest = syntax.flags(item)
+        words = syntax.json_words(rest) or syntax.words(rest)
+        if item.keyword == "FROM":
+            stage, workdir = words[2].lower() if len(words) > 2 else "", "/"
+        elif item.keyword == "WORKDIR":
+            workdir = posixpath.join(workdir, rest)
+        elif item.keyword == "COPY" and not options.get("from") and len(words) > 1:
+            copies += [(stage, source.strip("/"), _place(words, workdir, source)) for source in words[:-1]]
+        elif item.keyword == "RUN":
+            mounted |= _mounted(item)
+    found = {}
+    for name, source, place in copies:
+        path = posixpath.relpath(place, mounted[name]) if name in mounted else ".."
+        if path != source and not path.startswith("..") and (service.context / source).is_file():
+            found[path] = source
+    return found
+
+
+def _place(words: Sequence[str], workdir: str, source: str) -> str:
+    """Where a COPY of files puts one of them."""
+    place = posixpath.normpath(posixpath.join(workdir, words[-1]))
+    inside = len(words) > 2 or words[-1].endswith(("/", "."))
+    return posixpath.join(place, posixpath.basename(source)) if inside else place
 
 
 def _mounted(item: syntax.Instruction) -> dict[str, str]:

@@ -96,6 +96,7 @@ def _of(session: Session, service: Service, container: str) -> Verdict:
         profile=profile,
         generated=sources.generated(service),
         prepared=prepared,
+        moved=sources.moved(service),
     )
     words = (
         f"{made.binary} from {made.crate}, {made.profile}, {'incremental' if made.incremental else 'not incremental'}"
