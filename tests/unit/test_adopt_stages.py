@@ -167,6 +167,20 @@ def test_a_variant_of_a_dockerfile_is_no_service_of_another_workspace(tmp_path: 
     }
     _, finding = found(tmp_path, files)
     assert [(s.name, s.workspace) for s in finding.services] == [("app", ".")]
+    assert [(n.where, n.text) for n in finding.notes if "also ships" in n.text] == [
+        ("Dockerfile.arm", "not converted, because Dockerfile also ships app")
+    ]
+
+
+def test_of_two_dockerfiles_the_one_beside_the_crate_is_converted(tmp_path: Path) -> None:
+    files = several("fortuna", "argus")
+    given = BUILD + RUN.replace("app", "fortuna")
+    files |= {"argus/Dockerfile": given, "fortuna/Dockerfile": given}
+    _, finding = found(tmp_path, files)
+    assert [(s.name, s.recipe and s.recipe.path) for s in finding.services] == [("fortuna", "fortuna/Dockerfile")]
+    assert [(n.where, n.text) for n in finding.notes if "also ships" in n.text] == [
+        ("argus/Dockerfile", "not converted, because fortuna/Dockerfile also ships fortuna")
+    ]
 
 
 def test_crates_with_a_dockerfile_each_are_a_service_each(tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ def _last(image: str) -> str:
 def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -> tuple[list[Service], list[Note]]:
     """What the Dockerfiles ship, and notes about those that leave it to an argument."""
     found: dict[str, Service] = {}
+    others: dict[str, str] = {}
     notes: list[Note] = []
     paths = [p for p in files.files if _DOCKERFILE.search(p)]
     for path in sorted(paths, key=lambda p: (p.count("/"), p)):
@@ -125,12 +126,16 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
             if (lacks or not taken) and not (context == "." and _copies_a_program(files, spaces, path)):
                 continue
             looked = _look_at(files, spaces, look, path, taken, context)
-            new = {s.binary: s for s in reversed(looked) if isinstance(s, Service) and s.binary not in found}
+            ships = [s for s in looked if isinstance(s, Service)]
+            new = {s.binary: s for s in reversed(ships) if s.binary not in found or _nearer(s, found[s.binary], spaces)}
+            others |= {old.path: name for name in new if name in found and (old := found[name].recipe)}
             found |= {name: replace(service, name=word(name)) for name, service in reversed(new.items())}
             if new:
                 break
             # a variant of another Dockerfile ships the same program: only a context around it may fit better
-            variant = variant or any(isinstance(s, Service) for s in looked)
+            if ships:
+                variant = True
+                others[path] = ships[0].binary
             left = [s for s in looked if isinstance(s, LeftAlone)]
             several = next((_why(s, path) for s in left if s.mixed or s.unfit), "")
             if several:
@@ -142,7 +147,19 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
                 unclear = "no command in it calls cargo; if a script does, call cargo in the Dockerfile"
             if unclear and not variant:
                 notes.append(Note(path, f"not converted, because {unclear}"))
+    used = {s.recipe.path for s in found.values() if s.recipe}
+    for path, binary in others.items():
+        chosen = found[binary].recipe
+        if path not in used and chosen:
+            notes.append(Note(path, f"not converted, because {chosen.path} also ships {binary}"))
     return list(found.values()), notes
+
+
+def _nearer(service: Service, other: Service, spaces: Sequence[CargoWorkspace]) -> bool:
+    """Whether a service's Dockerfile is in the directory of the program's package, and the other one's is not."""
+    homes = [w.binaries[service.binary].directory for w in spaces if service.binary in w.binaries]
+    places = [posixpath.dirname(s.recipe.path) or "." for s in (service, other) if s.recipe]
+    return len(places) == 2 and places[0] in homes and places[1] not in homes
 
 
 def _why(left: LeftAlone, path: str) -> str:
