@@ -237,6 +237,19 @@ def test_variables_without_a_value_do_not_stop_it(shape: Repository) -> None:
     assert "+++ b/docker/Dockerfile" in done.out
 
 
+def test_a_port_that_is_an_unset_variable_does_not_stop_it(shape: Repository) -> None:
+    said = 'level=warning msg="The \\"WEB_PORT\\" variable is not set. Defaulting to a blank string."\n'
+    shape.reply("config --format json", stderr=f"{said}No port specified: :<empty>\n", code=1, once=True)
+    done = shape.init("--dry-run")
+    assert done.code == 0, done.all
+    assert "compose requires a value for WEB_PORT" in done.err
+    shape.reply("config --format json", stderr=f"{said}No port specified: :<empty>\n", code=1)
+    refused = shape.init("--dry-run")
+    assert "variables without a value: WEB_PORT" in refused.err
+    assert "No port specified" in refused.err
+    assert "level=warning" not in refused.err
+
+
 def test_an_env_file_that_compose_wants_is_made_of_the_example_and_goes_with_an_undo(shape: Repository) -> None:
     compose = shape.root / "docker-compose.yml"
     compose.write_text(compose.read_text().replace("postgres:15", "postgres:${PG_VERSION:?set it}"))

@@ -138,6 +138,7 @@ def resolve(world: World, files: Tree, names: Sequence[str], texts: Mapping[str,
                 break
             variable = re.search(r"required variable (\w+) is missing a value", said)
             lost = compose_cli.MISSING_ENV_FILE.search(said)
+            unset = [name for name in _unset(said) if name not in env]
             if variable and variable[1] not in env:
                 env[variable[1]] = "1"
                 wanted.append(variable[1])
@@ -146,6 +147,9 @@ def resolve(world: World, files: Tree, names: Sequence[str], texts: Mapping[str,
                 listed = ask(compose_cli.services(files.root, paths))
                 override.write_text(compose_cli.without_env_files(listed.stdout.split()), "utf-8")
                 paths.append(override)
+            elif unset:  # compose cannot read the files as long as these are empty, such as a port
+                env |= dict.fromkeys(unset, "1")
+                wanted += unset
             else:
                 raise _refused(names, said)
     model = shapes.answer(result, dict, {"services": {"*": dict}}) if result.stdout else {}
@@ -188,6 +192,11 @@ def _env_files(files: Tree, names: Sequence[str], texts: Mapping[str, str]) -> l
     return [path for path in found if not path.startswith("..") and not files.exists(path)]
 
 
+def _unset(said: str) -> list[str]:
+    """The variables that compose reports as not set."""
+    return list(dict.fromkeys(re.findall(r'"(\w+)\\?" variable is not set', said)))
+
+
 def _refused(names: Sequence[str], said: str) -> Problem:
     if "unknown command" in said or "is not a docker command" in said or "unknown shorthand flag: 'f'" in said:
         return Problem(
@@ -197,19 +206,19 @@ def _refused(names: Sequence[str], said: str) -> Problem:
             hint="buildkit-tasks engine.install    (Debian and Ubuntu: apt install docker-compose-plugin)",
         )
     line = re.search(r"line (\d+)", said)
-    unset = list(dict.fromkeys(re.findall(r'"(\w+)\\?" variable is not set', said)))
-    if unset:
+    error = "\n".join(line for line in said.splitlines() if "level=warning" not in line)
+    if unset := _unset(said):
         env = posixpath.join(posixpath.dirname(names[0]), ".env")
         return Problem(
             "compose-invalid",
             f"Compose cannot read {', '.join(names)}; variables without a value: {', '.join(unset)}.",
-            details=said,
+            details=error,
             hint=f"give them values in {env} or in the environment, then rerun this command",
         )
     return Problem(
         "compose-invalid",
         f"Compose cannot read {', '.join(names)}{f', line {line[1]}' if line else ''}.",
-        details=said,
+        details=error or said,
         hint="install a newer compose or remove the key"
         if "dditional property" in said
         else "fix the file (check it with `docker compose config`)",
