@@ -156,7 +156,7 @@ def test_a_dockerfile_that_compiles_with_a_script_is_named(tmp_path: Path) -> No
 def test_a_service_is_added_for_a_program_that_has_none(tmp_path: Path) -> None:
     files = {**repositories.bare(), "compose.yaml": "# data\nservices:\n  db:\n    image: postgres:15\n"}
     found, finding = understand(tmp_path / "ping", files)
-    assert finding.services == ()
+    assert [(s.name, s.added, s.idle) for s in finding.services] == [("ping", True, False)]
     config = repositories.resolved(tmp_path / "ping", files["compose.yaml"])
     finding = look.find(found, config, ("compose.yaml",), add=("web=ping",))
     text = adopted.write(found, finding).texts["compose.yaml"]

@@ -295,6 +295,7 @@ def test_a_stand_in_for_the_sources_is_not_a_command_of_ours(tmp_path: Path) -> 
         ("install -m 755 target/release/web /usr/local/bin/server", "/usr/local/bin/server", "web"),
         ("install -Dm755 target/release/web /srv/server", "/srv/server", "web"),
         ("strip -s -o /srv/server target/release/web", "/srv/server", "web"),
+        ("objcopy --compress-debug-sections target/release/web ./main", "/app/main", "web"),
         ("if true; then cp target/release/web /srv/server; fi", "/srv/server", "web"),
         ("mkdir -p /srv && cp target/release/api /srv/one && cp target/release/web /srv/server", "/srv/server", "web"),
     ],
@@ -394,6 +395,7 @@ def test_the_compose_file_of_the_working_directory_is_the_one_to_edit(tmp_path: 
     """Without one at the root; compose itself looks in the working directory and its parents."""
     text = "services:\n  one:\n    build: .\n"
     files = {f"crates/{name}/compose.yaml": text for name in ("fetcher", "server")}
+    files |= {f"crates/{name}/Cargo.toml": manifest(name) for name in ("fetcher", "server")}
     files |= {"crates/server/src/main.rs": "", "crates/server/db/compose.yaml": "services:\n  db:\n    image: db\n"}
     repositories.write(tmp_path, files)
     names, listed, others = model.compose_files(World({}, tmp_path / here, tmp_path), tree.read(tmp_path))
@@ -808,3 +810,63 @@ def test_a_build_argument_that_no_line_declares_is_the_user_s(tmp_path: Path) ->
     assert [n.text for n in made.notes if "removed build arguments" in n.text] == [
         "removed build arguments whose current values the new files contain: MODE"
     ]
+
+
+SELECTED = (
+    "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nARG SERVICE\nRUN cargo build --release --bin ${SERVICE}\n"
+    "FROM debian:bookworm-slim\nARG SERVICE\nWORKDIR /srv/${SERVICE}\n"
+    'COPY --from=build /app/target/release/${SERVICE} ./server\nENTRYPOINT ["./server"]\n'
+)
+
+
+@pytest.mark.parametrize("compose", ["", "name: shop\nservices:\n  db:\n    image: postgres:15\n"], ids=["none", "db"])
+def test_a_dockerfile_that_an_argument_serves_becomes_a_service_for_each_program(tmp_path: Path, compose: str) -> None:
+    files = {
+        **several("api", "worker"),
+        "deploy/Dockerfile": SELECTED,
+        **({"compose.yaml": compose} if compose else {}),
+    }
+    read, finding = found(tmp_path, files)
+    assert [(s.name, s.binary, s.args) for s in finding.services] == [
+        (name, name, {"SERVICE": name}) for name in ("api", "worker")
+    ]
+    made = adopted.write(read, finding)
+    model_ = repositories.resolved(tmp_path, made.texts["compose.yaml"])
+    assert [model_["services"][n]["build"]["args"]["SERVICE"] for n in ("api", "worker")] == ["api", "worker"]
+    assert "WORKDIR /srv/${SERVICE}\n" in made.texts["docker/Dockerfile"]
+
+
+def test_a_database_alone_gets_the_programs_of_the_workspace(tmp_path: Path) -> None:
+    compose = "name: shop\nservices:\n  db:\n    image: postgres:15\n"
+    read, finding = found(tmp_path, {**several("api", "worker"), "compose.yaml": compose})
+    assert [(s.name, s.added, s.idle) for s in finding.services] == [("api", True, False), ("worker", True, False)]
+    assert adopted.write(read, finding).texts["compose.yaml"].startswith(compose)
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "rust"),
+    [
+        ("FROM node:22\nCOPY . .\nRUN npm ci\n", False),
+        (None, False),
+        ("FROM rust:1\nCOPY . .\nRUN cargo build\n", True),
+        ("FROM debian\nCOPY dist/app /bin/app\n", True),
+    ],
+)
+def test_a_compose_file_of_another_part_of_the_repository_stays(
+    tmp_path: Path, dockerfile: str | None, rust: bool
+) -> None:
+    files = {**crate("app"), "web/compose.yaml": "services:\n  web:\n    build: .\n"}
+    files |= {"web/Dockerfile": dockerfile} if dockerfile else {}
+    files |= {"web/package.json": "{}\n"}
+    repositories.write(tmp_path, files)
+    names, _, others = model.compose_files(World({}, tmp_path, tmp_path), tree.read(tmp_path))
+    assert (names, others) == ((("web/compose.yaml",), ()) if rust else ((), ("web/compose.yaml",)))
+
+
+def test_of_several_compose_files_the_one_that_builds_rust_is_edited(tmp_path: Path) -> None:
+    files = {**crate("app", "services/"), "services/compose.yaml": "services:\n  app:\n    build: .\n"}
+    files |= {"app/compose.yaml": "services:\n  web:\n    build: .\n", "app/Dockerfile": "FROM node:22\n"}
+    files |= {"services/Dockerfile": BUILD + RUN}
+    repositories.write(tmp_path, files)
+    names, listed, _ = model.compose_files(World({}, tmp_path, tmp_path), tree.read(tmp_path))
+    assert (names, listed) == (("services/compose.yaml",), True)

@@ -120,7 +120,10 @@ def _build(finding: Finding, service: Service, file: str, scope: str, derived: d
     args = {"BIN": service.binary, "CACHE_SCOPE": scope, **{n: v for n, v in options.items() if n not in same}}
     if service.args.get("PROFILE", service.profile) != service.profile:
         args["PROFILE"] = service.profile  # theirs had another meaning, such as the directory `debug`
-    known = set(re.findall(r"(?m)^ARG (\w+)", derived.text)) | set(args)
+    declared = set(re.findall(r"(?m)^ARG (\w+)", derived.text))
+    if service.added or not finding.compose:  # no compose file has the arguments yet that select the program
+        args |= {name: value for name, value in service.args.items() if name in declared and name not in args}
+    known = declared | set(args)
     # one that no line of theirs declares has no effect, before or after
     unused = set(service.args) - recipe.declared(service.recipe) if service.recipe else set[str]()
     kept = known | unused

@@ -14,7 +14,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockercli import docker
 from buildkit_tasks.project import dotenv
 from buildkit_tasks.recipes import package_files
-from buildkit_tasks.survey import look, model
+from buildkit_tasks.survey import composed, look, model
 from buildkit_tasks.survey.finding import Finding, Note
 from buildkit_tasks.workspaces import cargo, tree
 
@@ -219,7 +219,7 @@ def _require_rust(files: tree.Tree, finding: Finding, found: model.Model) -> Non
         )
     more = f" and {len(programs) - 8} more" if len(programs) > 9 else ""
     names = ", ".join(programs[: 8 if more else 9]) + more
-    builds = [path for path in found.others if model.builds(files.text(path))]
+    builds = [path for path in found.others if composed.builds(files.text(path))]
     hint = f"run `COMPOSE_FILE={shlex.quote(builds[0])} buildkit-tasks init` to use that file, or " if builds else ""
     raise Problem(
         "not-rust",
@@ -230,7 +230,7 @@ def _require_rust(files: tree.Tree, finding: Finding, found: model.Model) -> Non
 
 
 def _not_edited(files: tree.Tree, found: model.Model, path: str) -> Note:
-    if found.files or not model.builds(files.text(path)):
+    if found.files or not composed.builds(files.text(path)):
         return Note(path, "not edited, because compose does not use this file")
     command = f"COMPOSE_FILE={shlex.quote(path)} buildkit-tasks init"
     return Note(path, f"not edited, because compose does not use this file; to use it, not a new one: `{command}`")

@@ -21,7 +21,7 @@ from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.dotenv import text as dotenv_text
 from buildkit_tasks.workspaces.tree import Tree
 
-from . import propose
+from . import composed, propose
 
 #: Levels below the root in which to look for a compose file if the root has none.
 DEPTH = 3
@@ -71,16 +71,19 @@ def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tup
         return tuple(part for part in given.split(":") if files.has(part)), True, ()
     own = tuple(p.name for p in project_root.compose_files(files.root))
     found = [p for n in _NAMES for p in files.named(n) if 0 < p.count("/") <= DEPTH and not propose.ASIDE.search(p)]
-    found = [p for p in found if builds(files.text(p))]
+    found = [p for p in found if composed.builds(files.text(p))]
     variants = [p for p in files.files if "/" not in p and _VARIANT.search(p) and p not in own]
     if own:
         return own, False, (*variants, *found)
     found.sort(key=lambda p: (p.count("/"), p))
-    folder = _nearest(world, files) or (Path(found[0]).parent if found else None)
+    nearest = _nearest(world, files)
+    # a compose file of another part of the repository is not the one to add Rust services to
+    related = next((p for p in found if composed.concerns_rust(files, p)), None) if nearest is None else None
+    folder = nearest or (Path(related).parent if related else None)
     if folder is None:
         named = [p for p in files.files if _VARIANT.search(p) and 0 < p.count("/") <= DEPTH]
-        below = [p for p in named if not propose.ASIDE.search(p) and builds(files.text(p))]
-        return (), False, (*variants, *below)
+        below = [p for p in named if not propose.ASIDE.search(p) and composed.builds(files.text(p))]
+        return (), False, tuple(dict.fromkeys((*variants, *below, *found)))
     own = tuple((folder / p.name).as_posix() for p in project_root.compose_files(files.root / folder))
     return own, True, (*variants, *(p for p in found if p not in own))
 
@@ -97,13 +100,8 @@ def _nearest(world: World, files: Tree) -> Path | None:
             return None
         found = [(place / p.name).relative_to(root).as_posix() for p in project_root.compose_files(place)]
         if found:
-            return place.relative_to(root) if any(builds(files.text(p)) for p in found) else None
+            return place.relative_to(root) if any(composed.builds(files.text(p)) for p in found) else None
     return None
-
-
-def builds(text: str) -> bool:
-    """Whether a compose file seems to build a service."""
-    return re.search(r"(?m)^\s+[\"']?build[\"']?\s*:", text) is not None
 
 
 def _setting(root: Path) -> str:

@@ -12,7 +12,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.workspaces.cargo import CargoWorkspace
 from buildkit_tasks.workspaces.tree import Tree
 
-from . import prebuilt, recipe, shipped
+from . import composed, prebuilt, recipe, shipped
 from .finding import LeftAlone, Note, Service
 
 #: Folders whose programs and Dockerfiles are not shipped.
@@ -41,18 +41,21 @@ def services(
 
     Raises `Problem` bad-argument for an unknown program.
     """
-    found, notes = _of_dockerfiles(files, spaces, look)
+    found, notes = _of_dockerfiles(files, spaces, look, selected=not add)
     if add:
         return [_added(item, spaces, found) for item in add], []
-    if found:
-        return found, notes
+    return found or _programs(spaces), notes
+
+
+def _programs(spaces: Sequence[CargoWorkspace]) -> list[Service]:
+    """A service for every program of the outermost workspace with programs."""
     for workspace in (s for s in spaces if s.binaries and not ASIDE.search(s.directory)):
         own = next((p.binaries for p in workspace.packages if p.directory == workspace.directory and p.binaries), None)
         # if the root is a crate, cargo builds only that one by default
         names = own or [b for p in workspace.packages if not ASIDE.search(p.directory) for b in p.binaries]
         if names:
-            return [Service(word(name), workspace.directory, name) for name in names], notes
-    return [], notes
+            return [Service(word(name), workspace.directory, name) for name in names]
+    return []
 
 
 def beside(
@@ -60,13 +63,16 @@ def beside(
 ) -> tuple[list[Service], list[Note]]:
     """Services for the programs that the Dockerfiles ship, if the compose file builds none of them.
 
-    A service that starts a program's published image is built from now on; for other programs a service is added.
+    Without a Dockerfile, and if no compose file builds anything: for every program. A service that starts a program's
+    published image is built from now on; for other programs a service is added.
     """
     found: list[Service] = []
     more: dict[str, list[str]] = {}
-    proposed, notes = _of_dockerfiles(files, spaces, look)
     # a compose file that builds something is complete without them; one with only a database lacks its program
     idle = any(isinstance(entry, dict) and entry.get("build") for entry in there.values())
+    proposed, notes = _of_dockerfiles(files, spaces, look, selected=not idle)
+    if not (proposed or notes or idle or composed.any_builds(files)):
+        proposed = _programs(spaces)
     started = "built but not started (to change that, remove `scale: 0`)" if idle else "started by `docker compose up`"
     for service in proposed:
         path = service.recipe.path if service.recipe else ""
@@ -85,7 +91,8 @@ def beside(
             more.setdefault(path, []).append(name)
     for path, names in more.items():
         where = f"service{'s' if len(names) > 1 else ''} {', '.join(names)}"
-        notes.append(Note(where, f"added for {path}, which no service used; {started}"))
+        what = f"{path}, which no service used" if path else "programs without a Dockerfile"
+        notes.append(Note(where, f"added for {what}; {started}"))
     return found, notes
 
 
@@ -106,8 +113,13 @@ def _last(image: str) -> str:
     return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
-def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -> tuple[list[Service], list[Note]]:
-    """What the Dockerfiles ship, and notes about those that leave it to an argument."""
+def _of_dockerfiles(
+    files: Tree, spaces: Sequence[CargoWorkspace], look: Look, *, selected: bool
+) -> tuple[list[Service], list[Note]]:
+    """What the Dockerfiles ship, and notes about those that are not clear.
+
+    `selected`: one whose program an argument selects becomes a service for each program.
+    """
     found: dict[str, Service] = {}
     others: dict[str, str] = {}
     notes: list[Note] = []
@@ -126,6 +138,8 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
             if (lacks or not taken) and not (context == "." and _copies_a_program(files, spaces, path)):
                 continue
             looked = _look_at(files, spaces, look, path, taken, context)
+            if taken and selected and not any(isinstance(s, Service) for s in looked):
+                looked = _of_an_argument(files, spaces, look, path, taken, context) or looked
             ships = [s for s in looked if isinstance(s, Service)]
             new = {s.binary: s for s in reversed(ships) if s.binary not in found or _nearer(s, found[s.binary], spaces)}
             others |= {old.path: name for name in new if name in found and (old := found[name].recipe)}
@@ -186,6 +200,26 @@ def _look_at(
         _shipping(look(files, spaces, name, {"build": {**build, **({"target": target} if target else {})}}))
         for target in (*targets, "")
     ]
+
+
+def _of_an_argument(
+    files: Tree, spaces: Sequence[CargoWorkspace], look: Look, path: str, taken: recipe.Recipe, context: str
+) -> list[Service | LeftAlone]:
+    """A service for each program that an argument without a value can select: `cargo build --bin $SERVICE`."""
+    items = [i for stage in taken.stages for i in stage.items if i.keyword == "ARG"]
+    without = {name for i in items for name, value in recipe.assignments(i) if value is None}
+    used = re.findall(r"(?:--bin|--package|-p)[= ]+[\"']?\$\{?(\w+)\}?", "\n".join(_runs(taken)))
+    names = [name for name in dict.fromkeys(used) if name in without]
+    if len(names) != 1:
+        return []
+    build = {"context": context, "dockerfile": posixpath.relpath(path, context)}
+    programs = [s.binary for s in _programs(spaces)]
+    made = {p: look(files, spaces, word(p), {"build": {**build, "args": {names[0]: p}}}) for p in programs}
+    return [s for p, s in made.items() if isinstance(s, Service) and s.binary == p and any(q.path for q in s.programs)]
+
+
+def _runs(taken: recipe.Recipe) -> list[str]:
+    return [f"{i.rest}\n{i.body}" for stage in taken.compiling for i in stage.items if i.keyword == "RUN"]
 
 
 def _shipping(found: Service | LeftAlone) -> Service | LeftAlone:

@@ -213,13 +213,17 @@ def _one_file(command: str) -> tuple[str, str]:
     return (files[0], end) if len(files) == 1 else ("", "")
 
 
+#: Commands whose last words are what they read and write.
+_COPIES = ("cp", "mv", "install", "strip", "objcopy")
+
+
 def copied_files(command: str) -> tuple[tuple[str, ...], str]:
     """The files that a command copies or moves, and where; empty for other commands.
 
-    `strip -o` counts, too: its output is a copy.
+    `strip -o` and `objcopy` count, too: their output is a copy.
     """
     words = syntax.words(command)
-    at = next((n for n, word in enumerate(words) if posixpath.basename(word) in ("cp", "mv", "install", "strip")), None)
+    at = next((n for n, word in enumerate(words) if posixpath.basename(word) in _COPIES), None)
     if at is None:
         return (), ""
     tool, rest = posixpath.basename(words[at]), words[at + 1 :]

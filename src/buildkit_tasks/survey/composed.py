@@ -1,0 +1,71 @@
+"""Whether a compose file builds Rust services, judging by its text: before compose resolves it."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.workspaces import cargo
+from buildkit_tasks.workspaces.tree import Tree
+
+from . import yaml_text
+
+_RUST = re.compile(r"\bcargo\b|\brust|\btarget/|\.rs\b", re.IGNORECASE)
+
+
+_COMPOSE = re.compile(r"(?:^|/)[^/]*compose[^/]*\.ya?ml$")
+_BUILD = re.compile(r"(?m)^\s+[\"']?build[\"']?\s*:")
+
+
+def any_builds(files: Tree) -> bool:
+    """Whether any compose file of the repository, used or not, seems to build a service."""
+    return any(builds(files.text(path)) for path in files.files if _COMPOSE.search(path))
+
+
+def builds(text: str) -> bool:
+    """Whether a compose file seems to build a service."""
+    return _BUILD.search(text) is not None
+
+
+def concerns_rust(files: Tree, path: str) -> bool:
+    """Whether a service's Dockerfile compiles Rust or names a program of the repository; true if that is not clear."""
+    try:
+        texts = list(_dockerfiles(files, path))
+    except Problem:
+        return True  # compose will describe it better
+    if any(text is None or _RUST.search(text) for text in texts):
+        return True
+    programs = {re.escape(name) for workspace in cargo.workspaces(files) for name in workspace.binaries}
+    named = re.compile(rf"(?<![\w-])(?:{'|'.join(sorted(programs))})(?![\w-])") if programs else None
+    return any(named.search(text) for text in texts if text) if named else False
+
+
+def _dockerfiles(files: Tree, path: str) -> Iterator[str | None]:
+    """The text of each service's Dockerfile, empty if it does not exist; None if only compose can tell which it is."""
+    document = yaml_text.load(path, files.text(path), plain=True)
+    services = document.get("services") if isinstance(document, dict) else None
+    if not isinstance(services, dict) or (isinstance(document, dict) and "include" in document):
+        yield None
+        return
+    for entry in services.values():
+        build: Any = entry.get("build") if isinstance(entry, dict) else None
+        if isinstance(entry, dict) and "extends" in entry:
+            yield None
+        elif isinstance(build, str):
+            yield _text(files, path, build, "Dockerfile")
+        elif isinstance(build, dict) and isinstance(build.get("dockerfile_inline"), str):
+            yield build["dockerfile_inline"]
+        elif isinstance(build, dict):
+            yield _text(files, path, str(build.get("context", ".")), str(build.get("dockerfile", "Dockerfile")))
+
+
+def _text(files: Tree, path: str, context: str, dockerfile: str) -> str | None:
+    if "$" in context or "$" in dockerfile:
+        return None
+    folder = posixpath.normpath(posixpath.join(posixpath.dirname(path), context))
+    text = files.text(posixpath.normpath(posixpath.join(folder, dockerfile)))
+    # a crate without a Dockerfile gets one
+    return None if not text and files.has(posixpath.normpath(posixpath.join(folder, "Cargo.toml"))) else text
