@@ -870,3 +870,22 @@ def test_of_several_compose_files_the_one_that_builds_rust_is_edited(tmp_path: P
     repositories.write(tmp_path, files)
     names, listed, _ = model.compose_files(World({}, tmp_path, tmp_path), tree.read(tmp_path))
     assert (names, listed) == (("services/compose.yaml",), True)
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        'test -n "$SERVICE" || (echo "no SERVICE" && false)',
+        '[ -n "${SERVICE}" ] || exit 1',
+        '[ -z "$SERVICE" ] && { echo missing; exit 1; } || true',
+        'if [ -z "$SERVICE" ]; then echo "missing" >&2; exit 1; fi',
+        ': "${SERVICE:?}"',
+    ],
+)
+def test_a_check_of_the_argument_that_selects_the_program_does_not_split_the_toolchain(
+    tmp_path: Path, guard: str
+) -> None:
+    given = SELECTED.replace("RUN cargo", f"RUN {guard}\nRUN cargo").replace("COPY . .\nARG SERVICE\n", "ARG SERVICE\n")
+    given = given.replace("RUN cargo", "COPY . .\nRUN cargo")
+    text = dockerfile(tmp_path, {**several("api", "worker"), "Dockerfile": given})
+    assert "SERVICE" not in text.partition("FROM ${RUNTIME_IMAGE}")[0].replace("CACHE_SCOPE", "")

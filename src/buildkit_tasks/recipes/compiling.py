@@ -25,6 +25,7 @@ _PACKAGE_SOURCE = re.compile(r"\|\s*(?:sudo\s+)?(?:-E\s+)?(?:ba)?sh\b|/etc/apt/|
 #: Commands that accompany a package installation, including those of tonistiigi/xx.
 _PACKAGING = re.compile(r"(?:xx-)?(?:apt-get|apt|apk)\s|set\s+-|rm\s+-rf?\s+/var|true$")
 _USERS = re.compile(r"(?:user|group)add\b|add(?:user|group)\b")
+#: Commands that do the same in every directory.
 _ANYWHERE = re.compile(r"(?:if command -v rustup|rustup\s|getent\s|export\s+DEBIAN_FRONTEND)")
 _TARGET = re.compile(r"\$(\{?)TARGET(PLATFORM|OS|ARCH|VARIANT)\b")
 #: The note on a command that fits nowhere.
@@ -93,7 +94,6 @@ class _Reader:
                 self.add("toolchain", text)
                 if text.startswith("ENV"):
                     self.lists["compile"].pop(text, None)
-        # a line that installs packages or a toolchain does the same everywhere
         here = self.workdir if not _ANYWHERE.match(re.sub(r"^RUN\s+(?:--\S+\s+)*", "", line)) else "/"
         self.add("toolchain", line if here == "/" else f"WORKDIR {here}\n{line}")
 
@@ -216,8 +216,8 @@ class _Reader:
             self.command(f"RUN if command -v rustup > /dev/null; then {part}; fi")
         elif replaced.TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
             self.add("tools", f"RUN {part.removeprefix('xx-')}")
-        elif replaced.is_replaced(part):
-            return
+        elif replaced.is_replaced(part) or replaced.checks_argument(part):
+            return  # our compile step does it, or refuses a missing argument itself
         elif sources_there and replaced.SETTINGS.match(part) and "/run/secrets" not in part:
             self.command(f"RUN {part}")
         elif sources_there and _USERS.match(part):

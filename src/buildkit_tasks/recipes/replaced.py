@@ -24,12 +24,24 @@ TOOL = re.compile(r"cargo\s+(?:\+\S+\s+)?(?:b?install)\b(?!.*--path)")
 SETTINGS = re.compile(
     r"git\s+config\s+(?:-\S+\s+)*--(?:global|system)\b|ssh-keyscan\b|ldconfig\b|update-(?:ca-certificates|alternatives)\b"
 )
+#: A command that only checks whether an argument has a value, before a compilation that uses it.
+_GUARD = re.compile(
+    r"""\s*(?:(?:test|\[\[?)\s+(?:!\s+)?-[nz]\s+["']?\$\{?\w+\}?["']?(?:\s+\]\]?)?\s*(?:\|\||&&)"""
+    r"""|if\s+(?:test|\[\[?)\s+(?:!\s+)?-[nz]\s+["']?\$\{?\w+\}?["']?(?:\s+\]\]?)?\s*;\s*then\b(?:(?!\b(?:if|fi)\b).)*"""
+    r"""\bexit\s+[1-9]\d*\s*;?\s*fi\s*$|:\s+["']?\$\{\w+:?\?)""",
+    re.DOTALL,
+)
 #: A command that downloads a program into a directory of the system.
 DOWNLOADS = re.compile(r"\b(?:curl|wget)\s(?:.|\n)*\s/(?:usr|opt|bin|sbin|root)\b")
 #: A command that compiles or installs with cargo.
 CARGO_RUNS = re.compile(
     r"\bcargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|install|rustc|zigbuild|run|r|xtask|chef)\b"
 )
+
+
+def checks_argument(part: str) -> bool:
+    """Whether a command only fails if an argument has no value."""
+    return bool(_GUARD.match(part) and re.search(r"\bfalse\b|\bexit\s+[1-9]|\$\{\w+:?\?", part))
 
 
 def is_replaced(part: str) -> bool:
