@@ -44,7 +44,7 @@ def concerns_rust(files: Tree, path: str) -> bool:
 
 
 def _dockerfiles(files: Tree, path: str) -> Iterator[str | None]:
-    """The text of each service's Dockerfile, empty if it does not exist; None if only compose can tell which it is."""
+    """The text of each service's Dockerfile, empty if it does not exist; None if only compose knows which it is."""
     document = yaml_text.load(path, files.text(path), plain=True)
     services = document.get("services") if isinstance(document, dict) else None
     if not isinstance(services, dict) or (isinstance(document, dict) and "include" in document):
