@@ -115,7 +115,7 @@ _ALL = (
         "BA007",
         "world-writable",
         "warning",
-        "Every process in the container can replace the content.",
+        "Any process in the container can replace the contents.",
         "use COPY --chmod=755, or `chmod o-w` in the step that creates it; `read_only: true` of the service also helps",
     ),
     Rule(
