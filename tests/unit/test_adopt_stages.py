@@ -688,6 +688,8 @@ def test_a_tool_s_command_keeps_the_arguments_that_it_uses(tmp_path: Path) -> No
     text = dockerfile(tmp_path / "b", {**crate("app"), "Dockerfile": crossed})
     before, _, _ = text.partition("https://example.com/t-$VERSION-${TARGETARCH}.tgz")
     assert "ARG TARGETARCH\n" in before
+    below = given.replace("FROM rust:1-bookworm AS", "FROM --platform=$BUILDPLATFORM rust:1 AS base\nFROM base AS", 1)
+    assert "t-$VERSION-${TARGETARCH}.tgz" in dockerfile(tmp_path / "c", {**crate("app"), "Dockerfile": below})
 
 
 @pytest.mark.parametrize(("declared", "profile"), [("ARG KIND", "release"), ("ARG KIND=dist", "dist")])

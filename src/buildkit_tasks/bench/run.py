@@ -179,9 +179,7 @@ def _timed(
     else:
         result = run.capture(session.world, compose_cli.command(arena.tree, [file], "build", *services))
     if result.code != 0:
-        raise Problem(
-            "bench-failed", f"The {contender!r} build failed (case: {case}).", details=result.stderr[-4000:]
-        )
+        raise Problem("bench-failed", f"The {contender!r} build failed (case: {case}).", details=result.stderr[-4000:])
     crates = len(shapes.loads(result.stdout, dict)["cargo"]["compiled"]) if contender == OURS else None
     visible = None
     if marker:

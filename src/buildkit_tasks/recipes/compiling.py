@@ -58,9 +58,8 @@ class _Reader:
     ) -> None:
         self.taken, self.context, self.reads, self.exists = taken, context, reads, exists
         self.placed: list[tuple[str, str]] = []
-        self.workdirs: dict[str, str] = {}
-        self.declared: dict[str, str] = {}
-        self.arguments: dict[str, str] = {}
+        self.workdirs, self.crossing = dict[str, str](), set[str]()
+        self.declared, self.arguments = dict[str, str](), dict[str, str]()
         self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
         self.main: frozenset[str] = frozenset()
         self.copied = {posixpath.normpath(source) for copy in recipe.copies(taken) for source in copy.sources}
@@ -102,7 +101,8 @@ class _Reader:
 
     def stage(self, stage: Stage) -> None:
         self.workdir, sources_there, self.now = self.workdirs.get(stage.base.lower(), "/"), False, stage.name
-        self.crosses = "BUILD" in stage.platform
+        self.crosses = "BUILD" in stage.platform or stage.base.lower() in self.crossing
+        self.crossing |= {stage.name} if self.crosses else set()
         self.placed = self._placed(stage)
         for item in stage.items:
             if item.keyword == "WORKDIR":
