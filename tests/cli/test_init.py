@@ -350,6 +350,13 @@ def test_a_compose_file_without_a_rust_service_names_the_programs(shape: Reposit
     (shape.root / "Dockerfile").unlink()
     (shape.root / "docker-compose.yml").write_text("services:\n  db:\n    image: postgres:15\n")
     shape.compose()
+    done = shape.init("--dry-run")
+    assert done.code == 0, done.all
+    assert "service pantry: added for programs without a Dockerfile" in done.err
+    (shape.root / "docker-compose.yml").write_text("services:\n  web:\n    build: web\n")
+    (shape.root / "web").mkdir()
+    (shape.root / "web/Dockerfile").write_text("FROM node:22\n")
+    shape.compose()
     done = shape.init("--yes")
     assert done.code == 60, done.all
     assert "hint: run `buildkit-tasks init --add pantry` to add a service for a program (available: pantry)" in done.err

@@ -325,3 +325,12 @@ def test_an_override_file_is_read_exactly_where_compose_reads_it(command: str, t
     facts = replace(examples.FACTS, compose_files=("compose.yaml", "compose.override.yaml"))
     found = recipes.line(Step(0, 0, command), makefile.syntax({}), facts, "invoke")
     assert found.text == text
+
+
+@pytest.mark.parametrize(
+    "lines", ["x: Q = q\nQ = v\n", "Q = v\nx: Q = q\n", "x: Q = q\nQ += v\n", "x: Q = q\nQ := v\nQ ?= w\n"]
+)
+def test_a_variable_that_a_target_overrides_is_unknown_wherever_it_is_defined(lines: str) -> None:
+    variables = expand.Variables()
+    reader.read("Makefile", f"{lines}x:\n\techo $(Q)\n", variables=variables)
+    assert variables.values["Q"].text is None

@@ -78,25 +78,24 @@ class _Work:
 
 @dataclass
 class Variables:
-    """The variables defined so far. A variable that is set only in one branch of a condition is unknown."""
+    """The variables defined so far. One that is set in a branch of a condition, or for some targets, is unknown."""
 
     values: dict[str, Value] = field(default_factory=dict)
+    partial: set[str] = field(default_factory=set)
 
     def define(self, name: str, operator: str, text: str, *, conditional: bool = False) -> None:
         """Record one definition; `operator` as written."""
         known = self.values.get(name)
         if operator == "?=" and known is not None:
             return
-        if operator == "!=" or conditional:
+        if operator == "!=" or conditional or name in self.partial:
             self.values[name] = Value(None)
-        elif operator in ("=", "?="):
+        elif operator in ("=", "?=") or (operator == "+=" and known is None):
             self.values[name] = Value(text)
         elif operator == "+=" and known is not None:
             more = text if known.recursive else expand(text, self.values)
             both = None if known.text is None or more is None else " ".join(filter(None, (known.text, more)))
             self.values[name] = Value(both, known.recursive)
-        elif operator == "+=":
-            self.values[name] = Value(text)
         else:
             self.values[name] = Value(expand(text, self.values), recursive=False)
 

@@ -98,7 +98,8 @@ def _target_specific(now: Reading, at: int, head: str) -> bool:
         for target in targets:
             now.target_exports.setdefault(target, []).append(assigned[0])
     # its value applies to some targets only, so it counts as unknown
-    now.variables.define(assigned[0], "=", assigned[2], conditional=True)
+    now.variables.partial.add(assigned[0])
+    now.variables.define(assigned[0], "=", assigned[2])
     if assigned[1] == "!=":
         now.runs.append(at + 1)
     return True
