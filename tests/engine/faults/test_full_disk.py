@@ -46,11 +46,11 @@ def _ending(done: process.Done) -> Findings:
 
 
 @pytest.mark.parametrize("space", SPACE)
-def test_state(place: Range, tmp_path: Path, workspace: int) -> None:
+def test_state(place: Range, tmp_path: Path, space: int) -> None:
     """The disk with state and history: the build is right, or says what is wrong and is right once there is space."""
     fault = "the disk with state is full"
     with small(tmp_path / "disk") as disk:
-        fill(disk, workspace)
+        fill(disk, space)
         place.edit()
         env = {"XDG_STATE_HOME": str(disk / "state")}
         first = place.invoke("build", **env)
@@ -66,10 +66,10 @@ def test_state(place: Range, tmp_path: Path, workspace: int) -> None:
 
 
 @pytest.mark.parametrize("space", SPACE)
-def test_temporary_files(place: Range, tmp_path: Path, workspace: int) -> None:
+def test_temporary_files(place: Range, tmp_path: Path, space: int) -> None:
     fault = "the disk with temporary files is full"
     with small(tmp_path / "disk") as disk:
-        fill(disk, workspace)
+        fill(disk, space)
         place.edit()
         first = place.invoke("build", TMPDIR=str(disk))
         found = _ending(first)
@@ -80,14 +80,14 @@ def test_temporary_files(place: Range, tmp_path: Path, workspace: int) -> None:
 
 
 @pytest.mark.parametrize("space", SPACE)
-def test_a_repository(place: Range, tmp_path: Path, workspace: int) -> None:
+def test_a_repository(place: Range, tmp_path: Path, space: int) -> None:
     """`init` and `dotenv`, where the repository's own disk is full: `--undo` restores it."""
     fault = "the disk with the repository is full"
     program = process.BIN / "buildkit-tasks"
     with small(tmp_path / "disk") as disk:
         root = adoptable(disk)
         before = tree(root)
-        fill(disk, workspace)
+        fill(disk, space)
         found: Findings = []
         for words in (["init", "--yes"], ["init", "--undo", "--yes"], ["dotenv"]):
             found += _ending(process.run([program, *words], root, place.env))
