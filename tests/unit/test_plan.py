@@ -80,7 +80,8 @@ def plan_of(
     **around: Any,
 ) -> BuildPlan:
     named = compose.select(workspace, request.services)
-    chosen = targets.of(workspace, engine, request, named, files, builder=builder, default_platform=default_platform)
+    services = targets.with_contexts(workspace, named)
+    chosen = targets.of(*(engine, request, named, services, files), builder=builder, default_platform=default_platform)
     return plan.make(settings, workspace, engine, chosen, Surroundings(**around))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.recipes import dockerfile, ignorefile, package_files
-from buildkit_tasks.survey import look, recipe
+from buildkit_tasks.survey import look, stage_items
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.workspaces.tree import Tree
 
@@ -125,7 +125,7 @@ def _build(finding: Finding, service: Service, file: str, scope: str, derived: d
         args |= {name: value for name, value in service.args.items() if name in declared and name not in args}
     known = declared | set(args)
     # one that no line of theirs declares has no effect, before or after
-    unused = set(service.args) - recipe.declared(service.recipe) if service.recipe else set[str]()
+    unused = set(service.args) - stage_items.declared(service.recipe) if service.recipe else set[str]()
     kept = known | unused
     drop = tuple(name for name in service.args if name not in kept and not _PREDEFINED.fullmatch(name))
     return Build(service.name, context, file, derived.targets[service.name], args, drop, derived.ssh, service.idle)

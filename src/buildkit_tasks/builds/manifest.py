@@ -200,8 +200,7 @@ def _digest_of(path: Path) -> str:
 def _written(path: Path, entry: os.DirEntry[str]) -> str:
     if entry.is_symlink():
         return f"l{_sha256(os.fsencode(path.readlink()) + bytes([10]))}"
-    executable = entry.stat(follow_symlinks=False).st_mode & 0o100
-    return f"{'x' if executable else 'f'}{_sha256(path.read_bytes())}"
+    return _digest_of(path)
 
 
 def _owner(path: str, homes: set[str]) -> str | None:

@@ -55,22 +55,21 @@ def choose(session: Session, project: Project, request: BuildRequest) -> Targets
     dockerfiles = {s.name: file for s in services if (file := sources.read(s)) is not None}
     tier = fallback.tier(session, engine).name
     builder = builder_choice.ready(session, engine, request) if tier == "full" else OWN
-    return of(workspace, engine, request, named, dockerfiles, builder=builder, tier=tier, default_platform=default)
+    return of(*(engine, request, named, services, dockerfiles), builder=builder, tier=tier, default_platform=default)
 
 
 def of(
-    workspace: Workspace,
     engine: Engine,
     request: BuildRequest,
     named: tuple[Service, ...],
+    services: tuple[Service, ...],
     dockerfiles: Mapping[str, Dockerfile],
     *,
     builder: Builder = OWN,
     tier: str = "full",
     default_platform: str = "",
 ) -> Targets:
-    """The targets of the named services. Pure. `default_platform`: of services that set none."""
-    services = with_contexts(workspace, named)
+    """The targets of the named services, with their contexts. Pure. `default_platform`: of services that set none."""
     default = (default_platform,) if default_platform else ()
     places = {
         s.name: request.platforms or s.platforms or default or platforms_for(request, engine, builder) for s in services

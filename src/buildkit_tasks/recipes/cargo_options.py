@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from buildkit_tasks.survey import recipe
+from buildkit_tasks.survey import stage_items
 from buildkit_tasks.survey.finding import Note, Service, Workspace
 from buildkit_tasks.workspaces import cargo_config
 from buildkit_tasks.workspaces.tree import Tree
@@ -49,8 +49,7 @@ def _without_value(service: Service, word: str) -> bool:
     """Whether a word consists of an argument that has no value, which is empty."""
     name = re.fullmatch(r"\$\{(\w+)\}", word)
     stages = service.recipe.compiling if service.recipe else ()
-    declared = [pair for s in stages for i in s.items if i.keyword == "ARG" for pair in recipe.assignments(i)]
-    return name is not None and (name[1], None) in declared
+    return name is not None and (name[1], None) in stage_items.arguments(stages)
 
 
 def without_empty_flags(files: Tree, workspace: Workspace, lines: Sequence[str]) -> tuple[str, ...]:

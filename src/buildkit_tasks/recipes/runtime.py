@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
-from buildkit_tasks.survey import install, prebuilt, recipe, shipped
+from buildkit_tasks.survey import install, prebuilt, recipe, shipped, stage_items
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 from buildkit_tasks.workspaces.tree import Tree
@@ -151,7 +151,7 @@ class _Writer:
 
     def _is_a_tool(self, name: str) -> bool:
         """Whether a compile stage installs programs with cargo, or mentions this one in a command without cargo."""
-        runs = [f"{i.rest}\n{i.body}" for s in self.compiling.values() for i in s.items if i.keyword == "RUN"]
+        runs = stage_items.runs(self.compiling.values())
         texts = (text for text in runs if not re.search(r"\bcargo\b", text) and name in text)
         return bool(re.fullmatch(r"[\w.-]+", name)) and (
             any(re.search(r"\bcargo\s+(?:\+\S+\s+)?b?install\b(?!.*--path)", text) for text in runs) or any(texts)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from buildkit_tasks.core.errors import Problem
@@ -30,7 +31,19 @@ def builds(text: str) -> bool:
     return _BUILD.search(text) is not None
 
 
-def concerns_rust(files: Tree, path: str) -> bool:
+def building_rust(files: Tree, paths: Sequence[str]) -> str:
+    """The first of the compose files that builds Rust; empty if none does."""
+    programs = functools.cache(functools.partial(_programs, files))
+    return next((path for path in paths if _concerns_rust(files, path, programs)), "")
+
+
+def _programs(files: Tree) -> re.Pattern[str] | None:
+    """Matches the name of any program of the repository."""
+    names = sorted({re.escape(name) for workspace in cargo.workspaces(files) for name in workspace.binaries})
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(names)})(?![\w-])") if names else None
+
+
+def _concerns_rust(files: Tree, path: str, programs: Callable[[], re.Pattern[str] | None]) -> bool:
     """Whether a service's Dockerfile compiles Rust or names a program of the repository; true if that is not clear."""
     try:
         texts = list(_dockerfiles(files, path))
@@ -38,9 +51,8 @@ def concerns_rust(files: Tree, path: str) -> bool:
         return True  # compose will describe it better
     if any(text is None or _RUST.search(text) for text in texts):
         return True
-    programs = {re.escape(name) for workspace in cargo.workspaces(files) for name in workspace.binaries}
-    named = re.compile(rf"(?<![\w-])(?:{'|'.join(sorted(programs))})(?![\w-])") if programs else None
-    return any(named.search(text) for text in texts if text) if named else False
+    named = programs()
+    return named is not None and any(named.search(text) for text in texts if text)
 
 
 def _dockerfiles(files: Tree, path: str) -> Iterator[str | None]:

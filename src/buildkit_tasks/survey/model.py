@@ -78,7 +78,7 @@ def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tup
     found.sort(key=lambda p: (p.count("/"), p))
     nearest = _nearest(world, files)
     # a compose file of another part of the repository is not the one to add Rust services to
-    related = next((p for p in found if composed.concerns_rust(files, p)), None) if nearest is None else None
+    related = composed.building_rust(files, found) if nearest is None else ""
     folder = nearest or (Path(related).parent if related else None)
     if folder is None:
         named = [p for p in files.files if _VARIANT.search(p) and 0 < p.count("/") <= DEPTH]

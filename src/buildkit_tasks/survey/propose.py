@@ -12,7 +12,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.workspaces.cargo import CargoWorkspace
 from buildkit_tasks.workspaces.tree import Tree
 
-from . import composed, prebuilt, recipe, shipped
+from . import composed, prebuilt, recipe, shipped, stage_items
 from .finding import LeftAlone, Note, Service
 
 #: Folders whose programs and Dockerfiles are not shipped.
@@ -206,9 +206,8 @@ def _of_an_argument(
     files: Tree, spaces: Sequence[CargoWorkspace], look: Look, path: str, taken: recipe.Recipe, context: str
 ) -> list[Service | LeftAlone]:
     """A service for each program that an argument without a value can select: `cargo build --bin $SERVICE`."""
-    items = [i for stage in taken.stages for i in stage.items if i.keyword == "ARG"]
-    without = {name for i in items for name, value in recipe.assignments(i) if value is None}
-    used = re.findall(r"(?:--bin|--package|-p)[= ]+[\"']?\$\{?(\w+)\}?", "\n".join(_runs(taken)))
+    without = {name for name, value in stage_items.arguments(taken.stages) if value is None}
+    used = re.findall(r"(?:--bin|--package|-p)[= ]+[\"']?\$\{?(\w+)\}?", "\n".join(stage_items.runs(taken.compiling)))
     names = [name for name in dict.fromkeys(used) if name in without]
     if len(names) != 1:
         return []
@@ -216,10 +215,6 @@ def _of_an_argument(
     programs = [s.binary for s in _programs(spaces)]
     made = {p: look(files, spaces, word(p), {"build": {**build, "args": {names[0]: p}}}) for p in programs}
     return [s for p, s in made.items() if isinstance(s, Service) and s.binary == p and any(q.path for q in s.programs)]
-
-
-def _runs(taken: recipe.Recipe) -> list[str]:
-    return [f"{i.rest}\n{i.body}" for stage in taken.compiling for i in stage.items if i.keyword == "RUN"]
 
 
 def _shipping(found: Service | LeftAlone) -> Service | LeftAlone:

@@ -175,13 +175,6 @@ def syntax_defaults(text: str) -> dict[str, str]:
     return found
 
 
-def declared(taken: Recipe) -> set[str]:
-    """The arguments that a Dockerfile declares."""
-    items = [item for stage in taken.stages for item in stage.items if item.keyword == "ARG"]
-    names = {name for item in items for name, _ in assignments(item)}
-    return names | {name for line in taken.header for name in syntax.arguments(line.text)}
-
-
 def assignments(item: Instruction) -> list[tuple[str, str | None]]:
     """Names and values of an ARG or ENV; None for an ARG without a value."""
     words = syntax.words(item.rest)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.workspaces.cargo import CargoWorkspace, Package
 
-from . import install
+from . import install, stage_items
 from .cargo_command import Cargo, builds
 from .recipe import OUTPUT, Recipe, Stage, commands_in, compiled_in, copies
 
@@ -123,7 +123,7 @@ def target(asked: Cargo, taken: Recipe) -> str:
 def _copied_target(taken: Recipe) -> str:
     """The target in the path of a copied program, if it is one for musl: an image to compile in may choose it."""
     copied = [source for copy in copies(taken) for source in copy.sources]
-    runs = [f"{i.rest}\n{i.body}" for stage in taken.compiling for i in stage.items if i.keyword == "RUN"]
+    runs = stage_items.runs(taken.compiling)
     found = re.search(r"target/(\w+-[\w-]*musl\w*)/(?:release|debug)/", "\n".join([*copied, *runs]))
     return found[1] if found else ""
 
