@@ -1,4 +1,4 @@
-"""`./dev nox` runs everything, `./dev nox -s tests` one part; sessions use the environment that ./dev created."""
+"""`./dev nox` runs everything, `./dev nox -s tests` a single session. Sessions use the environment of ./dev."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.default_venv_backend = "none"  # ./dev created the environment; another one would double the startup time
+nox.options.default_venv_backend = "none"  # use the environment of ./dev; a second one would double the startup time
 nox.options.sessions = ["lint", "types", "docs", "tests", "engine"]
 nox.options.error_on_missing_interpreters = False
 
@@ -31,23 +31,23 @@ def reference(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation site into site/; fails on a broken link or anchor."""
+    """Build the documentation site in site/; fail on broken links and anchors."""
     session.run("python", "docs/make_site.py", *session.posargs)
 
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Run mypy in strict mode, on the tests and this file as well."""
+    """Run mypy in strict mode, including on the tests and this file."""
     session.run("mypy")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run everything that needs no engine: unit tests, and the real CLI with a fake docker."""
+    """Run everything that does not need an engine: unit tests, and the real CLI with a fake docker."""
     session.run("pytest", "-q", "-n", "auto", "tests/unit", "tests/cli", *session.posargs)
     if shutil.which(
         "rustc"
-    ):  # elsewhere tests/engine/staleness/test_compile_program.py runs them in the toolchain image
+    ):  # without rustc, tests/engine/staleness/test_compile_program.py runs them in the toolchain image
         with tempfile.TemporaryDirectory() as scratch:
             program = str(Path(scratch) / "compile")
             session.run("rustc", "--edition", "2021", "--test", "-o", program, "docker/compile.rs", external=True)
@@ -56,9 +56,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def surroundings(session: nox.Session) -> None:
-    """Run every task in every kind of broken environment (forty minutes); `tests` runs some of these.
+    """Run every task in every kind of broken environment (forty minutes); `tests` runs some of the combinations.
 
-    `-- --slice`: each task in every sixth environment; the commit decides in which.
+    `-- --slice`: run each task in every sixth environment, chosen by the commit.
     """
     rest = [word for word in session.posargs if word != "--slice"]
     session.env["BUILDKIT_TASKS_TESTS_EVERY_SITUATION"] = "slice" if "--slice" in session.posargs else "1"
@@ -67,13 +67,13 @@ def surroundings(session: nox.Session) -> None:
 
 @nox.session
 def engine(session: nox.Session) -> None:
-    """Run everything on a real engine, in two processes (tests/engine/conftest.py); starts one if none is running."""
+    """Run everything on a real engine, in two processes (tests/engine/conftest.py); start one if none is running."""
     session.run("pytest", "-q", "-n", "2", "-m", "not slow", "--durations=40", "tests/engine", *session.posargs)
 
 
 @nox.session(name="cache-long")
 def cache_long(session: nox.Session) -> None:
-    """Build and trim after each of twenty dependency bumps (about five minutes on an idle machine)."""
+    """Bump a dependency twenty times; build and trim after each bump (about five minutes on an idle machine)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_cache_rust.py", *session.posargs)
 
 
@@ -85,7 +85,7 @@ def watch_long(session: nox.Session) -> None:
 
 @nox.session
 def bench_travel(session: nox.Session) -> None:
-    """Measure what a shared cache saves on a machine that has never built (about ten minutes on an idle machine)."""
+    """Measure how much time a shared cache saves on a new machine (about ten minutes on an idle machine)."""
     session.run("python", "-m", "tests.bench.travel", *session.posargs)
 
 
@@ -97,13 +97,13 @@ def bench_sync(session: nox.Session) -> None:
 
 @nox.session
 def bench_unchanged(session: nox.Session) -> None:
-    """Time a build with nothing to do against `docker compose build` (seconds, once everything is compiled)."""
+    """Compare a build with nothing to do with `docker compose build` (seconds, once everything is compiled)."""
     session.run("python", "-m", "tests.bench.unchanged", *session.posargs)
 
 
 @nox.session
 def bench_platforms(session: nox.Session) -> None:
-    """Time arm64 against amd64, cold and after an edit, and under QEMU (about 20 minutes, idle; root)."""
+    """Compare arm64 with amd64 and with QEMU, cold and after an edit (about 20 minutes, idle machine; needs root)."""
     session.run("python", "-m", "tests.bench.platforms", *session.posargs)
 
 
@@ -113,12 +113,12 @@ TRAVEL = ("tests/engine/test_travel_machines.py", "tests/engine/test_cache_unlis
 
 @nox.session
 def travel(session: nox.Session) -> None:
-    """Test shared caches between two engines with injected faults, and an engine without a cache list (4 min; 2 GB)."""
+    """Share caches between two engines, with injected faults and with an engine that cannot list them (4 min; 2 GB)."""
     session.run("pytest", "-q", "-s", "-m", "slow", *TRAVEL, *session.posargs)
 
 
 def _make_ready(session: nox.Session) -> None:
-    """Set up a bare machine, as `quickstart --yes` does; does nothing if nothing is missing."""
+    """Set up a bare machine, as `quickstart --yes` does; do nothing if nothing is missing."""
     for words in (("engine.install", "--yes"), ("engine.start", "--yes"), ("dotenv",)):
         session.run("invoke", *words)
 
@@ -136,7 +136,7 @@ def multiarch(session: nox.Session, platform: str) -> None:
 
 @nox.session
 def multiarch_list(session: nox.Session) -> None:
-    """Build one manifest list per image, in the engine or (`-- --push HOST/PATH`) in a registry."""
+    """Build a manifest list per image, in the engine or (`-- --push HOST/PATH`) in a registry."""
     _make_ready(session)
     session.run("invoke", "build", "--yes", "--platform", "amd64,arm64", *session.posargs)
 
@@ -150,37 +150,37 @@ def builders(session: nox.Session) -> None:
 
 @nox.session
 def adopt(session: nox.Session) -> None:
-    """Adopt, build, edit, start and undo every shape of repository; follow every hint; test the wheel by itself."""
+    """Adopt, build, edit, start and undo every kind of repository; follow every hint; test the installed wheel."""
     files = ("tests/engine/test_adopt.py", "tests/engine/test_adopt_remedies.py", "tests/engine/test_adopt_wheel.py")
     session.run("pytest", "-q", "-s", "-m", "slow", "--durations=20", *files, *session.posargs)
 
 
 @nox.session(name="ci-templates")
 def ci_templates(session: nox.Session) -> None:
-    """Run each CI template twice, on a new engine each time, and for a fork (14 minutes; `BT_CI_TREE=large`)."""
+    """Run each CI template twice, each time on a new engine, and then as a fork (14 minutes; `BT_CI_TREE=large`)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_ci_templates.py", *session.posargs)
 
 
 @nox.session
 def degraded(session: nox.Session) -> None:
-    """Build real Rust on Docker 20.10.24, with and without BuildKit (five minutes; copies 2 GB into the old engine)."""
+    """Compile real Rust code on Docker 20.10.24, with and without BuildKit (five minutes; copies 2 GB into it)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_old_engine.py", *session.posargs)
 
 
 @nox.session(name="from-make")
 def from_make(session: nox.Session) -> None:
-    """Play every row of docs/how-to/from-make.md on three repositories, without Rust on PATH.
+    """Run every row of docs/how-to/from-make.md on three repositories, without Rust on PATH.
 
-    `-- -k ledger`: on one of them (sample, ledger, desk).
+    `-- -k ledger`: run one of the three (sample, ledger, desk).
     """
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_from_make.py", *session.posargs)
 
 
 @nox.session(name="compose-long")
 def compose_long(session: nox.Session) -> None:
-    """Build generated compose files with compose (installed and newest) and with us, and compare the results.
+    """Build generated compose files with compose (installed and newest) and with these tasks; compare the results.
 
-    300 files, or `-- --files N`.
+    Builds 300 files, or N with `-- --files N`.
     """
     files, rest = "300", list(session.posargs)
     if "--files" in rest:
@@ -193,9 +193,9 @@ def compose_long(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill commands, fill disks, stop registries; writes docs/explanation/reliability.md (forty minutes).
+    """Kill commands, fill disks, stop registries; write docs/explanation/reliability.md (forty minutes).
 
-    `-- --slice`: a part of the tries; writes nothing.
+    `-- --slice`: run some of the tests; write nothing.
     """
     rest = [word for word in session.posargs if word != "--slice"]
     short = "--slice" in session.posargs
@@ -211,9 +211,9 @@ def turn(session: nox.Session) -> None:
 
 @nox.session
 def stale(session: nox.Session) -> None:
-    """Run all never-stale cases, 30 rounds of the registry race, the long random walk: `nox -s stale -- --steps 2000`.
+    """Run all never-stale cases, 30 rounds of the registry race and the long random test (`-- --steps 2000`).
 
-    `-- --slice`: only the cornerstones and a fifth of the other cases, chosen by the commit; five rounds.
+    `-- --slice`: run the cornerstone cases, a fifth of the other cases (chosen by the commit), and five rounds.
     """
     steps, rounds, part = "2000", "30", ""
     rest = list(session.posargs)

@@ -1,61 +1,65 @@
-//! compile.rs: one `cargo build` in a RUN step whose target directory lives in a cache mount, and never a stale one.
+//! compile.rs: one `cargo build` in a RUN step, with the target directory in a cache mount. Builds are never stale.
 //!
-//!     compile key      prepares the toolchain's layer and prints its identity (a cached layer: builds do not pay for it)
-//!     compile build    makes the tree in the mount equal to the context, compiles, and leaves programs and manifests
-//!     compile place    prints where the tree in the mount lies, for scripts that pack or fill it
+//!     compile key      prepares the toolchain's layer and prints the toolchain's key (cached in a layer)
+//!     compile build    syncs the context into the tree in the mount, compiles, and writes programs and manifests
+//!     compile place    prints the location of the tree in the mount, for scripts that pack or unpack it
 //!
-//! One file, only `std`, edition 2021, rustc 1.63 or newer. The toolchain stage of the Dockerfile compiles it with the
-//! image's own rustc. Its tests need no Docker: `rustc --edition 2021 --test compile.rs && ./compile`.
+//! This is a single file that only uses `std`: edition 2021, rustc 1.63 or newer. The toolchain stage of the Dockerfile
+//! compiles it with the image's own rustc. The tests run without Docker:
 //!
-//! # Why it exists
+//!     rustc --edition 2021 --test compile.rs && ./compile
 //!
-//! cargo recompiles what has a newer *modification time* than its last output. In an image build, times mean nothing:
-//! checkouts, archives, `COPY`, other worktrees and clocks set them at will. A file with an older time is not compiled,
-//! and the image holds the old program. And cargo cannot know what a build script or a proc macro reads without saying
-//! so: files of a directory, links, modes, environment variables.
+//! # Motivation
 //!
-//! So this program never looks at the times of the context. It keeps a copy of the sources in the mount and compares
-//! **content**. Only what differs is copied, and the copy has the present time: cargo notices exactly that. What cargo
-//! could not trace to a crate is *marked*: the `.rs` files of the package get the present time, and cargo compiles it.
+//! cargo recompiles files with an *mtime* newer than its last output. In an image build, mtimes mean nothing:
+//! checkouts, archives, `COPY`, other worktrees and clocks set them arbitrarily. If the mtime of an edited file is
+//! older, cargo does not compile it, and the image contains the old program. In addition, cargo does not know what a
+//! build script or proc macro reads without declaring it: directory listings, links, modes, environment variables.
 //!
-//! # What a build does
+//! This program therefore never uses the mtimes of the context. It keeps a copy of the sources in the mount and
+//! compares **content**. Only files that differ are copied. The copies get the current time as their mtime, which cargo
+//! notices. If cargo cannot trace a change to a crate, the package is *marked*: its `.rs` files are touched, so cargo
+//! compiles it.
 //!
-//! 1. [`Step::open`] chooses `/build/FORMAT-KEY`. KEY is a digest of compiler, libraries and tools ([`key`]), so objects
-//!    of two toolchain images never mix. Below it lie, in one mount, whole or not at all:
-//!    `src` (the copy), `target` (cargo's), and `state` (what follows).
-//! 2. [`Step::sync`] reads every file of the context and of `src`, in parallel, and compares bytes. The third party is
-//!    `state/tree`, the *record* of what the last sync left in `src`: where `src` differs from it, the build itself has
-//!    written there. A name for which the three are not equal is a difference ([`Entry::differs`]).
-//! 3. [`Plan::new`] is the heart, and touches nothing: differences in, a plan out. Its rules, in the order of the code:
-//!      - A plain edit of a `.rs` file is copied, and cargo does the rest.
-//!      - Anything else (another file edited, anything added or deleted, a retargeted link, an executable
-//!        bit) marks the package that it lies in, and every package that may read outside of its own directory: one
-//!        with links, or whose code mentions `../`, `parent()` and the like ([`looks_outside`]).
-//!        That is why a retargeted symlink recompiles a crate: cargo follows it, but only to look at the *time* of the
-//!        file there, which may be older than cargo's last output. So a marked package with links, or without `.rs`
-//!        files of its own, loses cargo's fingerprints as well: touching its files would not reach what it is made of.
-//!      - What lies in no package (migrations beside the crates, `.cargo/config.toml`) marks everything.
-//!      - `Cargo.lock` and a workspace's own `Cargo.toml` mark the packages with build scripts; cargo knows the rest.
-//!      - What a build wrote into `src` is put back or removed, and the packages that may have written it are marked:
-//!        only a build can write it again.
-//!      - A vendored crate that differs loses cargo's fingerprint: cargo takes vendored sources for immutable.
-//!    "Marks everything" means every package of the workspace; crates of the registry stay compiled. It also happens when
-//!    the environment changed, when a sync was interrupted (`state/pending` is made first and removed last), and when
-//!    something in the mount is newer than the present: it was written under a clock that was ahead.
-//! 4. [`Plan::apply`] deletes, copies and touches.
-//! 5. [`Step::run_cargo`] asks for the packages of the wanted programs, and reads cargo's JSON messages. Downloads that a
-//!    killed build left damaged in the registry mount are removed, and cargo is asked once more.
-//! 6. [`Step::write_out`] leaves, in the working directory, for every program that cargo says it made:
-//!    `NAME/bin/service`, a link `NAME/bin/NAME` to it, and `NAME/share/buildkit-tasks/manifest.json`, which says what
-//!    the program was made from. Nothing else leaves the step.
+//! # Steps of a build
 //!
-//! Any file name that Linux allows will do. Every error names its file, and every failure fails the step.
+//! 1. [`Step::open`] chooses `/build/FORMAT-KEY`. KEY is a digest of the compiler, libraries and tools ([`key`]), so
+//!    objects of two toolchain images never mix. This directory contains `src` (the copy), `target` (cargo's target
+//!    directory) and `state` (described below). They are in one mount, so they are kept or lost together.
+//! 2. [`Step::sync`] reads every file of the context and of `src` in parallel and compares the bytes. It also compares
+//!    them with `state/tree`, the *record* of what the last sync left in `src`. If `src` differs from the record, the
+//!    build itself wrote to `src`. An entry differs unless all three are equal ([`Entry::differs`]).
+//! 3. [`Plan::new`] applies the rules: it turns the differences into a plan and does not modify any files. In code
+//!    order:
+//!      - A plain edit of a `.rs` file is copied. cargo does the rest.
+//!      - Any other change (an edit of another file, an addition, a deletion, a retargeted link, an executable bit)
+//!        marks the package that contains the file and every package that may read outside its own directory. These are
+//!        the packages that contain links or whose code mentions `../`, `parent()` and similar ([`looks_outside`]).
+//!        cargo follows links, but only checks the *mtime* of the link's target. After a link is retargeted, this mtime
+//!        may be older than cargo's last output. A marked package that contains links, or no `.rs` files, therefore
+//!        also loses cargo's fingerprints: touching its own files would not recompile it.
+//!      - A file outside all packages (migrations next to the crates, `.cargo/config.toml`) marks everything.
+//!      - `Cargo.lock` and a workspace's `Cargo.toml` mark the packages with build scripts. cargo handles the rest.
+//!      - Files that a build wrote to `src` are restored or deleted. The packages that may have written them are
+//!        marked, because only a build can write them again.
+//!      - A vendored crate that differs loses cargo's fingerprint: cargo assumes that vendored sources never change.
+//!    "Marks everything" means every package of the workspace. Registry crates stay compiled. Everything is also marked
+//!    if the environment changed, if a sync was interrupted (`state/pending` is created first and deleted last), or if
+//!    a file in the mount has an mtime in the future, because it was written while the clock was ahead.
+//! 4. [`Plan::apply`] deletes, copies and touches files.
+//! 5. [`Step::run_cargo`] builds the packages of the requested programs and parses cargo's JSON messages. If a killed
+//!    build left damaged downloads in the registry mount, it removes them and runs cargo again.
+//! 6. [`Step::write_out`] writes these files to the working directory for every program that cargo reports:
+//!    `NAME/bin/service`, a link `NAME/bin/NAME` to it, and `NAME/share/buildkit-tasks/manifest.json`, which lists the
+//!    sources of the program. The step has no other output.
 //!
-//! # How to change it
+//! All file names that are valid on Linux are supported. I/O errors include the path, and every error fails the step.
 //!
-//! Lines `// step: NAME {` … `// step: NAME }` enclose what can be left out. The tests of the project leave out each in
-//! turn, and a named case must then go wrong; so there are no rules here that nobody needs.
-//! docs/explanation/never-stale.md has the cases, the proof, and what is not covered.
+//! # Changing this file
+//!
+//! Lines `// step: NAME {` … `// step: NAME }` enclose code that can be removed. The project's tests remove each step
+//! in turn and check that a specific test case fails without it, so every rule is needed.
+//! docs/explanation/never-stale.md describes the cases, the proof and the limitations.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
@@ -71,9 +75,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Of the mount's content. A tree of another format is not looked at: builds start from nothing.
+/// The format of the mount's content. Trees in another format are ignored, and the build starts from scratch.
 const FORMAT: u32 = 2;
-/// Toolchains whose trees stay in the mount.
+/// The number of toolchains to keep trees for in the mount.
 const KEEP: usize = 3;
 
 fn main() {
@@ -107,16 +111,16 @@ fn build(places: Places) -> Outcome<()> {
     step.write_out(&tree, &messages)
 }
 
-// ------------------------------------------------------------------------------------------------ the step's surroundings
+// ------------------------------------------------------------------------------ paths, environment and build arguments
 
-/// Where things lie in the step's container.
+/// Paths in the step's container.
 #[derive(Clone)]
 struct Places {
     context: PathBuf,
     mount: PathBuf,
-    /// What `compile key` printed.
+    /// The output of `compile key`.
     toolchain: PathBuf,
-    /// What cargo has to know to compile for another platform, `NAME=VALUE` a line (cross.sh); need not be there.
+    /// Variables for cargo when cross-compiling, one `NAME=VALUE` per line (written by cross.sh); may be missing.
     cross: PathBuf,
     out: PathBuf,
 }
@@ -129,14 +133,14 @@ impl Places {
         Ok(Places { context, mount, toolchain, cross, out })
     }
 
-    /// This file as it lies in the context: its edits are not those of a source. The Dockerfile compiles it from a path
-    /// below `/` that is the same as below the context.
+    /// The path of this file in the context, which is not one of the sources. The Dockerfile compiles it from the same
+    /// path below `/`.
     fn own_name() -> Name {
         Name(file!().trim_start_matches('/').as_bytes().to_vec())
     }
 }
 
-/// Variables with their values, the way a process gets them.
+/// The environment variables of a process.
 #[derive(Clone)]
 struct Environment(Vec<(OsString, OsString)>);
 
@@ -153,7 +157,7 @@ impl Environment {
         self.raw(name).map(|value| value.to_string_lossy().into_owned())
     }
 
-    /// The value, or the default where there is none or an empty one.
+    /// Returns the value, or the default if the variable is unset or empty.
     fn or(&self, name: &str, default: &str) -> String {
         self.get(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default.into())
     }
@@ -171,14 +175,15 @@ impl Environment {
         self.0.iter().filter(|(name, _)| !HIDDEN.iter().any(|hidden| name == hidden))
     }
 
-    /// CARGO_HOME, or where cargo would have it.
+    /// Returns CARGO_HOME, or cargo's default for it.
     fn cargo_home(&self) -> PathBuf {
         self.raw("CARGO_HOME").map_or_else(|| Path::new(&self.or("HOME", "/root")).join(".cargo"), PathBuf::from)
     }
 }
 
-/// Variables that the comparison of environments leaves out. cargo does not get to see them either. Some are arguments
-/// of the Dockerfile; the last ones come from a BuildKit daemon outside the engine, with another value at every build.
+/// Variables that are excluded from the comparison of environments and are not passed to cargo. Some are build
+/// arguments of the Dockerfile. The last ones are set by a standalone BuildKit daemon, with a different value in every
+/// build.
 const HIDDEN: &[&str] = &[
     "BINS",
     "PROGRAMS",
@@ -207,10 +212,10 @@ const HIDDEN: &[&str] = &[
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
 ];
-/// Variables that cargo sees and that change nothing: as for BuildKit.
+/// Variables that are passed to cargo but do not affect the result, as in BuildKit.
 const PROXIES: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
-/// What is asked for, by build arguments.
+/// The request, as set by the build arguments.
 struct Wanted {
     bins: Vec<String>,
     programs: Vec<String>,
@@ -218,7 +223,7 @@ struct Wanted {
     default_features: bool,
     profile: String,
     incremental: String,
-    /// The workspace's directory in the context; empty for the context itself.
+    /// The directory of the workspace in the context; empty for the context itself.
     source: Name,
 }
 
@@ -227,12 +232,12 @@ impl Wanted {
         let default_features = match environment.or("NO_DEFAULT_FEATURES", "0").as_str() {
             "0" | "false" => true,
             "1" | "true" => false,
-            other => return Err(failure(&format!("NO_DEFAULT_FEATURES is 1 or 0, not '{}'", other))),
+            other => return Err(failure(&format!("NO_DEFAULT_FEATURES must be 0 or 1, not '{}'", other))),
         };
         let source = environment.or("SOURCE", ".");
         let parts: Vec<&str> = source.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
         if parts.contains(&"..") {
-            return Err(failure(&format!("SOURCE is a directory of the build context, not '{}'", source)));
+            return Err(failure(&format!("SOURCE must be a directory in the build context, not '{}'", source)));
         }
         Ok(Wanted {
             bins: environment.words("BINS"),
@@ -246,14 +251,14 @@ impl Wanted {
     }
 }
 
-/// One run of the compile step: what is wanted, and where.
+/// One run of the compile step: the request and the paths.
 struct Step {
     places: Places,
     wanted: Wanted,
     toolchain: Toolchain,
     /// `/build/FORMAT-KEY`
     base: PathBuf,
-    /// What cargo gets to see.
+    /// The environment passed to cargo.
     environment: Environment,
     cargo_home: PathBuf,
 }
@@ -296,9 +301,9 @@ impl Step {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------- the toolchain
+// ------------------------------------------------------------------------------------------------------- the toolchain
 
-/// The three lines that `compile key` prints.
+/// The three lines printed by `compile key`.
 struct Toolchain {
     key: String,
     rustc: String,
@@ -313,12 +318,13 @@ impl Toolchain {
             [key, rustc, host, ..] if text.ends_with('\n') => {
                 Ok(Toolchain { key: key.into(), rustc: rustc.into(), host: host.into() })
             }
-            _ => Err(failure(&format!("{} is cut short: build the toolchain stage again", path.display()))),
+            _ => Err(failure(&format!("{} is truncated: rebuild the toolchain stage", path.display()))),
         }
     }
 
-    /// rustup obeys a file in the sources. Then only the compiler itself knows which one it is, and cargo's memory of its
-    /// answers, which goes by path and time, is switched off. An image without rustup cannot obey: that is never silent.
+    /// Handles toolchain files in the sources, which rustup applies. In that case, only rustc itself can report its
+    /// version, and cargo's cache of rustc's output is disabled because its key is the path and mtime. Without rustup,
+    /// the file has no effect, so this prints a warning or fails.
     fn obey_the_sources(&mut self, context: &Path, source: &Name, environment: &mut Environment) -> Outcome<()> {
         let mut directory = Some(source.clone());
         while let Some(name) = directory {
@@ -326,9 +332,7 @@ impl Toolchain {
                 let place = file.below(context);
                 let text = match fs::metadata(&place) {
                     Ok(found) if found.is_file() => fs::read(&place).doing("read", &place)?,
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(error).doing("look at", &place)
-                    }
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).doing("stat", &place),
                     _ => continue,
                 };
                 let version = output(
@@ -356,15 +360,15 @@ impl Toolchain {
         if rustup || self.is(&asked) {
             return Ok(());
         }
-        let text = format!("{} asks for {}, but the toolchain image has no rustup and {}", file, asked, self.rustc);
+        let text = format!("{} requires {}, but the toolchain image has no rustup, only {}", file, asked, self.rustc);
         match environment.or("STRICT_TOOLCHAIN", "0").as_str() {
             "0" | "false" => say(&format!("warning: {}", text)),
-            _ => return Err(failure(&format!("{}: set RUST_IMAGE to an image that has it", text))),
+            _ => return Err(failure(&format!("{}: set RUST_IMAGE to an image with that toolchain", text))),
         }
         Ok(())
     }
 
-    /// Whether this is the toolchain of that name, as far as its version shows.
+    /// Returns whether the version matches the requested toolchain.
     fn is(&self, asked: &str) -> bool {
         let version = self.rustc.split(' ').nth(1).unwrap_or_default();
         let asked = asked.strip_suffix(&format!("-{}", self.host)).unwrap_or(asked);
@@ -376,7 +380,7 @@ impl Toolchain {
     }
 }
 
-/// What a `rust-toolchain` file names: all of it, or its `channel` or `path` if it is TOML.
+/// Returns the toolchain in a `rust-toolchain` file: the whole text, or `channel` or `path` if the file is TOML.
 fn chosen_toolchain(text: &str) -> String {
     if !text.contains('[') {
         return text.trim().into();
@@ -386,9 +390,9 @@ fn chosen_toolchain(text: &str) -> String {
     text.lines().find(key).map(value).unwrap_or_default()
 }
 
-/// The identity of the toolchain, as the lines of `/toolchain.key`. It is made of the bytes that can take part in a
-/// compilation (compiler, standard library, system libraries, headers, tools), not of package lists or times: a library
-/// put there by hand counts, a rebuilt image with the same bytes does not.
+/// Returns the lines of `/toolchain.key`. The key is a digest of all files that can affect a compilation (compiler,
+/// standard library, system libraries, headers, tools), not of package lists or mtimes. A manually installed library
+/// changes the key; rebuilding an image with identical content does not.
 fn key(environment: &Environment) -> Outcome<String> {
     let cargo_home = environment.cargo_home();
     share_cargo_lock(&cargo_home)?;
@@ -397,7 +401,7 @@ fn key(environment: &Environment) -> Outcome<String> {
     let home = environment.or("HOME", "/root");
     let mut roots: Vec<PathBuf> = Vec::new();
     for root in ["/usr", "/opt", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives", &home, sysroot.trim_end()] {
-        // on a system with a merged /usr, /bin and its like are links
+        // with a merged /usr, /bin and similar directories are links
         let real = matches!(fs::symlink_metadata(root), Ok(found) if found.is_dir());
         if real && !roots.iter().any(|other| Path::new(root).starts_with(other)) {
             roots.push(root.into());
@@ -432,12 +436,12 @@ fn key(environment: &Environment) -> Outcome<String> {
         format!("{}\n{}{}", std::env::consts::ARCH, version, output(Command::new("cargo").arg("-V"))?).as_bytes(),
     );
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    let host = host.ok_or_else(|| failure("rustc -vV names no host"))?;
+    let host = host.ok_or_else(|| failure("rustc -vV printed no host"))?;
     Ok(format!("{}\n{}\n{}\n", &hex(&all.finish())[..16], version.lines().next().unwrap_or_default(), host))
 }
 
-/// cargo locks its package cache with files in CARGO_HOME, which is outside the mounts: builds in different containers
-/// would unpack into the same registry at once ("File exists (os error 17)"). Links move the locks into the mount.
+/// Moves cargo's package cache locks into the mount, using links. The lock files are in CARGO_HOME, outside the mounts,
+/// so builds in different containers would unpack into the same registry concurrently ("File exists (os error 17)").
 fn share_cargo_lock(cargo_home: &Path) -> Outcome<()> {
     for name in ["registry", "git"] {
         create_directory(&cargo_home.join(name))?;
@@ -452,7 +456,7 @@ fn share_cargo_lock(cargo_home: &Path) -> Outcome<()> {
     Ok(())
 }
 
-// ------------------------------------------------------------------------------------------------------ what it is made for
+// ----------------------------------------------------------------------------------------------- cargo's configuration
 
 impl Step {
     fn check_source(&self) -> Outcome<()> {
@@ -460,12 +464,12 @@ impl Step {
         if exists(&manifest.below(&self.places.context))? {
             return Ok(());
         }
-        let why = "SOURCE must name the cargo workspace's directory, and .dockerignore must let it in";
-        Err(failure(&format!("there is no {} in the build context: {}", manifest, why)))
+        let why = "set SOURCE to the directory of the cargo workspace, and do not exclude it in .dockerignore";
+        Err(failure(&format!("no {} in the build context: {}", manifest, why)))
     }
 
-    /// Variables that this program sets, and what the user's cargo configuration says about the same: the latter holds.
-    /// cargo lets a variable win over its files without a word, so the files are asked before one is set.
+    /// Sets cargo's variables unless the user's cargo configuration has a value. In cargo, environment variables
+    /// silently override the configuration files, so this reads the configuration before it sets any.
     fn obey_the_configuration(&mut self) -> Outcome<()> {
         let cross = String::from_utf8_lossy(&read_if_there(&self.places.cross)?.unwrap_or_default()).into_owned();
         let matters = !cross.is_empty() || !self.environment.or("STATIC", "").is_empty();
@@ -475,14 +479,14 @@ impl Step {
         self.link_statically(&config)?;
         let asked = matches!(self.wanted.incremental.as_str(), "1" | "true");
         if asked && config.at(&["build", "incremental"]) == Some(&Json::False) {
-            say("not incremental: cargo's configuration says build.incremental = false");
+            say("not incremental: cargo's configuration sets build.incremental = false");
             self.wanted.incremental = "0".into();
         }
         Ok(())
     }
 
-    /// cargo's configuration files as cargo itself reads them: all directories, includes, its own merging. Nothing is
-    /// asked where there are none, or where nothing of them could matter.
+    /// Returns cargo's configuration as merged by cargo itself, from all directories and includes. Does not run cargo
+    /// if there are no configuration files or none of them can matter.
     fn cargo_config(&self, matters: bool) -> Outcome<Json> {
         let mut places = vec![PathBuf::from("/.cargo"), self.cargo_home.clone()];
         let mut above = Some(self.wanted.source.clone());
@@ -499,7 +503,7 @@ impl Step {
         if text.is_empty() || !(matters || words.iter().any(|word| text.contains(word))) {
             return Ok(Json::Other);
         }
-        // a command that only nightly cargo has, or one that takes itself for it; what it prints is the same since 1.52
+        // this command requires nightly cargo or RUSTC_BOOTSTRAP; its output has not changed since 1.52
         let words = ["-Zunstable-options", "config", "get", "--format", "json-value"];
         let mut command = self.cargo(&self.wanted.source.below(&self.places.context), &words);
         let done = command.env("RUSTC_BOOTSTRAP", "1").output().doing("start", Path::new("cargo"))?;
@@ -507,10 +511,11 @@ impl Step {
             let _ = io::stderr().write_all(&done.stderr);
             return Err(ended(done.status));
         }
-        Json::parse(&done.stdout).ok_or_else(|| failure("cargo config printed no JSON"))
+        Json::parse(&done.stdout).ok_or_else(|| failure("cargo config printed invalid JSON"))
     }
 
-    /// A faster linker where the image has one, in the place of `ld` only: a linker or flag that the user configured wins.
+    /// Uses mold if the image has it, but only to replace `ld`: a linker or flag configured by the user takes
+    /// precedence.
     fn prefer_mold(&mut self, config: &Config) {
         for directory in ["/usr/libexec/mold", "/usr/local/libexec/mold"] {
             if Path::new(directory).join("ld").exists() && config.at(&["env", "COMPILER_PATH"]).is_none() {
@@ -521,8 +526,9 @@ impl Step {
         }
     }
 
-    /// What cross.sh left for another platform. Variables of the image and the user's configuration win, except that a
-    /// `build.target` of another architecture would make an image of the wrong platform.
+    /// Sets the variables that cross.sh wrote for another platform. The image's variables and the user's configuration
+    /// take precedence, except for a `build.target` of another architecture, which would produce an image for the wrong
+    /// platform.
     fn cross_compile(&mut self, cross: &str, config: &Config) {
         let lines = || cross.lines().filter_map(|line| line.split_once('='));
         let target = lines().find(|(name, _)| *name == "CARGO_BUILD_TARGET").map_or("", |(_, value)| value);
@@ -534,7 +540,7 @@ impl Step {
                     let same = architecture(named.text()) == architecture(target);
                     if !same {
                         say(&format!(
-                            "compiles for {}: build.target of cargo's configuration is another platform",
+                            "compiling for {}: build.target in cargo's configuration is for another platform",
                             target
                         ));
                     }
@@ -544,7 +550,7 @@ impl Step {
                 _ => config.at(&["env", name]).is_some(),
             };
             if configured && linker {
-                say(&format!("links for {} with the linker of cargo's configuration", target));
+                say(&format!("linking for {} with the linker from cargo's configuration", target));
             }
             if !configured && self.environment.raw(name).is_none() {
                 self.environment.set(name, value);
@@ -552,8 +558,8 @@ impl Step {
         }
     }
 
-    /// STATIC: a program without shared libraries, of glibc (gnu) or musl. Build scripts and proc macros stay the machine's
-    /// own. The flag is added to the place that cargo would take flags from: cargo takes them from one only.
+    /// Applies STATIC: links programs statically with glibc (gnu) or musl. Build scripts and proc macros are not
+    /// affected. cargo reads flags from a single source, so the flag is added to the source that cargo would use.
     fn link_statically(&mut self, config: &Config) -> Outcome<()> {
         let kind = self.environment.or("STATIC", "");
         let named = config.at(&["build", "target"]).filter(|_| self.environment.raw("CARGO_BUILD_TARGET").is_none());
@@ -566,20 +572,17 @@ impl Step {
         let triple = match kind.as_str() {
             "" => return Ok(()),
             _ if named.is_some() && !library.starts_with(&kind) => {
-                let names = "build.target of cargo's configuration names another";
-                return Err(failure(&format!(
-                    "STATIC={} is for one target, and {}: leave one of them out",
-                    kind, names
-                )));
+                let names = "build.target in cargo's configuration is for another C library";
+                return Err(failure(&format!("STATIC={} cannot be used because {}: remove one of them", kind, names)));
             }
             "gnu" => target.clone(),
             "musl" => format!("{}-musl", front),
-            other => return Err(failure(&format!("STATIC is gnu or musl, not '{}'", other))),
+            other => return Err(failure(&format!("STATIC must be gnu or musl, not '{}'", other))),
         };
-        let instead = "leave STATIC out and write -C target-feature=+crt-static there";
+        let instead = "unset STATIC and add -C target-feature=+crt-static to these flags";
         for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
             if self.environment.raw(name).is_some() {
-                return Err(failure(&format!("STATIC has no effect where {} is set: {}", name, instead)));
+                return Err(failure(&format!("STATIC has no effect if {} is set: {}", name, instead)));
             }
         }
         if kind == "musl" {
@@ -588,7 +591,7 @@ impl Step {
             let library = output(&mut rustc)?;
             let there = fs::read_dir(library.trim_end()).into_iter().flatten().flatten();
             if !there.map(|entry| entry.file_name()).any(|name| name.as_bytes().starts_with(b"libstd-")) {
-                let remedy = format!("use one where `rustup target add {}` was run, or STATIC=gnu", triple);
+                let remedy = format!("run `rustup target add {}` in the toolchain stage, or set STATIC=gnu", triple);
                 return Err(failure(&format!(
                     "the toolchain image has no standard library for {}: {}",
                     triple, remedy
@@ -601,14 +604,17 @@ impl Step {
         let in_build = has("CARGO_BUILD_RUSTFLAGS") || config.at(&["build", "rustflags"]).map_or(false, Json::says);
         if in_build && !in_target && config.any_cfg_has("rustflags") {
             return Err(failure(&format!(
-                "STATIC cannot join build.rustflags and target.'cfg(…)'.rustflags of cargo's configuration: {}",
+                "STATIC conflicts with build.rustflags and target.'cfg(…)'.rustflags in cargo's configuration: {}",
                 instead
             )));
         }
         let name = if in_build && !in_target { "CARGO_BUILD_RUSTFLAGS" } else { of_target.as_str() };
         let before = self.environment.or(name, "");
         if before.contains("-crt-static") || config.mentions("-crt-static") {
-            return Err(failure(&format!("STATIC={} contradicts the flag -crt-static of cargo's configuration", kind)));
+            return Err(failure(&format!(
+                "STATIC={} conflicts with the flag -crt-static in cargo's configuration",
+                kind
+            )));
         }
         self.environment.set(name, format!("{} -C target-feature=+crt-static", before).trim_start());
         self.environment.set("CARGO_BUILD_TARGET", &triple);
@@ -616,7 +622,7 @@ impl Step {
     }
 }
 
-/// cargo's configuration, without what comes from the environment.
+/// cargo's configuration files, without the environment.
 struct Config(Json);
 
 impl Config {
@@ -628,7 +634,7 @@ impl Config {
         self.at(&["target", triple, key]).map_or(false, Json::says)
     }
 
-    /// Whether a `[target.'cfg(…)']` has a key: which ones apply, only cargo knows.
+    /// Returns whether any `[target.'cfg(…)']` contains the key. Only cargo can determine which of them apply.
     fn any_cfg_has(&self, key: &str) -> bool {
         match self.at(&["target"]) {
             Some(Json::Object(tables)) => {
@@ -638,7 +644,7 @@ impl Config {
         }
     }
 
-    /// Whether flags that may apply contain a word.
+    /// Returns whether any flags that may apply contain the word.
     fn mentions(&self, word: &str) -> bool {
         let mut tables = vec![self.at(&["build"])];
         if let Some(Json::Object(targets)) = self.at(&["target"]) {
@@ -651,9 +657,9 @@ impl Config {
     }
 }
 
-// ------------------------------------------------------------------------------------------------- trees, and what differs
+// ----------------------------------------------------------------------------------------------------- comparing trees
 
-/// A path relative to the top of a tree, whatever bytes it is made of. The top itself is empty.
+/// A path relative to the top of a tree, as arbitrary bytes. Empty for the top itself.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Name(Vec<u8>);
 
@@ -689,7 +695,7 @@ impl Name {
 }
 
 impl fmt::Display for Name {
-    /// On one line: who reads our messages reads lines.
+    /// Escapes control characters, because messages are parsed line by line.
     fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
         for character in String::from_utf8_lossy(if self.0.is_empty() { b"." } else { &self.0 }).chars() {
             if character.is_control() {
@@ -702,7 +708,8 @@ impl fmt::Display for Name {
     }
 }
 
-/// What an entry of a tree is. Of its permissions only the owner's executable bit counts: a `Program` has it, a `File` does not.
+/// The type of an entry in a tree. The only relevant permission is the owner's executable bit: set for a `Program`, not
+/// set for a `File`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Directory,
@@ -728,18 +735,18 @@ impl Kind {
     }
 }
 
-/// An entry as far as it matters: two entries are the same if their looks are equal.
+/// The relevant properties of an entry. Two entries are the same if their looks are equal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Look {
     kind: Kind,
-    /// SHA-256 of a file's content, or of where a link leads and a newline; zeros for a directory.
+    /// SHA-256 of a file's content, or of a link's target and a newline; zeros for a directory.
     digest: Digest,
 }
 
 impl Look {
     const DIRECTORY: Look = Look { kind: Kind::Directory, digest: [0; 32] };
 
-    /// As manifests and the record have it: a letter, and the digest where there is one.
+    /// Appends the format used in manifests and the record: a letter, then the digest (not for directories).
     fn append(&self, to: &mut Vec<u8>) {
         to.push(self.kind.letter());
         if self.kind != Kind::Directory {
@@ -757,7 +764,7 @@ impl Look {
     }
 }
 
-/// One name in the context, in the mount's copy, and in the record of what the last sync left there.
+/// One name in the context, in the mount's copy and in the record of the last sync.
 #[derive(Clone)]
 struct Entry {
     name: Name,
@@ -772,7 +779,7 @@ impl Entry {
     }
 }
 
-/// All names, sorted.
+/// All entries, sorted by name.
 struct Tree(Vec<Entry>);
 
 impl Tree {
@@ -784,20 +791,20 @@ impl Tree {
         self.get(name).and_then(|entry| entry.context)
     }
 
-    /// What the context holds.
+    /// Returns the entries that exist in the context.
     fn context(&self) -> impl Iterator<Item = (&Name, Look)> {
         self.0.iter().filter_map(|entry| entry.context.map(|look| (&entry.name, look)))
     }
 }
 
-/// Calls `visit` for every entry below a directory, which says whether to go into it (if it is a directory).
+/// Calls `visit` for every entry below a directory. For a directory, its return value decides whether to descend.
 fn walk(root: &Path, visit: &mut dyn FnMut(&fs::DirEntry, Kind, &Name) -> Outcome<bool>) -> Outcome<()> {
     let mut waiting = vec![Name(Vec::new())];
     while let Some(directory) = waiting.pop() {
         let place = directory.below(root);
         for entry in fs::read_dir(&place).doing("list", &place)? {
             let entry = entry.doing("list", &place)?;
-            let file_type = entry.file_type().doing("look at", &entry.path())?;
+            let file_type = entry.file_type().doing("stat", &entry.path())?;
             let kind = match file_type {
                 of if of.is_dir() => Kind::Directory,
                 of if of.is_symlink() => Kind::Link,
@@ -814,10 +821,10 @@ fn walk(root: &Path, visit: &mut dyn FnMut(&fs::DirEntry, Kind, &Name) -> Outcom
     Ok(())
 }
 
-/// A point of the file system's time.
+/// An mtime: seconds and nanoseconds.
 type Time = (i64, i64);
 
-/// The names of a tree, sorted, and the paths in it that are newer than a time (links aside).
+/// Returns the sorted names of a tree, and the paths in it that are newer than `now` (except links).
 fn list(root: &Path, left_out: &[Name], now: Option<Time>) -> Outcome<(Vec<(Name, Kind)>, Vec<PathBuf>)> {
     let (mut names, mut ahead) = (Vec::new(), Vec::new());
     walk(root, &mut |entry, kind, name| {
@@ -825,7 +832,7 @@ fn list(root: &Path, left_out: &[Name], now: Option<Time>) -> Outcome<(Vec<(Name
             return Ok(false);
         }
         if let (Some(now), true) = (now, kind != Kind::Link) {
-            if time_of(&entry.metadata().doing("look at", &entry.path())?) > now {
+            if time_of(&entry.metadata().doing("stat", &entry.path())?) > now {
                 ahead.push(entry.path());
             }
         }
@@ -836,12 +843,13 @@ fn list(root: &Path, left_out: &[Name], now: Option<Time>) -> Outcome<(Vec<(Name
     Ok((names, ahead))
 }
 
-/// What in target is newer than a time. rustc does not look at times in `incremental`, which holds most of the files.
+/// Returns the files in target that are newer than `now`. Skips `incremental`, which contains most of the files: rustc
+/// does not check mtimes in it.
 fn newer_in_target(target: &Path, now: Time) -> Outcome<Vec<PathBuf>> {
     let mut ahead = Vec::new();
     walk(target, &mut |entry, kind, _| {
         let wanted = entry.file_name() != "incremental";
-        if wanted && kind != Kind::Link && time_of(&entry.metadata().doing("look at", &entry.path())?) > now {
+        if wanted && kind != Kind::Link && time_of(&entry.metadata().doing("stat", &entry.path())?) > now {
             ahead.push(entry.path());
         }
         Ok(wanted)
@@ -853,7 +861,7 @@ fn time_of(found: &fs::Metadata) -> Time {
     (found.mtime(), found.mtime_nsec())
 }
 
-/// Reads two trees, contents and all.
+/// Reads and compares the contents of two trees.
 fn compare(
     context: &Path,
     copy: &Path,
@@ -888,10 +896,7 @@ impl Entry {
         let (here, there) = (self.name.below(context), self.name.below(copy));
         match (kind(self.context), kind(self.copied)) {
             (Some(Kind::Other), _) => {
-                return Err(failure(&format!(
-                    "{} in the build context is neither a file nor a link nor a directory",
-                    self.name
-                )))
+                return Err(failure(&format!("{} in the build context is not a file, symlink or directory", self.name)))
             }
             (Some(Kind::File), Some(Kind::File)) => {
                 let (one, other) = read_both(&here, &there, scratch)?;
@@ -908,7 +913,7 @@ impl Entry {
     }
 }
 
-/// Two buffers of a thread of its own.
+/// Two read buffers, one pair per thread.
 struct Scratch(Vec<u8>, Vec<u8>);
 
 fn look(path: &Path, kind: Kind, scratch: &mut Scratch) -> Outcome<Look> {
@@ -928,7 +933,7 @@ fn link_digest(path: &Path) -> Outcome<Digest> {
 
 fn open(path: &Path) -> Outcome<(File, Kind)> {
     let file = File::open(path).doing("read", path)?;
-    let mode = file.metadata().doing("look at", path)?.mode();
+    let mode = file.metadata().doing("stat", path)?.mode();
     Ok((file, if mode & 0o100 != 0 { Kind::Program } else { Kind::File }))
 }
 
@@ -944,7 +949,7 @@ fn read_one(path: &Path, scratch: &mut Scratch) -> Outcome<Look> {
     }
 }
 
-/// Both files, byte by byte. As long as they are the same, one digest is that of both.
+/// Reads both files and compares their bytes. Computes a single digest until they differ.
 fn read_both(here: &Path, there: &Path, scratch: &mut Scratch) -> Outcome<(Look, Look)> {
     let ((mut one, one_kind), (mut other, other_kind)) = (open(here)?, open(there)?);
     let (mut digest, mut other_digest) = (Sha256::new(), None);
@@ -981,11 +986,11 @@ fn fill(from: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(count)
 }
 
-/// What the last sync left in the mount, sorted by name; in a file as `LOOK NAME` and a NUL for each.
+/// The files that the last sync left in the mount, sorted by name. File format: `LOOK NAME` and a NUL for each.
 struct Record(Vec<(Name, Look)>);
 
 impl Record {
-    /// Empty where there is none, or none that makes sense.
+    /// Returns an empty record if the file is missing or invalid.
     fn read(path: &Path) -> Outcome<Record> {
         let text = read_if_there(path)?.unwrap_or_default();
         let mut entries = Vec::new();
@@ -1015,23 +1020,23 @@ impl Record {
     }
 }
 
-// --------------------------------------------------------------------------------------------------------------- packages
+// ------------------------------------------------------------------------------------------------------------ packages
 
-/// A directory with a Cargo.toml, in the context or in what was compiled last.
+/// A directory with a Cargo.toml, in the context or in the tree compiled last.
 struct Package {
-    /// Its Cargo.toml.
+    /// The path of its Cargo.toml.
     manifest: Name,
-    /// None where Cargo.toml has no `[package]`: a workspace.
+    /// None if Cargo.toml has no `[package]`: a virtual workspace.
     name: Option<String>,
-    /// Whether Cargo.toml is (still) in the context.
+    /// Whether Cargo.toml is in the context.
     present: bool,
     /// Whether it has a build script.
     scripted: bool,
-    /// cargo takes vendored crates for immutable and never looks at their files again.
+    /// Whether it is vendored. cargo assumes that vendored crates never change and does not recheck their files.
     vendored: bool,
 }
 
-/// Sorted by manifest. A package is known by its place in here.
+/// All packages, sorted by manifest. Packages are identified by their index.
 struct Packages(Vec<Package>);
 
 impl Packages {
@@ -1042,7 +1047,7 @@ impl Packages {
         {
             let directory = manifest.parent().unwrap_or_else(|| manifest.clone());
             let place = manifest.below(context);
-            // of a link that leads nowhere, or to a directory, cargo will say what it thinks
+            // for a dangling link or a link to a directory, cargo reports the error
             let readable = here.is_some() && fs::metadata(&place).map_or(false, |found| found.is_file());
             let text = if readable { fs::read(&place).doing("read", &place)? } else { Vec::new() };
             let (name, named_script) = read_manifest(&String::from_utf8_lossy(&text), &directory);
@@ -1057,7 +1062,7 @@ impl Packages {
         Ok(Packages(found))
     }
 
-    /// The nearest Cargo.toml above a name.
+    /// Returns the package with the nearest Cargo.toml above a name.
     fn owner(&self, name: &Name) -> Option<usize> {
         let mut above = name.parent();
         while let Some(directory) = above {
@@ -1070,13 +1075,13 @@ impl Packages {
         None
     }
 
-    /// The same, where it is a package and not only a workspace.
+    /// Like `owner`, but returns None for a virtual workspace.
     fn owning_package(&self, name: &Name) -> Option<usize> {
         self.owner(name).filter(|at| self.0[*at].name.is_some())
     }
 }
 
-/// What is needed of a Cargo.toml: the package's name, if it is one, and whether it names a build script.
+/// Returns the package's name, if Cargo.toml has a `[package]`, and whether it sets a build script.
 fn read_manifest(text: &str, directory: &Name) -> (Option<String>, bool) {
     let (mut inside, mut name, mut scripted) = (false, None, false);
     for line in text.lines().map(str::trim_start) {
@@ -1095,7 +1100,7 @@ fn read_manifest(text: &str, directory: &Name) -> (Option<String>, bool) {
     (name, scripted)
 }
 
-/// Whether code may read files outside of its package, by its text.
+/// Returns whether the code contains words that suggest that it reads files outside its package.
 fn looks_outside(code: &[u8]) -> bool {
     let words: [&[u8]; 7] = [b"../", b"\"..\"", b"/..\"", b"parent()", b"ancestors(", b"pop()", b"WORKSPACE"];
     code.iter().enumerate().any(|(at, byte)| {
@@ -1103,9 +1108,9 @@ fn looks_outside(code: &[u8]) -> bool {
     })
 }
 
-// --------------------------------------------------------------------------------------------------------------- the plan
+// ------------------------------------------------------------------------------------------------------------ the plan
 
-/// Why something is compiled again.
+/// The reason why something is recompiled.
 #[derive(Clone)]
 enum Reason {
     Environment,
@@ -1123,7 +1128,7 @@ impl fmt::Display for Reason {
         match self {
             Reason::Environment => write!(to, "environment changed"),
             Reason::Interrupted => write!(to, "the last sync was interrupted"),
-            Reason::Clock => write!(to, "the clock went back"),
+            Reason::Clock => write!(to, "the clock was set back"),
             Reason::NoRecord => write!(to, "no record of the last sync"),
             Reason::Added(name) => write!(to, "{} added", name),
             Reason::Deleted(name) => write!(to, "{} deleted", name),
@@ -1133,24 +1138,24 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What to do to the mount, in this order.
+/// The changes to make to the mount, in this order.
 #[derive(Default)]
 struct Plan {
     delete: Vec<Name>,
     make: Vec<Name>,
     copy: Vec<(Name, Kind)>,
-    /// Packages that lose cargo's fingerprints.
+    /// Packages whose cargo fingerprints are deleted.
     forget: Vec<String>,
     touch: Vec<Name>,
-    /// For people: what is compiled again, and why.
+    /// Messages for the user: what is recompiled, and why.
     said: Vec<String>,
 }
 
 impl Plan {
-    /// `everything`: why all of the workspace has to be compiled again, if that is known already.
+    /// `everything`: the reason to recompile the whole workspace, if one is already known.
     fn new(tree: &Tree, recorded: bool, everything: Option<Reason>, context: &Path) -> Outcome<Plan> {
         let mut plan = Plan::default();
-        let first = tree.0.iter().all(|entry| entry.copied.is_none()); // nothing to compare with, and nothing compiled
+        let first = tree.0.iter().all(|entry| entry.copied.is_none()); // no earlier sync, so nothing has been compiled
         let packages =
             if tree.0.iter().any(Entry::differs) { Packages::of(tree, context)? } else { Packages(Vec::new()) };
         let marked = packages.0.iter().map(|_| None).collect();
@@ -1203,7 +1208,7 @@ impl Plan {
         plan.touch.extend(code.map(|(name, _)| name.clone()));
         // step: mark }
         // step: links {
-        // cargo follows links: the time it sees is that of a file elsewhere, which may be old and is not touched
+        // cargo follows links, so it checks the mtime of the target, which may be old and is not touched
         let [mut linked, mut coded] = [(); 2].map(|_| vec![false; packages.0.len()]);
         for (name, look) in tree.context().filter(|(name, look)| look.kind == Kind::Link || name.is_rust()) {
             if let Some(owner) = packages.owner(name) {
@@ -1217,7 +1222,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// What makes the mount's copy like the context.
+    /// Adds the changes that make the mount's copy equal to the context.
     fn make_equal(&mut self, found: &Entry) {
         if found.context == found.copied {
             return;
@@ -1256,7 +1261,7 @@ impl Plan {
         parallel(self.touch.len(), &|at, _| set_time(&self.touch[at].below(src), None))
     }
 
-    /// cargo's fingerprints lie in `target/[TRIPLE/]PROFILE/.fingerprint/NAME-HASH`.
+    /// Deletes cargo's fingerprints, which are in `target/[TRIPLE/]PROFILE/.fingerprint/NAME-HASH`.
     fn forget_fingerprints(&self, target: &Path) -> Outcome<()> {
         let mut forgotten = Vec::new();
         walk(target, &mut |entry, kind, name| {
@@ -1273,13 +1278,13 @@ impl Plan {
     }
 }
 
-/// What the differences mark.
+/// The packages marked by the differences.
 struct Marks<'a> {
     tree: &'a Tree,
     packages: &'a Packages,
     context: &'a Path,
     everything: Option<Reason>,
-    /// For each package the first reason.
+    /// The first reason for each package.
     marked: Vec<Option<Reason>>,
     outside_readers_marked: bool,
 }
@@ -1293,7 +1298,7 @@ impl Marks<'_> {
         // step: generated }
         if let (Some(here), Some(there), true) = (found.context, found.copied, found.name.is_rust()) {
             if here.kind == there.kind && here.kind.is_file() {
-                return Ok(()); // cargo sees it by itself
+                return Ok(()); // cargo detects this
             }
         }
         // step: attribute {
@@ -1323,11 +1328,11 @@ impl Marks<'_> {
         let packages = self.packages;
         let owner = packages.owner(name);
         match owner.map(|owner| (owner, &packages.0[owner])) {
-            // cargo knows what it means for crates, not who else reads it
+            // cargo handles the effect on crates, but does not know which build scripts read the file
             _ if name.base() == b"Cargo.lock" => self.mark_scripted(reason),
             Some((_, package)) if is_manifest && present && package.name.is_none() => self.mark_scripted(reason),
             Some((owner, package)) if package.name.is_some() => self.mark(owner, reason),
-            // a package that is gone, or a directory that no longer is one
+            // a package that was deleted, or a directory that is no longer a package
             Some((_, package)) if !package.present => {}
             _ => self.mark_everything(reason),
         }
@@ -1339,7 +1344,7 @@ impl Marks<'_> {
         self.mark_who_looks_outside(reason)
     }
 
-    /// What a build wrote, only a build can write again.
+    /// Marks the packages that may have written a file, because only a build can write it again.
     fn written(&mut self, name: &Name) -> Outcome<()> {
         let reason = Reason::Written(name.clone());
         match self.packages.owning_package(name) {
@@ -1366,8 +1371,8 @@ impl Marks<'_> {
         let _ = reason;
     }
 
-    /// Packages that may read files outside of themselves, by links or by their text. Looked for once, and only when it
-    /// matters.
+    /// Marks packages that may read files outside their own directory, based on links and source text. They are
+    /// determined at most once, on first use.
     fn mark_who_looks_outside(&mut self, reason: &Reason) -> Outcome<()> {
         if std::mem::replace(&mut self.outside_readers_marked, true) {
             return Ok(());
@@ -1397,18 +1402,18 @@ impl Marks<'_> {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------- the sync
+// ------------------------------------------------------------------------------------------------------------ the sync
 
 impl Step {
-    /// Makes `src` equal to the context, and every difference visible to cargo. Returns the context as it is.
+    /// Makes `src` equal to the context and every difference visible to cargo. Returns the tree.
     fn sync(&self) -> Outcome<Tree> {
         let began = Instant::now();
         let mut tree = self.sync_once(None)?;
         // step: clock {
         while stamp(&self.state("synced"))?
-            < time_of(&fs::metadata(self.state("now")).doing("look at", &self.state("now"))?)
+            < time_of(&fs::metadata(self.state("now")).doing("stat", &self.state("now"))?)
         {
-            say("the clock went back during the sync: once more");
+            say("the clock was set back during the sync: syncing again");
             tree = self.sync_once(Some(Reason::Clock))?;
         }
         // step: clock }
@@ -1464,7 +1469,8 @@ impl Step {
         Ok(tree)
     }
 
-    /// One tree per toolchain and system libraries; those that were not used lately go.
+    /// Creates the tree for this toolchain and these system libraries, and removes trees that have not been used
+    /// recently.
     fn choose_base(&self) -> Outcome<()> {
         let mount = &self.places.mount;
         if !exists(&self.base)? {
@@ -1472,19 +1478,19 @@ impl Step {
             for entry in fs::read_dir(mount).doing("list", mount)? {
                 let entry = entry.doing("list", mount)?;
                 if let Some(name) = entry.file_name().to_str().and_then(|name| name.strip_suffix(".used")) {
-                    let time = time_of(&entry.metadata().doing("look at", &entry.path())?);
+                    let time = time_of(&entry.metadata().doing("stat", &entry.path())?);
                     let at = used.iter().position(|(other, _)| *other < time).unwrap_or(used.len());
                     used.insert(at, (time, name.into()));
                 }
             }
             let ours = format!("{}-", FORMAT);
             if used.iter().any(|(_, name)| !name.starts_with(&ours)) {
-                say("starts from nothing: what the mount holds was left by another version of the compile step");
+                say("starting from scratch: the mount contains a tree from another version of the compile step");
             }
             for (_, name) in used.iter().skip(KEEP - 1) {
                 remove(&mount.join(name))?;
                 remove(&mount.join(format!("{}.used", name)))?;
-                say(&format!("removed {} (objects of a toolchain that was not used lately)", name));
+                say(&format!("removed {} (objects of a toolchain that has not been used recently)", name));
             }
         }
         for part in ["src", "target", "state"] {
@@ -1493,8 +1499,8 @@ impl Step {
         stamp(&self.base.with_extension("used")).map(drop)
     }
 
-    /// Build scripts and proc macros read the environment without telling cargo. A digest: what a mount holds may travel
-    /// to other machines, the values of variables must not.
+    /// Returns a digest of the environment, which build scripts and proc macros may read without declaring it. Only a
+    /// digest is stored, because a mount's content may be copied to other machines, and the variables may be secret.
     fn environment_digest(&self) -> Outcome<String> {
         let mut variables: Vec<(Vec<u8>, Kind)> = Vec::new();
         for (name, value) in self.environment.seen_by_cargo() {
@@ -1506,15 +1512,16 @@ impl Step {
         variables.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         let mut digest = Sha256::new();
         variables.iter().for_each(|(text, _)| digest.update(text));
-        // a secret, perhaps: BuildKit does not see it change, but when the step runs we can
+        // this may be a secret: BuildKit ignores changes to it, but if the step runs, they are detected here
         digest.update(&read_if_there(&self.cargo_home.join("config.toml"))?.unwrap_or_default());
         Ok(hex(&digest.finish()))
     }
 
-    /// Anything newer than now was written under a clock ahead of ours: edits of today would look older than it.
+    /// Resets mtimes in the future, which come from a clock that was ahead. Current edits would look older than these
+    /// files.
     fn bring_back(&self, ahead: &[PathBuf], now: Time) -> Outcome<()> {
         parallel(ahead.len(), &|at, _| set_time(&ahead[at], Some(now)))?;
-        // marks must be strictly later than that: one tick of the file system's clock
+        // marks must be strictly later: wait for one tick of the file system's clock
         let began = Instant::now();
         while stamp(&self.state("now"))? <= now && began.elapsed() < Duration::from_secs(3) {
             thread::sleep(Duration::from_millis(2));
@@ -1523,9 +1530,9 @@ impl Step {
     }
 }
 
-// ------------------------------------------------------------------------------------------------------- what is compiled
+// ----------------------------------------------------------------------------------------------------- what to compile
 
-/// A member of the workspace, as `cargo metadata` describes it.
+/// A workspace member, as reported by `cargo metadata`.
 struct Member {
     name: String,
     version: String,
@@ -1541,7 +1548,8 @@ impl Step {
         command
     }
 
-    /// Asks cargo for the members of the workspace while the sources are compared: that takes about as long.
+    /// Starts `cargo metadata` to list the workspace members. It runs while the sources are compared, which takes about
+    /// as long.
     fn ask_for_the_workspace(&self) -> Outcome<Child> {
         let (place, answer) = (self.wanted.source.below(&self.places.context), self.state("metadata"));
         let mut command = self.cargo(&place, &["metadata", "--no-deps", "--offline", "--format-version", "1"]);
@@ -1557,7 +1565,7 @@ impl Step {
         }
         let answer = self.state("metadata");
         let json = Json::parse(&fs::read(&answer).doing("read", &answer)?)
-            .ok_or_else(|| failure("cargo metadata printed no JSON"))?;
+            .ok_or_else(|| failure("cargo metadata printed invalid JSON"))?;
         let manifest = self.wanted.source.join("Cargo.toml").below(&self.src());
         let text = fs::read_to_string(&manifest).doing("read", &manifest)?;
         let defaults = json.list("workspace_default_members");
@@ -1582,16 +1590,17 @@ impl Step {
     }
 }
 
-/// cargo's list of default members is all of them, or the root package, where the workspace names none.
+/// Returns whether the workspace sets `default-members`. If not, cargo reports all members or the root package.
 fn names_default_members(manifest: &str) -> bool {
     manifest.lines().any(|line| line.split('=').next().map_or(false, |key| key.trim() == "default-members"))
 }
 
-/// The packages and programs that cargo is asked for.
+/// The packages and programs to build.
 ///
-/// Which features a dependency has depends on the packages that are selected. So the selection is the same whichever
-/// program is compiled: the packages of all programs that ship. `PROGRAMS` names these; without it they are those of the
-/// workspace's `default-members`, or of all members. What is selected but not asked for is not compiled.
+/// The selected packages determine the features of shared dependencies. The selection is therefore the same for every
+/// requested program: the packages of all programs that ship. `PROGRAMS` lists these programs; the default is the
+/// programs of the workspace's `default-members`, or of all members. Selected programs that are not requested are not
+/// compiled.
 struct Selection {
     /// `-p NAME:VERSION …`
     packages: Vec<String>,
@@ -1610,7 +1619,7 @@ impl Selection {
                 let there = there.join(" ");
                 return Err(Failure {
                     code: 101,
-                    text: format!("no binary '{}' in the workspace; there are: {}", name, there),
+                    text: format!("no binary '{}' in the workspace; available: {}", name, there),
                 });
             }
         }
@@ -1621,7 +1630,7 @@ impl Selection {
         let selected: Vec<&Member> =
             members.iter().filter(|member| ships(member) || owns(member, &wanted.bins)).collect();
         if selected.is_empty() {
-            return Err(failure("the workspace has no binary"));
+            return Err(failure("the workspace has no binaries"));
         }
         let named = |option: &str, names: &[String]| -> Vec<String> {
             names.iter().flat_map(|name| [option.to_string(), name.clone()]).collect()
@@ -1640,19 +1649,19 @@ impl Selection {
     }
 }
 
-// ----------------------------------------------------------------------------------------------------------------- cargo
+// --------------------------------------------------------------------------------------------------------------- cargo
 
-/// What cargo said in JSON.
+/// The relevant content of cargo's JSON messages.
 #[derive(Default)]
 struct Messages {
-    /// Whether it came as far as to compile.
+    /// Whether cargo got as far as compiling.
     finished: bool,
-    /// The package of every artifact, and whether it was there already.
+    /// The package of every artifact, and whether the artifact was fresh.
     artifacts: Vec<(String, bool)>,
     made: Vec<Program>,
 }
 
-/// A program that cargo has made, or has found to be up to date.
+/// A program that cargo built or found to be up to date.
 struct Program {
     name: String,
     package: String,
@@ -1685,7 +1694,7 @@ impl Messages {
         }
     }
 
-    /// Packages of which nothing was compiled.
+    /// Returns the number of packages that did not need compiling.
     fn fresh(&self) -> usize {
         let compiled = |id: &str| self.artifacts.iter().any(|(other, fresh)| other == id && !fresh);
         let first = |at: usize, id: &str| self.artifacts[..at].iter().all(|(other, _)| other != id);
@@ -1693,7 +1702,7 @@ impl Messages {
     }
 }
 
-/// `NAME VERSION (URL)` before cargo 1.77, since then `URL#NAME@VERSION` or `URL/NAME#VERSION`.
+/// Parses a package id: `NAME VERSION (URL)` before cargo 1.77, `URL#NAME@VERSION` or `URL/NAME#VERSION` since then.
 fn package_name(id: &str) -> &str {
     if let Some((name, _)) = id.split_once(' ') {
         return name;
@@ -1709,7 +1718,7 @@ impl Step {
             self.announce_total(selection)?;
         }
         let mut outcome = self.cargo_build(selection)?;
-        // without that message cargo failed before it compiled anything: crates damaged by a killed download?
+        // without that message, cargo failed before compiling, possibly because a killed download damaged crates
         if !outcome.0.success() && !outcome.1.finished && self.repair_registry()? {
             outcome = self.cargo_build(selection)?;
         }
@@ -1729,17 +1738,17 @@ impl Step {
         command.env("CARGO_INCREMENTAL", &self.wanted.incremental);
         let cargo = Path::new("cargo");
         let mut child = command.stdout(Stdio::piped()).spawn().doing("start", cargo)?;
-        let mut lines = BufReader::new(child.stdout.take().ok_or_else(|| failure("cargo has no output"))?);
+        let mut lines = BufReader::new(child.stdout.take().ok_or_else(|| failure("cannot capture cargo's output"))?);
         let (mut messages, mut line) = (Messages::default(), Vec::new());
-        while lines.read_until(b'\n', &mut line).doing("read what was said by", cargo)? > 0 {
+        while lines.read_until(b'\n', &mut line).doing("read the output of", cargo)? > 0 {
             messages.take(&line);
             line.clear();
         }
         Ok((child.wait().doing("wait for", cargo)?, messages))
     }
 
-    /// How many packages a first build will compile, for whoever shows progress. Downloads them, which shows as well. What
-    /// goes wrong here goes wrong again in the build, which says so.
+    /// Prints how many packages a first build will compile, for progress displays. Downloads them and shows cargo's
+    /// output. Errors are ignored because the build fails with the same error.
     fn announce_total(&self, selection: &Selection) -> Outcome<()> {
         let words = ["tree", "--locked", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
         let mut command = self.cargo(&self.wanted.source.below(&self.src()), &words);
@@ -1754,7 +1763,7 @@ impl Step {
         let mut failed = false;
         if let Some(lines) = child.stderr.take() {
             for line in BufReader::new(lines).split(b'\n') {
-                let line = line.doing("read what was said by", cargo)?;
+                let line = line.doing("read the output of", cargo)?;
                 failed = failed || line.starts_with(b"error");
                 if !failed {
                     eprintln!("{}", String::from_utf8_lossy(&line));
@@ -1774,8 +1783,8 @@ impl Step {
         Ok(())
     }
 
-    /// Removes downloads that are not what Cargo.lock says, and unpacked crates without cargo's mark of completeness.
-    /// True if there were any: then another try makes sense.
+    /// Removes downloads with a checksum that differs from Cargo.lock, and unpacked crates without cargo's completion
+    /// marker. Returns whether any were removed, in which case cargo should run again.
     fn repair_registry(&self) -> Outcome<bool> {
         let (downloads, unpacked) = (self.cargo_home.join("registry/cache"), self.cargo_home.join("registry/src"));
         let lock = self.wanted.source.below(&self.src()).join("Cargo.lock");
@@ -1819,7 +1828,7 @@ impl Step {
     }
 }
 
-/// File name of each crate, and its checksum, from a lock file.
+/// Returns the file name and checksum of each crate in a lock file.
 fn checksums(lock: &str) -> Vec<(String, String)> {
     let (mut found, mut name, mut version) = (Vec::new(), "", "");
     for line in lock.lines() {
@@ -1835,7 +1844,7 @@ fn checksums(lock: &str) -> Vec<(String, String)> {
     found
 }
 
-// --------------------------------------------------------------------------------------------- what leaves the step
+// -------------------------------------------------------------------------------------------------------------- output
 
 impl Step {
     fn write_out(&self, tree: &Tree, messages: &Messages) -> Outcome<()> {
@@ -1854,14 +1863,15 @@ impl Step {
         }
         say(&format!("fresh {}", messages.fresh()));
         if messages.made.is_empty() {
-            return Err(failure("the workspace has no binary"));
+            return Err(failure("the workspace has no binaries"));
         }
         Ok(())
     }
 }
 
-/// The context as manifests see it. src/buildkit_tasks/manifest.py compares a manifest with the tree on the host and has
-/// to agree on which files a program answers for: those of the packages that went into it, and those of no package.
+/// The sources listed in manifests. src/buildkit_tasks/builds/manifest.py compares a manifest with the tree on the host
+/// and must use the same rule for the files of a program: those of the packages compiled into it, and those outside all
+/// packages.
 struct Sources<'a> {
     tree: &'a Tree,
     root: &'a Name,
@@ -1882,7 +1892,7 @@ impl<'a> Sources<'a> {
         self.tree.in_context(&directory.join("Cargo.toml")).map_or(false, |look| look.kind != Kind::Directory)
     }
 
-    /// The directory of the nearest Cargo.toml above a name.
+    /// Returns the directory of the nearest Cargo.toml above a name.
     fn owner(&self, name: &Name) -> Option<Name> {
         let mut above = name.parent();
         while let Some(directory) = above {
@@ -1894,8 +1904,8 @@ impl<'a> Sources<'a> {
         None
     }
 
-    /// The packages that went into a program: owners of the files that cargo wrote beside it, in NAME.d.
-    /// None where cargo wrote none: then all of them count.
+    /// Returns the packages compiled into a program: the owners of the files that cargo lists in NAME.d, next to the
+    /// program. Returns None if there is no list, which means all packages.
     fn packages(&self, program: &Path, src: &Path) -> Outcome<Option<Vec<Name>>> {
         let list = PathBuf::from(OsString::from_vec([program.as_os_str().as_bytes(), b".d"].concat()));
         let files = dependencies(&read_if_there(&list)?.unwrap_or_default(), program);
@@ -1913,21 +1923,22 @@ impl<'a> Sources<'a> {
                 None => continue,
             };
             if self.tree.in_context(&name).is_none() {
-                // through a link: where does it lead?
+                // the path goes through a link: resolve it
                 add(self.owner(&name));
                 match fs::canonicalize(file).ok().and_then(|real| within(&real)) {
                     Some(real) => name = real,
                     None => continue,
                 }
             }
-            // rerun-if-changed=migrations names a directory
+            // rerun-if-changed=migrations refers to a directory
             let is_directory = self.tree.in_context(&name) == Some(Look::DIRECTORY);
             add(if is_directory && self.is_home(&name) { Some(name) } else { self.owner(&name) });
         }
         Ok(if files.is_empty() { None } else { Some(inside) })
     }
 
-    /// Of vendored crates, of which there may be hundreds, what cargo vouches for.
+    /// Returns whether a file belongs in the manifest. For vendored crates outside the program, of which there may be
+    /// hundreds, only the checksum files do.
     fn answers_for(&self, name: &Name, inside: &Option<Vec<Name>>) -> bool {
         if *name == self.root.join("Cargo.lock") {
             return false;
@@ -1994,7 +2005,7 @@ fn is_inside(directory: &Name, packages: &Option<Vec<Name>>) -> bool {
     packages.as_ref().map_or(true, |packages| packages.contains(directory))
 }
 
-/// The files in `PROGRAM: FILE FILE …`, where blanks in names have a backslash before them.
+/// Parses the files in `PROGRAM: FILE FILE …`. Spaces in names are escaped with a backslash.
 fn dependencies(text: &[u8], program: &Path) -> Vec<PathBuf> {
     let (mut files, mut file, mut bytes) = (Vec::new(), Vec::new(), text.iter().copied().peekable());
     while let Some(byte) = bytes.next() {
@@ -2014,9 +2025,9 @@ fn dependencies(text: &[u8], program: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-// ------------------------------------------------------------------------------------------------------- files and failures
+// ---------------------------------------------------------------------------------------------------- files and errors
 
-/// Why the step fails: its exit code, and words for people (none where cargo has said it already).
+/// An error that fails the step: the exit code and a message (empty if cargo already printed one).
 #[derive(Debug)]
 struct Failure {
     code: i32,
@@ -2029,16 +2040,16 @@ fn failure(text: &str) -> Failure {
     Failure { code: 2, text: text.into() }
 }
 
-/// cargo has ended badly, and has said why unless it was killed.
+/// Returns the error for a cargo that failed. cargo has already printed the reason unless it was killed.
 fn ended(status: ExitStatus) -> Failure {
     match status.code() {
         Some(code) => Failure { code, text: String::new() },
-        None => failure(&format!("cargo was killed ({}): is there enough memory?", status)),
+        None => failure(&format!("cargo was killed ({}), possibly because it ran out of memory", status)),
     }
 }
 
 trait Doing<T> {
-    /// The failure that says what could not be done, and to which file.
+    /// Converts an error to a failure with the operation and the path.
     fn doing(self, what: &str, path: &Path) -> Outcome<T>;
 }
 
@@ -2057,7 +2068,7 @@ fn say(text: &str) {
 fn exists(path: &Path) -> Outcome<bool> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        found => found.doing("look at", path).map(|_| true),
+        found => found.doing("stat", path).map(|_| true),
     }
 }
 
@@ -2072,7 +2083,7 @@ fn write(path: &Path, content: &[u8]) -> Outcome<()> {
     fs::write(path, content).doing("write", path)
 }
 
-/// Written whole, or not at all.
+/// Writes a file atomically.
 fn replace(path: &Path, content: &[u8]) -> Outcome<()> {
     let new = path.with_extension("new");
     write(&new, content)?;
@@ -2083,7 +2094,7 @@ fn create_directory(path: &Path) -> Outcome<()> {
     fs::create_dir_all(path).doing("create", path)
 }
 
-/// Whatever is there, if anything is.
+/// Removes a file or directory, if it exists.
 fn remove(path: &Path) -> Outcome<()> {
     let outcome = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
@@ -2096,7 +2107,7 @@ fn remove(path: &Path) -> Outcome<()> {
     }
 }
 
-/// The copy has the present as its time. It is a new file: nothing is written through a hard link.
+/// Copies a file or link with the current time as mtime. The copy is a new file, so hard links are not written through.
 fn copy(from: &Path, to: &Path, kind: Kind) -> Outcome<()> {
     remove(to)?;
     if kind == Kind::Link {
@@ -2107,14 +2118,14 @@ fn copy(from: &Path, to: &Path, kind: Kind) -> Outcome<()> {
     copied.map(drop).map_err(|error| failure(&format!("cannot copy {} to {}: {}", from.display(), to.display(), error)))
 }
 
-/// Makes a file new and returns its time.
+/// Creates or touches a file and returns its mtime.
 fn stamp(path: &Path) -> Outcome<Time> {
     write(path, b"")?;
     set_time(path, None)?;
-    fs::metadata(path).doing("look at", path).map(|found| time_of(&found))
+    fs::metadata(path).doing("stat", path).map(|found| time_of(&found))
 }
 
-/// Sets the time of modification, to the present without one. `std` has this only since 1.75.
+/// Sets the mtime to the given or current time. `std` only supports this since Rust 1.75.
 fn set_time(path: &Path, time: Option<Time>) -> Outcome<()> {
     #[repr(C)]
     struct Timespec {
@@ -2132,14 +2143,14 @@ fn set_time(path: &Path, time: Option<Time>) -> Outcome<()> {
         [spec(), spec()]
     });
     let times = both.as_ref().map_or(std::ptr::null(), |both| both as *const _);
-    // SAFETY: the path ends with a NUL, and `times` is null or two times that live until the end of this function
+    // SAFETY: the path is NUL-terminated, and `times` is null or points to two times that outlive the call
     match unsafe { utimensat(WORKING_DIRECTORY, text.as_ptr(), times, NOT_THROUGH_LINKS) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()).doing("touch", path),
     }
 }
 
-/// What a command prints; it must succeed.
+/// Runs a command and returns its output. Fails if the command fails.
 fn output(command: &mut Command) -> Outcome<String> {
     let program = PathBuf::from(command.get_program());
     let done = command.stderr(Stdio::inherit()).output().doing("start", &program)?;
@@ -2149,14 +2160,14 @@ fn output(command: &mut Command) -> Outcome<String> {
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
-/// What a lock guards; a panic elsewhere ends the program anyway.
+/// Locks a mutex. Ignores poisoning, because a panic in another thread ends the program anyway.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|broken| broken.into_inner())
 }
 
 type Work<'a> = &'a (dyn Fn(usize, &mut Scratch) -> Outcome<()> + Sync);
 
-/// Calls `work` for every number below `count`, on all processors. The first failure ends it.
+/// Calls `work` for every number below `count`, on all processors. Stops at the first failure.
 fn parallel(count: usize, work: Work) -> Outcome<()> {
     let processors = thread::available_parallelism().map_or(1, |processors| processors.get()).min(16);
     const AT_ONCE: usize = 32;
@@ -2175,7 +2186,7 @@ fn parallel(count: usize, work: Work) -> Outcome<()> {
     })
 }
 
-/// Calls `work` for every number below `count` in a thread of its own.
+/// Calls `work` for every number below `count`, each in its own thread.
 fn side_by_side(count: usize, work: Work) -> Outcome<()> {
     let failed = Mutex::new(Ok(()));
     thread::scope(|scope| {
@@ -2191,9 +2202,9 @@ fn side_by_side(count: usize, work: Work) -> Outcome<()> {
     failed.into_inner().unwrap_or_else(|broken| broken.into_inner())
 }
 
-// ------------------------------------------------------------------------------------------------------------------- JSON
+// ---------------------------------------------------------------------------------------------------------------- JSON
 
-/// JSON as far as cargo's messages need it: numbers, `true` and `null` are never asked for.
+/// The subset of JSON needed for cargo's messages: the values of numbers, `true` and `null` are not kept.
 #[derive(Debug, PartialEq)]
 enum Json {
     Text(String),
@@ -2225,12 +2236,12 @@ impl Json {
         }
     }
 
-    /// A text or list that is not empty.
+    /// Returns whether this is a nonempty string or list.
     fn says(&self) -> bool {
         !self.text().trim().is_empty() || matches!(self, Json::List(items) if !items.is_empty())
     }
 
-    /// A field's items; none if it is not a list.
+    /// Returns the items of a field; empty if it is not a list.
     fn list(&self, name: &str) -> &[Json] {
         match self.get(name) {
             Some(Json::List(items)) => items,
@@ -2238,7 +2249,7 @@ impl Json {
         }
     }
 
-    /// A field's text; empty where there is none.
+    /// Returns the string value of a field; empty if it is not a string.
     fn field(&self, name: &str) -> &str {
         self.get(name).map_or("", Json::text)
     }
@@ -2321,7 +2332,7 @@ impl JsonReader<'_> {
         ends
     }
 
-    /// What follows a quote, up to the next one.
+    /// Parses a string after its opening quote.
     fn string(&mut self) -> Option<String> {
         let mut bytes = Vec::new();
         loop {
@@ -2362,7 +2373,7 @@ impl JsonReader<'_> {
     }
 }
 
-/// As a JSON string. Bytes that are not UTF-8 stay as they are: names of files may have such.
+/// Returns a JSON string. Bytes that are not UTF-8, as in some file names, are kept unchanged.
 fn quoted(text: &[u8]) -> Vec<u8> {
     let mut bytes = vec![b'"'];
     for byte in text {
@@ -2376,7 +2387,7 @@ fn quoted(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-// ---------------------------------------------------------------------------------------------------------------- SHA-256
+// ------------------------------------------------------------------------------------------------------------- SHA-256
 
 type Digest = [u8; 32];
 
@@ -2467,7 +2478,7 @@ impl Sha256 {
     fn compress(&mut self, blocks: &[u8]) {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1") {
-            // SAFETY: this processor has the instructions
+            // SAFETY: the processor supports these instructions
             return unsafe { compress_in_hardware(&mut self.state, blocks) };
         }
         self.compress_portably(blocks);
@@ -2509,8 +2520,8 @@ impl Sha256 {
     }
 }
 
-/// The same with the processor's own instructions for it, which take the state as ABEF and CDGH and do four rounds of a
-/// block at a time. Hashing is most of what `key` does, and was a third of a sync.
+/// Like `compress_portably`, but with the processor's SHA instructions. They use the state as ABEF and CDGH and compute
+/// four rounds at a time. Hashing is most of the work of `key`, and was a third of a sync without them.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 unsafe fn compress_in_hardware(state: &mut [u32; 8], blocks: &[u8]) {
@@ -2543,7 +2554,7 @@ unsafe fn compress_in_hardware(state: &mut [u32; 8], blocks: &[u8]) {
     *state = [a, b, c, d, e, f, g, h];
 }
 
-// ------------------------------------------------------------------------------------------------------------------ tests
+// --------------------------------------------------------------------------------------------------------------- tests
 
 #[cfg(test)]
 mod tests {
@@ -2552,8 +2563,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::time::SystemTime;
 
-    /// A context and a mount of a test's own: a workspace of `scripted` (build.rs), `plain`, `curious` (reads outside of
-    /// itself) and `vendored`, and a directory that belongs to no package.
+    /// A context and a mount for one test: a workspace of `scripted` (build.rs), `plain`, `curious` (reads files
+    /// outside its directory) and `vendored`, and a directory outside all packages.
     struct Site(PathBuf);
 
     impl Drop for Site {
@@ -2624,7 +2635,7 @@ mod tests {
             step.sync().unwrap()
         }
 
-        /// Where the copy of the sources lies.
+        /// Returns a path in the copy of the sources.
         fn src(&self, name: &str) -> PathBuf {
             self.step().src().join(name)
         }
@@ -2638,7 +2649,7 @@ mod tests {
             Plan::new(&tree, !record.0.is_empty(), None, &step.places.context).unwrap()
         }
 
-        /// The packages that are marked, or `everything`.
+        /// Returns the marked packages, or `everything`.
         fn marked(&self) -> Vec<String> {
             self.plan().said.iter().map(|text| text.split(' ').nth(1).unwrap().to_string()).collect()
         }
@@ -2688,11 +2699,11 @@ mod tests {
     fn what_cargo_cannot_trace_marks_its_package_and_those_that_look_outside() {
         let changes: Vec<(&str, Box<dyn Fn(&Site)>)> = vec![
             ("another file", Box::new(|site| site.put("services/plain/data.txt", "other\n"))),
-            ("a file comes", Box::new(|site| site.put("services/plain/new.txt", ""))),
-            ("code comes", Box::new(|site| site.put("services/plain/src/new.rs", ""))),
-            ("a file goes", Box::new(|site| site.remove("services/plain/data.txt"))),
+            ("a file is added", Box::new(|site| site.put("services/plain/new.txt", ""))),
+            ("code is added", Box::new(|site| site.put("services/plain/src/new.rs", ""))),
+            ("a file is deleted", Box::new(|site| site.remove("services/plain/data.txt"))),
             (
-                "a directory comes",
+                "a directory is added",
                 Box::new(|site| fs::create_dir(site.0.join("context/services/plain/empty")).unwrap()),
             ),
             ("a file becomes a link", Box::new(|site| site.link("services/plain/data.txt", "src/lib.rs"))),
@@ -2719,8 +2730,8 @@ mod tests {
                     site.put("services/plain/Cargo.toml", "[package]\nname = \"plain\"\nversion = \"2.0.0\"\n")
                 }),
             ),
-            ("a name with a line break", Box::new(|site| site.put("services/plain/a\nb", ""))),
-            ("a name that is not text", Box::new(|site| site.put_bytes(b"services/plain/\xff\\\"", ""))),
+            ("a name with a newline", Box::new(|site| site.put("services/plain/a\nb", ""))),
+            ("a name that is not UTF-8", Box::new(|site| site.put_bytes(b"services/plain/\xff\\\"", ""))),
         ];
         for (name, change) in changes {
             let site = after(change);
@@ -2775,7 +2786,7 @@ mod tests {
     #[test]
     fn a_package_that_goes() {
         let site = after(|site| site.remove("services/plain"));
-        assert_eq!(site.marked(), ["everything"]); // its directory lay in no package
+        assert_eq!(site.marked(), ["everything"]); // its directory was outside all packages
         site.sync();
         assert!(!site.src("services/plain").exists());
         assert_eq!(after(|site| site.remove("services/plain/Cargo.toml")).marked(), ["curious"]);
@@ -2791,7 +2802,7 @@ mod tests {
         assert_eq!(site.marked(), ["everything"]);
         site.sync();
         assert_eq!(fs::read(site.src("services/plain/src/lib.rs")).unwrap(), b"pub fn f() {}\n");
-        // also where the context has come to be the same
+        // also if the context has since become identical
         let site = after(|site| {
             site.put("services/plain/src/lib.rs", "written");
             fs::write(site.src("services/plain/src/lib.rs"), "written").unwrap();
@@ -2826,7 +2837,7 @@ mod tests {
         site.put("services/elsewhere/data.txt", "other\n");
         site.put("services/plain/data.txt", "other\n");
         let plan = site.plan();
-        assert_eq!(plan.forget, ["elsewhere", "linked"]); // `plain` and `curious` are marked by the time of their files
+        assert_eq!(plan.forget, ["elsewhere", "linked"]); // `plain` and `curious` are marked by touching their files
         assert_eq!(site.marked(), ["curious", "elsewhere", "linked", "plain"]);
     }
 
@@ -2888,7 +2899,7 @@ mod tests {
             .err()
             .unwrap()
             .text
-            .contains("toolchain.key is cut short"));
+            .contains("toolchain.key is truncated"));
     }
 
     #[test]
@@ -2927,7 +2938,7 @@ mod tests {
         assert_eq!(step.environment.or("CC_x", ""), "mine");
     }
 
-    /// What the real cargo needs, and a cache of its own.
+    /// Returns the environment that the real cargo needs, with a separate CARGO_HOME.
     fn for_cargo(site: &Site) -> Vec<(String, String)> {
         let inherited =
             ["PATH", "HOME", "RUSTUP_HOME"].iter().filter_map(|name| Some((*name, std::env::var(name).ok()?)));
@@ -2935,7 +2946,7 @@ mod tests {
         inherited.map(|(name, value)| (name.to_string(), value)).chain([("CARGO_HOME".to_string(), home)]).collect()
     }
 
-    /// A step with these variables, after it has asked the real cargo for its configuration.
+    /// Returns a step with these variables, after it has read the configuration with the real cargo.
     fn configured(site: &Site, variables: &[(&str, &str)]) -> Outcome<Step> {
         let inherited = for_cargo(site);
         let all: Vec<(&str, &str)> =
@@ -2945,7 +2956,7 @@ mod tests {
         step.obey_the_configuration().map(|_| step)
     }
 
-    /// The flags that the real cargo gives rustc for a crate.
+    /// Returns the flags that the real cargo passes to rustc for a crate.
     fn flags_of_cargo(site: &Site, step: &Step) -> Vec<String> {
         site.put("services/one/Cargo.toml", "[package]\nname = \"one\"\nversion = \"1.0.0\"\n[workspace]\n");
         site.put("services/one/src/lib.rs", "");
@@ -2953,7 +2964,7 @@ mod tests {
         let mut command = step.cargo(&site.0.join("context/services/one"), &words);
         let done = command.env("CARGO_TARGET_DIR", site.0.join("checked")).output().unwrap();
         remove(&site.0.join("checked")).unwrap();
-        // whether it compiles is another question: this machine may have no library for that target
+        // the compilation may fail: the standard library for this target may not be installed
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         let line = said.lines().find(|line| line.contains("--crate-name one")).unwrap_or_else(|| panic!("{}", said));
         let words = line.trim_end_matches('`').split(' ').map(String::from);
@@ -3045,7 +3056,7 @@ mod tests {
         assert_eq!(incremental("[build]\nincremental = false\n", "1"), "0");
         assert_eq!(incremental("[build]\nincremental = true\n", "1"), "1");
         assert_eq!(incremental("[build]\njobs = 1\n", "1"), "1");
-        assert_eq!(incremental("[build]\nincremental = true\n", "0"), "0"); // for what ships, by the Dockerfile
+        assert_eq!(incremental("[build]\nincremental = true\n", "0"), "0"); // the default, for images that ship
     }
 
     #[test]
@@ -3077,7 +3088,7 @@ mod tests {
         let bin = site.0.join("out").display().to_string();
         assert!(with(&bin, "").is_ok());
         let text = with(&bin, "1").err().unwrap().text;
-        assert!(text.contains("rust-toolchain asks for 1.84") && text.contains("rustc 1.85.0"), "{}", text);
+        assert!(text.contains("rust-toolchain requires 1.84") && text.contains("rustc 1.85.0"), "{}", text);
         fs::write(site.0.join("out/rustup"), "").unwrap();
         assert!(with(&format!("/nowhere:{}", bin), "1").is_ok());
     }
@@ -3116,7 +3127,7 @@ mod tests {
         let unknown = selection(&[("BINS", "apy")]).err().unwrap();
         assert_eq!(
             (unknown.code, &unknown.text[..]),
-            (101, "no binary 'apy' in the workspace; there are: api worker sweeper tool")
+            (101, "no binary 'apy' in the workspace; available: api worker sweeper tool")
         );
         assert!(selection(&[("NO_DEFAULT_FEATURES", "yes")]).is_err());
         assert!(
@@ -3250,7 +3261,7 @@ mod tests {
             digest.update(&text[2 * cut..]);
             assert_eq!(digest.finish(), sha256(&text));
         }
-        // with the processor's own instructions, where it has them, and without
+        // with the processor's SHA instructions, if available, and without
         let (mut one, mut other) = (Sha256::new(), Sha256::new());
         for blocks in [&text[..64], &text[64..960], &text[..0], &text[1..129]] {
             one.compress(blocks);

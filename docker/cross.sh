@@ -1,30 +1,30 @@
 #!/bin/sh
-# cross.sh: installs the toolchain that the repository chooses by a file, and what it takes to compile for another platform.
-# Where there is neither, this file, its RUN and the stage `choice` in the Dockerfile may go.
+# cross.sh: install the toolchain required by the repository's rust-toolchain file and, when building for another
+# platform, a cross compiler. If you need neither, this file, its RUN and the two COPY lines above it may be deleted.
 #
-# A rust-toolchain.toml (or rust-toolchain) is rustup's to obey: installed here, it is in a layer, and compile steps download
-# nothing. /choice/source stands for the workspace's directory, /choice for the top of the build context.
+# rustup installs the toolchain from rust-toolchain.toml (or rust-toolchain) into a layer here, so compile steps do not
+# download it. /choice/source has the file from the workspace's directory, /choice the one from the top of the context.
 #
-# The C cross compiler comes from Debian's packages, Rust's standard library from rustup where the image has it, from Debian
-# where rustc does. Nothing already present is downloaded. CROSS_PACKAGES: development packages to have for the target as
-# well. What cargo has to know is left in /cross.env; where a variable is set already, that value wins.
+# The C cross compiler comes from Debian packages, Rust's standard library from rustup, or from Debian if the image uses
+# Debian's rustc. Only missing components are downloaded. CROSS_PACKAGES lists development packages to install for the
+# target platform. Variables for cargo are written to /cross.env; variables that are already set take precedence.
 set -euf
 
 die() { printf 'buildkit-tasks: error: %s\n' "$*" >&2; exit 2; }
 
-# The package with the target's standard library, from the same source as the compiler's own.
+# Print the Debian package with the target's standard library that matches the installed rustc.
 standard_library() {
     owner=$(dpkg -S "$(readlink -f "$(command -v rustc)")" 2> /dev/null) || owner=
     case ${owner%%:*} in
         rustc) echo "libstd-rust-dev:$TARGETARCH" ;;
         rustc-web) echo "libstd-rust-web-dev:$TARGETARCH" ;;
-        *) die "the standard library for $triple is missing, and neither rustup nor Debian's rustc is here: put it into $library" ;;
+        *) die "no standard library for $triple, and no rustup or Debian rustc to install it: copy it to $library" ;;
     esac
 }
 
 add_packages() {
     command -v apt-get > /dev/null ||
-        die "compiling for $TARGETARCH needs $*: use a toolchain image of Debian's family, or one that has a cross compiler"
+        die "compiling for $TARGETARCH requires $*: use a Debian-based toolchain image, or one with a cross compiler"
     dpkg --add-architecture "$TARGETARCH"
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" > /dev/null
@@ -35,17 +35,17 @@ if [ -d /choice/source ]; then cd /choice/source; fi
 if command -v rustup > /dev/null; then
     for file in rust-toolchain rust-toolchain.toml ../rust-toolchain ../rust-toolchain.toml; do
         [ -f "$file" ] || continue
-        # before 1.28 rustup cannot be asked for what a file names: any use of rustc installs it
+        # rustup before 1.28 requires a toolchain name here; running rustc installs the file's toolchain
         rustup toolchain install 2> /dev/null || rustc --version
         break
     done
 fi
-# a builder without BuildKit sets neither
+# builders without BuildKit set neither variable
 [ "${TARGETARCH:-}" != "${BUILDARCH:-}" ] || exit 0
 case $TARGETARCH in
     amd64) triple=x86_64-unknown-linux-gnu gnu=x86_64-linux-gnu compiler=g++-x86-64-linux-gnu ;;
     arm64) triple=aarch64-unknown-linux-gnu gnu=aarch64-linux-gnu compiler=g++-aarch64-linux-gnu ;;
-    *) die "cross.sh makes compilers for amd64 and arm64, not for $TARGETARCH" ;;
+    *) die "cross.sh supports the architectures amd64 and arm64, not $TARGETARCH" ;;
 esac
 wanted=
 for name in ${CROSS_PACKAGES:-}; do wanted="$wanted $name:$TARGETARCH"; done
@@ -59,7 +59,7 @@ if [ -z "$(find "$library" -name 'libstd-*.rlib' 2> /dev/null)" ]; then
         wanted="$wanted $package"
     fi
 fi
-# shellcheck disable=SC2086  # a word each
+# shellcheck disable=SC2086  # split on purpose
 if [ -n "$wanted" ]; then add_packages $wanted; fi
 small=$(printf %s "$triple" | tr - _)
 large=$(printf %s "$small" | tr '[:lower:]' '[:upper:]')

@@ -1,4 +1,4 @@
-"""Draw the output of real commands as docs/picture.svg: ./dev python docs/make_picture.py 'invoke build'"""
+"""Render the output of real commands as docs/picture.svg: ./dev python docs/make_picture.py 'invoke build'"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 def main(lines: list[str]) -> None:
-    """Run each line as a command in the repository's root, and stop at the first failure."""
+    """Run each line as a command in the root of the repository; stop at the first failure."""
     console = Console(record=True, width=104, file=io.StringIO())
     for line in lines:
         console.print(Text(f"$ {line}", style="bold cyan"))

@@ -15,13 +15,13 @@ BEGIN, END = "<!-- rooms: begin -->", "<!-- rooms: end -->"
 
 
 def order() -> list[list[str]]:
-    """The layers of the import contract, from top to bottom."""
+    """Return the layers of the import contract, from top to bottom."""
     contracts = tomli.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     return [[name.strip() for name in layer.split(":")] for layer in contracts[0]["layers"]]
 
 
 def table() -> str:
-    """One row per room, in order: what it contains, and which rooms it imports."""
+    """Return a table with one row per room, in order: what it contains, and which rooms it imports."""
     graph = grimp.build_graph("buildkit_tasks", cache_dir=None)
     lines = ["| room | contains | imports |", "|---|---|---|"]
     names = [name for layer in order() for name in layer]
@@ -35,14 +35,14 @@ def table() -> str:
 
 
 def _direct(graph: grimp.ImportGraph, importer: str, imported: str) -> bool:
-    """Whether any module of one room directly imports a module of the other."""
+    """Return whether any module of one room directly imports a module of the other."""
     inside = {importer, *graph.find_descendants(importer)}
     there = {imported, *graph.find_descendants(imported)}
     return any(there & graph.find_modules_directly_imported_by(module) for module in inside)
 
 
 def page() -> str:
-    """CONTRIBUTING.md with the current table."""
+    """Return CONTRIBUTING.md with the current table."""
     text = PAGE.read_text("utf-8")
     made = f"{BEGIN}\n{table()}\n{END}"
     return re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: made, text, flags=re.DOTALL)

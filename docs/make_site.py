@@ -1,7 +1,7 @@
 """Build the documentation site: `python docs/make_site.py [DIRECTORY]` (default: site/).
 
-The pages are the repository's Markdown files. They keep their paths, so links work both on the site and on the forge.
-Links to other files in the repository point to the forge.
+The pages are the repository's Markdown files. They keep their paths, so links work both on the site and on GitHub.
+Links to other files in the repository point to GitHub.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def copy_pages(pages: Path, forge: str) -> None:
-    """Copy every page and picture; links to other files point to the forge."""
+    """Copy every page and picture; make links to other files point to GitHub."""
     for file in sorted({*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docker/*.md"), *REPOSITORY.glob("docs/**/*.md")}):
         place = file.relative_to(REPOSITORY)
         copied = pages / place
@@ -56,7 +56,7 @@ def copy_pages(pages: Path, forge: str) -> None:
 
 
 def _lead(link: re.Match[str], page: Path, forge: str) -> str:
-    """The link unchanged if it points to a page, a picture or another site; otherwise a link to the forge."""
+    """Return links to pages, pictures and other sites unchanged; make other links point to GitHub."""
     words = link[2]
     if "://" in words or words.endswith((".md", ".svg")):
         return link[0]

@@ -1,9 +1,9 @@
-"""Record `invoke dev --watch` and `invoke watch` on a small project, and put them into docs/how-to/watch.md.
+"""Record `invoke dev --watch` and `invoke watch` on a small project, and put the output into docs/how-to/watch.md.
 
-./dev python docs/make_transcript.py    (two minutes; a compile error and its repair are in both)
+./dev python docs/make_transcript.py    (two minutes; each recording includes a compile error and its fix)
 
-They run in a terminal of 80 columns that pyte keeps, as tmux keeps a pane: lines that a live view writes over are gone,
-and what scrolled out at the top is kept.
+pyte emulates a terminal with 80 columns: lines that a live view overwrites are lost, and lines that scrolled off the
+top are kept, as in tmux.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "how-to" / "watch.md"
 PROJECT = "watch-transcript"
 
-#: The commands, by place in the page.
+#: The commands, by their position in the page.
 RECORDED = {"dev": "invoke dev --watch", "watch": "invoke watch"}
 
-#: What the programs say in turn; texts of their own, so that the second recording compiles as well.
+#: The texts that the programs print, in order. They differ so that the second recording also has to compile.
 SAID = {"dev": ("hello", "hello, world", "hello again"), "watch": ("good morning", "good evening", "good night")}
 
-#: The terminal, and how long to wait for words in it, in seconds.
+#: The size of the terminal, and how many seconds to wait for a text to appear.
 COLUMNS, LINES, PATIENCE = 80, 30, 600.0
 
 MAIN = """\
@@ -47,7 +47,7 @@ GREETING = 'pub fn greeting() -> &\'static str {\n    "hello"\n}\n'
 
 
 def project(root: Path) -> None:
-    """Two programs that share a crate, built by this repository's Dockerfile."""
+    """Create two programs that share a crate, built with this repository's Dockerfile."""
     shutil.copytree(ROOT / "docker", root / "docker")
     shutil.copy(ROOT / ".dockerignore", root)
     (root / "tasks.py").write_text("from buildkit_tasks import namespace\n__all__ = ['namespace']\n")
@@ -80,7 +80,7 @@ def project(root: Path) -> None:
 
 
 class Terminal:
-    """A program in a terminal, whose screen and history are kept."""
+    """A program running in a terminal that records the screen and the history."""
 
     def __init__(self, root: Path, words: str) -> None:
         self.screen = pyte.HistoryScreen(COLUMNS, LINES, history=10_000)
@@ -95,12 +95,12 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """All lines so far, as they look now."""
+        """Return all lines so far, as currently displayed."""
         top = ["".join(row[x].data for x in range(COLUMNS)).rstrip() for row in self.screen.history.top]
         return [*top, *(line.rstrip() for line in self.screen.display)]
 
     def read(self, seconds: float) -> bool:
-        """Take in what comes; False once the program has ended."""
+        """Read output for this long; return False once the program has ended."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             try:
@@ -112,7 +112,7 @@ class Terminal:
         return True
 
     def until(self, words: str, times: int = 1) -> None:
-        """Wait until the terminal shows the words so many times. A line may be wrapped."""
+        """Wait until the terminal shows the words this many times. Lines may be wrapped."""
         began = time.monotonic()
         while "".join(self.lines).count(words) < times:
             if not self.read(0.3) or time.monotonic() - began > PATIENCE:
@@ -120,7 +120,7 @@ class Terminal:
 
 
 def record(root: Path, words: str, said: tuple[str, ...]) -> str:
-    """What the terminal shows of a change, a compile error, its repair, and Ctrl-C."""
+    """Return the terminal output for a change, a compile error, its fix, and Ctrl-C."""
     source = root / "services" / "common" / "src" / "lib.rs"
     first, second, third = said
     source.write_text(GREETING.replace("hello", first))
@@ -144,7 +144,7 @@ def record(root: Path, words: str, said: tuple[str, ...]) -> str:
 
 
 def main() -> None:
-    """Record, and write the page."""
+    """Record the commands and write the page."""
     page = PAGE.read_text("utf-8")
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as place:
         root = Path(place, "shop")

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-# a busy machine is slow, not wrong
+# A busy machine is slow, which is not an error.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")

@@ -1,4 +1,4 @@
-"""Invoke and nox tasks for fast, never stale and portable Docker builds of Rust services."""
+"""Invoke and nox tasks that make Docker builds of Rust services fast, portable and never stale."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["namespace"]
 
 
 def __getattr__(name: str) -> Any:
-    """Provides `namespace`, the only import that a tasks.py needs. Imported late, so that nox does not load Invoke."""
+    """Provide `namespace`, the only import that a tasks.py needs. Import it late, so nox does not load Invoke."""
     if name == "namespace":
         from buildkit_tasks.tasks import namespace
 

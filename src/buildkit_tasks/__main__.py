@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Load the tasks, then run the command line. Ctrl-C while they load ends it without a traceback."""
+    """Load the tasks, then run the command line. Ctrl-C during loading exits without a traceback."""
     try:
         from buildkit_tasks.tasks import program
 

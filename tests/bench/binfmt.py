@@ -1,4 +1,4 @@
-"""QEMU registered with the kernel for the length of a measurement. Needs root.
+"""Register QEMU with the kernel for the duration of a measurement. Needs root.
 
 https://docs.kernel.org/admin-guide/binfmt-misc.html
 """
@@ -14,20 +14,20 @@ from tests.support import process
 
 PLACE = Path("/proc/sys/fs/binfmt_misc")
 
-#: The head of an ELF program for arm64: 64 bits, little endian, type EXEC or DYN (the mask leaves its last bit out).
+#: The start of an ELF program for arm64: 64 bits, little endian, type EXEC or DYN (the mask ignores its last bit).
 MAGIC = "7f454c460201010000000000000000000200b700"
 MASK = "ffffffffffffff00fffffffffffffffffeffffff"
 
 
 @contextmanager
 def registered(emulator: Path) -> Iterator[None]:
-    """arm64 programs run under the emulator, in containers as well. What was there already stays as it is."""
+    """Run arm64 programs with the emulator, also in containers. An existing registration is left unchanged."""
     mounted = not (PLACE / "register").exists()
     if mounted:
         process.ok(["mount", "-t", "binfmt_misc", "binfmt_misc", PLACE], Path("/"))
     try:
         if _known():
-            print("  emulator: one is registered with the kernel already, it is used")
+            print("  emulator: using the one that is already registered with the kernel")
             yield
         else:
             yield from _own(emulator)
@@ -37,14 +37,14 @@ def registered(emulator: Path) -> Iterator[None]:
 
 
 def _known() -> bool:
-    """Whether arm64 programs run already; each entry shows its magic in hexadecimal."""
+    """Return whether arm64 programs already run; each entry contains its magic in hexadecimal."""
     entries = (p for p in PLACE.iterdir() if p.name not in ("register", "status"))
     return any(f"magic {MAGIC}" in entry.read_text() for entry in entries)
 
 
 def _own(emulator: Path) -> Iterator[None]:
     name = f"buildkit-tasks-bench-{secrets.token_hex(3)}"
-    # F: the kernel opens the emulator now; a container does not have to contain it
+    # F: the kernel opens the emulator now, so containers do not have to contain it
     (PLACE / "register").write_text(f":{name}:M::{_escaped(MAGIC)}:{_escaped(MASK)}:{emulator}:F")
     try:
         yield

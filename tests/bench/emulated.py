@@ -1,7 +1,7 @@
-"""A small crate for arm64: cross-compiled by docker/Dockerfile, and by arm64's own cargo under QEMU.
+"""A small crate for arm64: cross-compiled by docker/Dockerfile, and compiled with arm64's own cargo under QEMU.
 
-The emulated image is made of Debian's arm64 packages, unpacked and not installed: the same version of rustc, gcc and
-mold as in the toolchain image. Both use the crates that one cargo fetched, and both start with an empty target mount.
+The emulated image is built from Debian's arm64 packages, unpacked but not installed: the same versions of rustc, gcc
+and mold as in the toolchain image. Both use the same downloaded crates, and both start with an empty target mount.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.support import process
 
 CA = Path("/etc/ssl/certs/ca-certificates.crt")
 
-#: What `compile build` gives cargo and gcc. The target is the machine's own here, so it needs no flag.
+#: What `compile build` passes to cargo and gcc. The target is the machine itself, so it needs no flag.
 EMULATED = f"""\
 FROM --platform=$BUILDPLATFORM {RUST} AS packages
 ARG TARGETARCH
@@ -62,13 +62,13 @@ RUN --network=none \\
 
 @dataclass(frozen=True)
 class Bench:
-    """The crate's tree (a build context) and the start of the mounts' ids."""
+    """The crate's tree (a build context) and the prefix of the mounts' ids."""
 
     tree: Path
     scope: str
 
     def build(self, dockerfile: Path, arch: str, *more: str) -> float:
-        """Wall seconds of one `docker buildx build` that exports nothing."""
+        """Return the wall-clock seconds of one `docker buildx build` that exports nothing."""
         named = [f"--build-context=rust:1-bookworm=docker-image://{RUST}", "--output=type=cacheonly"]
         args = [f"--build-arg=CACHE_SCOPE={self.scope}", f"--build-arg=REBUILD={secrets.token_hex(4)}"]
         certificates = [f"--secret=id=ca,src={CA}"] if CA.exists() else []
@@ -80,9 +80,9 @@ class Bench:
 
 
 def measure(place: Path, session: Session) -> None:
-    """Cross, emulated, cross: prints the seconds and the ratio."""
+    """Measure cross, emulated, cross; print the seconds and the ratio."""
     if platform.machine() != "x86_64" or os.geteuid() != 0:
-        print("emulated: left out, it takes root on an amd64 machine")
+        print("emulated: skipped, needs root on an amd64 machine")
         return
     bench = Bench(place / "small", f"bench-small-{secrets.token_hex(3)}")
     shutil.copytree(REPOSITORY / "docker", bench.tree / "docker")
@@ -91,7 +91,7 @@ def measure(place: Path, session: Session) -> None:
     other.write_text(EMULATED)
     qemu = emulator.program(session, "linux/arm64")
     try:
-        print("  small crate: crates fetched, toolchain images made ...", flush=True)
+        print("  small crate: fetching crates, building toolchain images ...", flush=True)
         bench.build(ours, "amd64", "--target=compile")  # fills the registry mount, which platforms share
         bench.build(ours, "arm64", "--target=toolchain")
         with binfmt.registered(qemu):
@@ -104,7 +104,7 @@ def measure(place: Path, session: Session) -> None:
         clear(f"{bench.scope}-")
     middle = statistics.mean(cross)
     print()
-    print("Small crate for arm64: one `docker buildx build` whose only step that is not cached is the compile step")
+    print("Small crate for arm64: one `docker buildx build` with everything cached except the compile step")
     print("| cross, before and after, s | emulated, s | emulated / cross |")
     print("|---|---|---|")
     print(f"| {cross[0]:.1f}, {cross[1]:.1f} | {emulated:.1f} | **{emulated / middle:.1f}** |", flush=True)

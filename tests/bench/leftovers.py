@@ -1,4 +1,4 @@
-"""Benchmarks leave no cache mounts behind."""
+"""Remove the cache mounts that benchmarks leave behind."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 
 from buildkit_tasks.engine import cache_records
 
-#: Tries, half a second apart: the engine lets go of a mount a moment after the build that used it.
+#: Number of tries, half a second apart: the engine releases a mount shortly after the build that used it.
 TRIES = 20
 
 
 def clear(start: str) -> None:
-    """Remove this engine's mounts whose names (`NAMESPACE/ID`, or the id alone where there is none) start so."""
+    """Remove this engine's mounts whose names (`NAMESPACE/ID`, or only the id) start with this text."""
     for _ in range(TRIES):
         found = _mounts(start)
         if not found:
@@ -21,7 +21,7 @@ def clear(start: str) -> None:
             argv = ["docker", "buildx", "prune", "--force", "--all", "--filter", f"id=^{record.id}$"]
             subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
         time.sleep(0.5)
-    print(f"  still held by the engine: {', '.join(_name(r) for r in _mounts(start))}")
+    print(f"  still in use by the engine: {', '.join(_name(r) for r in _mounts(start))}")
 
 
 def _mounts(start: str) -> list[cache_records.Record]:

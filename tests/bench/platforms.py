@@ -1,9 +1,10 @@
-"""What images for arm64 cost beside those for amd64: cold, after an edit, and what emulation would cost. Prints tables.
+"""Cost of images for arm64 compared with amd64: cold, after an edit, and with emulation. Prints tables.
 
-All figures of one run on one machine. A part alone: `--only cold|edit|emulated`; fewer services: `--service api`.
+All figures come from one run on one machine. `--only cold|edit|emulated` runs one part; `--service api` builds fewer
+services.
 
-`nox -s bench_platforms`, about 20 minutes on two idle cores; root, for the emulator. Nothing is asserted: seconds are
-no test. Images, mounts and the kernel's registration are gone afterwards; layers go with the engine's own collection.
+`nox -s bench_platforms`, about 20 minutes on two idle cores; needs root for the emulator. No timing is asserted.
+Images, mounts and the kernel's registration are removed afterwards; the engine's garbage collection removes the layers.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ AMD, ARM, BOTH = "amd64", "arm64", "amd64,arm64"
 
 @dataclass
 class Sample:
-    """The sample's tree with images and mounts of its own. `images`: what was built, to be removed."""
+    """The sample's tree with separate images and mounts. `images`: the images that were built, to be removed."""
 
     tree: Path
     env: Mapping[str, str | None]
@@ -49,7 +50,7 @@ class Sample:
     images: set[str] = field(default_factory=set)
 
     def build(self, platforms: str, *more: str) -> tuple[float, dict[str, Any]]:
-        """Wall seconds of one `invoke build`, and its answer."""
+        """Return the wall-clock seconds and the JSON output of one `invoke build`."""
         chosen = [word for name in self.services for word in ("--service", name)]
         call = partial(invoke, self.tree, self.env, "build", "--platform", platforms, *chosen, *more)
         seconds, built = timed(call)
@@ -58,16 +59,16 @@ class Sample:
         return seconds, built
 
     def remove(self) -> None:
-        """Images and mounts."""
+        """Remove images and mounts."""
         if self.images:
             process.run(["docker", "image", "rm", "--force", *sorted(self.images)], self.tree)
         clear(f"{self.name}/")
 
 
 def main() -> None:
-    """Run it."""
+    """Run the benchmark."""
     asked = _asked()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was begun is undone here, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up here, too
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-bench-") as folder:
         place, name = Path(folder), f"bench-platforms-{secrets.token_hex(3)}"
         env = machine(place / "home", BUILDKIT_TASKS_CACHES_NAMESPACE=name, IMAGE_TAG=name)
@@ -85,15 +86,16 @@ def main() -> None:
 
 
 def cold(sample: Sample, session: Session) -> None:
-    """Every crate fetched and compiled, for each platform from empty mounts, with the toolchain's layers in place."""
+    """Fetch and compile every crate, for each platform from empty mounts, with the toolchain's layers cached."""
     decided = plan_build(
         session, discover(session), BuildRequest(platforms=(f"linux/{AMD}", f"linux/{ARM}"), services=sample.services)
-    )  # base images are made before the clock runs
+    )  # build base images before the timer starts
     target = next(iter(decided.definition["target"].values()))
     stage = {platform: _toolchain(sample, target, platform) for platform in (AMD, ARM)}
     seconds, steps = {}, {}
     for platform in (AMD, ARM):
-        # the target mounts are a platform's own; in the registry's the second would find the crates of the first
+        # each platform has its own target mounts; in the shared registry mounts, the second would find the first one's
+        # crates
         clear(f"{sample.name}/{decided.workspace.scope}-cargo-")
         seconds[platform], built = sample.build(platform, "--no-cache")
         steps[platform] = max(s["seconds"] or 0 for s in built["steps"] if "/compile build" in s["name"])
@@ -103,15 +105,15 @@ def cold(sample: Sample, session: Session) -> None:
     print("|---|---|---|---|")
     print(_compared("the whole command", seconds))
     print(_compared("its compile step", steps))
-    print(_compared("toolchain stage made once (arm64: cross gcc, libraries)", stage))
+    print(_compared("building the toolchain stage once (arm64: cross gcc, libraries)", stage))
     print(flush=True)
 
 
 def edit(sample: Sample, rounds: int) -> None:
-    """One line of one service: for both platforms against one, a new text every time, who goes first in turn."""
+    """Edit one line of one service: both platforms compared with one, a new text every time, in alternating order."""
     table = project_root.bench_table(sample.tree)
     code, service = table["code"], table["service"]
-    sample.build(BOTH)  # makes warm what is not
+    sample.build(BOTH)  # warm up
     seconds: dict[str, list[float]] = {AMD: [], BOTH: []}
     crates: set[str] = set()
     modes: set[bool] = set()
@@ -143,20 +145,20 @@ def edit(sample: Sample, rounds: int) -> None:
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.platforms", description=__doc__.split("\n")[0])
-    parser.add_argument("--only", choices=PARTS, default="", help="one part")
-    parser.add_argument("--rounds", type=int, default=3, help="edits of each kind (3)")
-    parser.add_argument("--service", action="append", default=[], help="build this service only (repeatable)")
+    parser.add_argument("--only", choices=PARTS, default="", help="only run this part")
+    parser.add_argument("--rounds", type=int, default=3, help="number of edits of each kind (3)")
+    parser.add_argument("--service", action="append", default=[], help="only build this service (repeatable)")
     return parser.parse_args()
 
 
 def _session(sample: Sample) -> Session:
-    """The flows' view of what `invoke` gets in this tree."""
+    """Return a session with the environment that `invoke` gets in this tree."""
     world = replace(World.real(), env=process.environment(sample.env), cwd=sample.tree)
     return Session(world, Report(world, yes=True))
 
 
 def _toolchain(sample: Sample, target: Mapping[str, Any], platform: str) -> float:
-    """Seconds to rebuild the toolchain stage. It has no cache mounts that this could delete."""
+    """Return the seconds to rebuild the toolchain stage. It has no cache mounts that this could delete."""
     named = [f"--build-context={k}={v}" for k, v in target.get("contexts", {}).items() if "::" not in k]
     secret = [f"--secret={s}" for s in target.get("secret", [])]
     what = ["--target=toolchain", "--no-cache-filter=toolchain", "--output=type=cacheonly", "--provenance=false"]
@@ -171,7 +173,7 @@ def _toolchain(sample: Sample, target: Mapping[str, Any], platform: str) -> floa
 
 
 def _contains(sample: Sample, image: str, platform: str, text: str) -> bool:
-    """Whether the program in an image contains a text: copied out, because an arm64 image does not run here."""
+    """Return whether the program in an image contains a text. Copies it out, because arm64 images do not run here."""
     argv = ["docker", "create", "--platform", f"linux/{platform}", image]
     container = process.ok(argv, sample.tree).out.strip()
     program = sample.tree.parent / "program"

@@ -1,4 +1,4 @@
-"""What the benchmarks of the sample share: a copy of its tree, a machine's environment, `invoke`, a stopwatch."""
+"""Shared by the benchmarks of the sample: a copy of its tree, a machine's environment, `invoke`, a timer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.support import process
 REPOSITORY = Path(__file__).parents[2]
 RUST = "localhost/buildkit-tasks/rust:1-bookworm"
 
-#: Seconds that one call may take: a cold build on a machine that has other work as well.
+#: Seconds that one call may take: a cold build on a machine with other work.
 LONGEST = 3600.0
 
 
 def copied(tree: Path) -> Path:
-    """What git tracks, copied to `tree`."""
+    """Copy the files that git tracks to `tree`."""
     done = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=True, text=True)
     for name in filter(None, done.stdout.split("\0")):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def copied(tree: Path) -> Path:
 
 
 def machine(home: Path, **more: str | None) -> dict[str, str | None]:
-    """The environment of a machine with a state directory of its own, as in CI."""
+    """Return the environment of a machine with a separate state directory, as in CI."""
     home.mkdir()
     return {
         "CI": "1",
@@ -43,7 +43,7 @@ def machine(home: Path, **more: str | None) -> dict[str, str | None]:
 
 
 def invoke(tree: Path, env: Mapping[str, str | None], *args: str) -> dict[str, Any]:
-    """The JSON answer of a task; where it fails, the benchmark ends with all that it said."""
+    """Return the JSON output of a task; if the task fails, exit with its complete output."""
     print(f"  {' '.join(args)} ...", flush=True)
     done = process.run([process.BIN / "invoke", *args, "--json"], tree, env, timeout=LONGEST)
     if done.code != 0:
@@ -52,7 +52,7 @@ def invoke(tree: Path, env: Mapping[str, str | None], *args: str) -> dict[str, A
 
 
 def timed(work: Callable[[], dict[str, Any]]) -> tuple[float, dict[str, Any]]:
-    """Wall seconds, and what the work gave. What was written before is not paid for by who comes next."""
+    """Return the wall-clock seconds and the result of the work. Earlier writes are flushed first and do not count."""
     os.sync()
     began = time.monotonic()
     answer = work()

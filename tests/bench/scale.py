@@ -1,9 +1,9 @@
-"""What a shared cache costs and saves at a number of builds a day: the table of docs/explanation/scale.md.
+"""What a shared cache costs and saves, by builds a day: the table of docs/explanation/scale.md.
 
-    ./dev python -m tests.bench.scale        # the same table every time: the seeds are fixed
+    ./dev python -m tests.bench.scale        # prints the same table every time: the seeds are fixed
 
-Days are played build by build; nothing is averaged beforehand. Seconds and bytes were measured (`nox -s bench_travel`,
-`invoke bench --quick`, two cores); how often which part of a repository changes is an assumption, named below.
+Days are simulated build by build; nothing is averaged in advance. Seconds and bytes were measured on two cores
+(`nox -s bench_travel`, `invoke bench --quick`). How often each part of a repository changes is an assumption.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ import random
 from dataclasses import dataclass
 
 # ---- measured: seconds on two cores, bytes as stored
-COLD = 217.2  # everything compiled, one service asked for
+COLD = 217.2  # everything compiled, one service requested
 PULL = 4.1  # fetch from a registry on the same machine, unpack 1.01 GB
 PUSH = 4.3
-NOTHING = 3.6  # a build that finds all of it compiled
+NOTHING = 3.6  # a build that finds everything compiled
 CHANGED = {"one service": 16.0, "shared crate": 64.0, "dependency": 28.8, "nothing": 0.0}
-DEPS, REST = 188.5e6, 19.7e6  # what changes with the lock file; the workspace's own, which changes with every commit
+DEPS, REST = 188.5e6, 19.7e6  # changes with the lock file; the workspace's own objects, which change with every commit
 
-# ---- assumed: what a commit touches, who builds it
+# ---- assumed: what a commit changes, and where it is built
 COMMITS = {"one service": 0.60, "shared crate": 0.18, "dependency": 0.05, "nothing": 0.17}
-MAIN = 0.10  # builds that are of the main branch, and push
-EPHEMERAL = 0.70  # builds on machines that never built
-DRIFT = 3.0  # commits of its own that a branch has, on average: compiled again where main's pack was pulled
+MAIN = 0.10  # builds of the main branch, which push
+EPHEMERAL = 0.70  # builds on machines that have never built
+DRIFT = 3.0  # average number of a branch's own commits: recompiled after pulling main's pack
 KEPT_DAYS = 30
 
 
 COLUMNS = (
     *("builds a day", "hours without", "hours with", "saved", "down a day", "up a day"),
-    *("30 days of it", "mean rate", "pushes"),
+    *("stored after 30 days", "mean rate", "pushes"),
 )
 
 
 @dataclass
 class Day:
-    """Sums of one day."""
+    """The sums of one day."""
 
     cold: float = 0.0
     shared: float = 0.0
@@ -45,8 +45,8 @@ class Day:
 
 
 def play(builds: int, seed: int) -> Day:
-    """One day: every build on its own, in order."""
-    dice, day = random.Random(seed), Day()  # no secrets are made here
+    """Simulate one day: every build separately, in order."""
+    dice, day = random.Random(seed), Day()  # not used for secrets
     kinds, weights = list(COMMITS), list(COMMITS.values())
     for _ in range(builds):
         main = dice.random() < MAIN
@@ -56,7 +56,7 @@ def play(builds: int, seed: int) -> Day:
             wait = min(COLD, PULL + NOTHING + compiling)
             day.cold += COLD
             day.down += DEPS + REST
-        else:  # what it built last is there: no pull, with or without a shared cache
+        else:  # the last build's output still exists: no pull, with or without a shared cache
             wait = NOTHING + CHANGED[touched[0]]
             day.cold += wait
         if main:
@@ -68,7 +68,7 @@ def play(builds: int, seed: int) -> Day:
 
 
 def size(value: float) -> str:
-    """Bytes for people, decimal."""
+    """Return bytes in readable, decimal units."""
     for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
         if value < 1000:
             return f"{value:.3g} {unit}"
@@ -87,7 +87,7 @@ def main() -> None:
         down, up = (sum(getattr(d, name) for d in days) / n for name in ("down", "up"))
         pushes = sum(d.pushes for d in days) / n
         print(
-            f"| {builds:,} | {cold:,.1f} | {shared:,.1f} | {100 * (1 - shared / cold):.0f} % "
+            f"| {builds:,} | {cold:,.1f} | {shared:,.1f} | {100 * (1 - shared / cold):.0f}% "
             f"| {size(down)} | {size(up)} | {size(up * KEPT_DAYS)} | {size(down / 86400)}/s | {pushes:,.0f} |"
         )
 

@@ -1,11 +1,11 @@
-"""What comparing sources by content costs: one edit in trees of 1,000, 10,000 and 50,000 files. Prints a table.
+"""Cost of comparing sources by content: one edit in trees of 1,000, 10,000 and 50,000 files. Prints a table.
 
-Ours (the compile stage of docker/Dockerfile: content sync, then cargo) against BuildKit's own handling (the sources
-copied into a layer, the same cargo, the same kind of mounts), interleaved, the same edit in both, through
-`docker buildx build` without any Python of ours. The difference is the price of the sync; it may be negative, because
-nothing is copied into a layer.
+Compares our compile stage (docker/Dockerfile: content sync, then cargo) with BuildKit's own handling (sources copied
+into a layer, the same cargo, the same kind of mounts), interleaved, with the same edits, through `docker buildx build`
+without our Python code. The difference is the cost of the sync; it may be negative, because nothing is copied into a
+layer.
 
-`nox -s bench_sync`, about five minutes on an idle machine. Nothing is asserted: seconds are no test.
+`nox -s bench_sync`, about five minutes on an idle machine. No timing is asserted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RUN --mount=type=cache,id={SCOPE}-copied-${{SIZE}},target=/src/services/target \
 
 
 def main() -> None:
-    """Run it."""
+    """Run the benchmark."""
     print("| files | content sync and cargo, s | copied into a layer and cargo, s | difference, s |")
     print("|---|---|---|---|")
     try:
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def measure(place: Path, size: int) -> tuple[list[float], list[float]]:
-    """Seconds of each round, for ours and for the copy; the first, cold round is not counted."""
+    """Return the seconds of each round, for ours and for the copy, without the first, cold round."""
     tree = place / f"tree-{size}-{secrets.token_hex(3)}"
     make(tree, size)
     ours: list[float] = []
@@ -67,7 +67,7 @@ def measure(place: Path, size: int) -> tuple[list[float], list[float]]:
 
 
 def make(tree: Path, size: int) -> None:
-    """A crate of one line and so many files beside it, two kilobytes each, a hundred in a directory."""
+    """Create a crate of one line next to this many files, two kilobytes each, a hundred per directory."""
     shutil.copytree(REPOSITORY / "docker", tree / "docker")
     (tree / "services/src").mkdir(parents=True)
     (tree / "services/Cargo.toml").write_text('[package]\nname = "app"\nversion = "0.1.0"\nedition = "2021"\n')
@@ -80,7 +80,7 @@ def make(tree: Path, size: int) -> None:
 
 
 def build(tree: Path, size: int, dockerfile: Path) -> float:
-    """Seconds of one build."""
+    """Return the seconds of one build."""
     base = f"--build-context=rust:1-bookworm=docker-image://{RUST}"
     args = (f"--build-arg=CACHE_SCOPE={SCOPE}-{size}", f"--build-arg=SIZE={size}", "--target=compile")
     began = time.monotonic()

@@ -1,14 +1,15 @@
-"""How long a machine that never built waits for its first image, with a shared cache and without. Prints a table.
+"""Time until a machine that has never built gets its first image, with and without a shared cache. Prints a table.
 
-Two engines: this machine's, where the sample was built, and one in a container that has nothing. All figures of one
-run: push from here; pull and build there, in mounts of its own; the same bytes by the method of buildkit-cache-dance's
-README (out: a build that copies the mounts into a layer, `docker cp`, tar; in: a build that copies a directory into the
-mounts), within this engine; at last a cold build there. https://github.com/reproducible-containers/buildkit-cache-dance
+There are two engines: this machine's, which built the sample, and an empty one in a container. All figures come from
+one run: push from here; pull and build there, with separate mounts; transfer the same bytes with the method of
+buildkit-cache-dance's README (out: a build that copies the mounts into a layer, `docker cp`, tar; in: a build that
+copies a directory into the mounts), within this engine; finally, a cold build there.
+https://github.com/reproducible-containers/buildkit-cache-dance
 
-Nothing is deleted before what is timed, in either method: ext4 looks for an inode among those that were just freed,
-one by one (`recently_deleted`), and files are made at half the speed for a while. New machines have deleted nothing.
+Neither method deletes anything before a timed step: after a deletion, ext4 checks each recently freed inode
+(`recently_deleted`), and creates files at half the speed for a while. New machines have not deleted anything.
 
-`nox -s bench_travel`, about ten minutes. Nothing is asserted: seconds are no test.
+`nox -s bench_travel`, about ten minutes. No timing is asserted.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ MOUNTS = ("cargo-registry", "cargo-git", "target-amd64")
 
 
 def main() -> None:
-    """Run it."""
+    """Run the benchmark."""
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-bench-") as folder:
         place = Path(folder)
         tree = copied(place / "tree")
@@ -48,15 +49,15 @@ def main() -> None:
 
 
 def measure(tree: Path, place: Path, second: second_engine.SecondEngine) -> list[tuple[str, str]]:
-    """All figures, in the order in which they are taken."""
+    """Return all figures, in the order of the measurements."""
     here = _machine(place / "here", second.registry, None)
     there = _machine(place / "there", second.registry, second.socket)
-    # --no-cache: what one build made must not come to the next as a layer, and the mounts hold what this tree makes
+    # --no-cache: a build must not get layers of an earlier build, and the mounts must only contain this tree's output
     build = ("build", "--service", "api", "--no-cache")
     invoke(tree, here, *build)
     invoke(tree, here, "images.push")
     invoke(tree, there, "images.pull")
-    # base images are unpacked and the toolchain is known before both pull and cold build: neither pays for it
+    # base images are unpacked and the toolchain is known before pull and cold build, so neither includes this
     nothing = ("cache.pull", "--ref", f"{second.registry}/team/nothing", "--json")
     asked = process.run([process.BIN / "invoke", *nothing], tree, _spaced(there))
     if "pack-missing" not in asked.all:
@@ -65,7 +66,7 @@ def measure(tree: Path, place: Path, second: second_engine.SecondEngine) -> list
     again, second_push = timed(lambda: invoke(tree, here, "cache.push", "--force"))
     invoke(tree, here, "cache.push", "--force", "--scope", "deps")
     starts = []
-    for scope in ("all", "deps"):  # the first fetches every layer, the second finds most of them there
+    for scope in ("all", "deps"):  # the first pull fetches every layer, the second finds most of them
         fresh = _spaced(there)
         pulled, _ = timed(partial(invoke, tree, fresh, "cache.pull", "--scope", scope))
         warm, built = timed(partial(invoke, tree, fresh, *build))
@@ -87,8 +88,8 @@ def measure(tree: Path, place: Path, second: second_engine.SecondEngine) -> list
         ),
         ("push", f"{push:.1f} s, {pack['bytes'] / 1e6:.0f} MB as {pack['bytes_stored'] / 1e6:.0f} MB"),
         ("push again", f"{again:.1f} s, {100 * repeated['bytes_sent'] / repeated['bytes_stored']:.2f} % sent"),
-        ("copy out by docker cp", f"{out:.1f} s, {size / 1e6:.0f} MB"),
-        ("archive and unpack it, as a CI's cache step", f"{save:.1f} s + {load:.1f} s"),
+        ("copy out with docker cp", f"{out:.1f} s, {size / 1e6:.0f} MB"),
+        ("archive and unpack it, as CI cache steps do", f"{save:.1f} s + {load:.1f} s"),
         ("copy in", f"{into:.1f} s"),
         ("copying / (push + pull)", f"{(out + into) / (push + pull):.2f}"),
         ("copying with its archive / (push + pull)", f"{(out + save + load + into) / (push + pull):.2f}"),
@@ -105,14 +106,14 @@ def _machine(home: Path, registry: str, socket: str | None) -> dict[str, str | N
 
 
 def _spaced(env: Mapping[str, str | None]) -> dict[str, str | None]:
-    """The machine with empty mounts."""
+    """Return the machine's environment with empty mounts."""
     return {**env, "BUILDKIT_TASKS_CACHES_NAMESPACE": f"{NAMESPACE}{secrets.token_hex(3)}"}
 
 
 def _dance(place: Path, namespace: str) -> tuple[float, float, float, float, int]:
-    """The mounts of one namespace copied to a directory, archived and unpacked as a CI's cache step does, copied in.
+    """Copy the mounts of a namespace out, archive and unpack them as a CI's cache step does, and copy them in.
 
-    Seconds of each of the four, and bytes.
+    Return the seconds of each of the four steps, and the bytes.
     """
     folder, name = place / "dance", f"buildkit-tasks-bench-{secrets.token_hex(4)}"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""A small project and a docker that records: the real `invoke` runs against both."""
+"""A small project and a docker that records its calls: the real `invoke` runs against both."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Bench:
     replies: list[dict[str, Any]] = field(default_factory=list)
 
     def reply(self, match: str, **answer: Any) -> None:
-        """From now on docker answers so; later replies win over earlier ones."""
+        """Set an answer of docker; later replies take precedence over earlier ones."""
         self.replies.insert(0, {"match": match, **answer})
         (self.place / "replies.json").write_text(json.dumps(self.replies))
 
     def environment(self) -> dict[str, str | None]:
-        """What `invoke` is started with."""
+        """Return the environment for `invoke`."""
         path = f"{self.place}/bin:{process.BIN}:/usr/bin:/bin"
         return {
             "PATH": path,
@@ -71,19 +71,19 @@ class Bench:
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        """Every call docker got."""
+        """Return all docker calls."""
         log = self.place / "calls.jsonl"
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
     def call(self, word: str) -> dict[str, Any]:
-        """The one call whose arguments contain `word`."""
+        """Return the only call whose arguments contain `word`."""
         found = [c for c in self.calls if word in c["argv"]]
         assert len(found) == 1, [c["argv"] for c in self.calls]
         return found[0]
 
 
 def service(root: Path, name: str, **more: Any) -> dict[str, Any]:
-    """A built service in the form of `docker compose config`."""
+    """Return a service with a build, in the form of `docker compose config`."""
     args = {"BIN": name, "CACHE_SCOPE": "shop"}
     return {
         "build": {"context": str(root), "dockerfile": "docker/Dockerfile", "args": args},
@@ -93,18 +93,18 @@ def service(root: Path, name: str, **more: Any) -> dict[str, Any]:
 
 
 def solve(*objects: Mapping[str, Any]) -> str:
-    """A rawjson progress stream, indented as buildx 0.13 writes it."""
+    """Return a rawjson progress stream, indented as buildx 0.13 writes it."""
     return "\n".join(json.dumps(o, indent=2) for o in objects) + "\n"
 
 
 def log(vertex: str, text: str) -> dict[str, Any]:
-    """One log message of a step."""
+    """Return a log message of a step."""
     return {"logs": [{"vertex": vertex, "data": base64.b64encode(text.encode()).decode()}]}
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    """A project `shop` with the services api and worker, and an engine in good health."""
+    """A project `shop` with the services api and worker, and a healthy engine."""
     root, place = tmp_path / "shop", tmp_path / "fake"
     (root / "docker").mkdir(parents=True)
     (place / "bin").mkdir(parents=True)
@@ -130,7 +130,7 @@ def bench(tmp_path: Path) -> Bench:
         for n, ref in zip("123", ("rust:1-bookworm", "debian:bookworm-slim", "postgres:15"), strict=True)
     )
     made.reply("image inspect", stdout=present)
-    # what a build for another platform made is looked at: a container of it, in which there is no file at all
+    # the result of a build for another platform is checked in a container, which contains no files here
     made.reply("container create", stdout="c0ffee\n")
     made.reply("container inspect", stdout="/bin/service\n")
     made.reply("container cp", code=1, stderr="Error: Could not find the file\n")
@@ -164,7 +164,7 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    before = os.umask(0o022)  # others must be able to enter
+    before = os.umask(0o022)  # other users must be able to enter
     made = Server()
     yield made
     made.close()
@@ -175,7 +175,7 @@ def server() -> Iterator[Server]:
 def open_dir() -> Iterator[Path]:
     """A directory that every user can enter.
 
-    Not below pytest's own, which every session of this user that begins closes to others.
+    Not below pytest's own directory: every new session of this user closes that to other users.
     """
     made = Path(tempfile.mkdtemp(prefix="buildkit-tasks-tests-"))
     made.chmod(0o755)

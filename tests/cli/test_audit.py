@@ -1,4 +1,4 @@
-"""`invoke audit` on a real command line: which images, forms of the answer, exit codes, scanners beside it."""
+"""`invoke audit` on a real command line: selection of images, output formats, exit codes, external scanners."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ BASE: dict[str, File] = {"usr/bin/passwd": (b"", 0o4755), "etc/": b"", "tmp/": (
 
 @pytest.fixture(autouse=True)
 def _only_the_fakes(bench: Bench) -> None:
-    """No scanner of this machine on PATH: where there is one, a test put it there."""
+    """Remove this machine's scanners from PATH; tests add their own."""
     bench.env["PATH"] = f"{bench.place}/bin:/usr/bin:/bin"
 
 
 def arrange(bench: Bench, *, api: dict[str, File] | None = None, config: dict[str, Any] | None = None) -> None:
-    """Images of both services, on the same base."""
+    """Create images of both services, with the same base."""
     (bench.root / ".env").write_text(f"DB_PASSWORD={PASSWORD}\nAPI_PORT=80808080\n")
     saved = Saved()
     history = ["# debian.sh", "COPY /out/api /usr/local/bin/service # buildkit"]
@@ -126,7 +126,7 @@ def test_images_that_are_not_built(bench: Bench) -> None:
     bench.reply("{{.Architecture}} shop/api:dev shop/worker:dev", code=1, stderr="Error: No such image\n")
     done = bench.invoke("audit")
     assert done.code == 0
-    assert "warning: skipping worker: it is not built yet" in done.err
+    assert "warning: skipping worker: it has not been built yet" in done.err
     assert bench.invoke("audit", "worker").code == 19
 
 
@@ -137,7 +137,7 @@ def test_any_image_without_a_project(bench: Bench) -> None:
     (other / "tasks.py").write_text("from buildkit_tasks import namespace\n")
     bench.root = other
     done = bench.invoke("audit", "--image", "shop/api:dev", "--json")
-    assert done.code == 0, done.all  # no .env here, so its value is unknown
+    assert done.code == 0, done.all  # there is no .env, so its value is unknown
     document = json.loads(done.out)
     assert [i["image"] for i in document["images"]] == ["shop/api:dev"]
     assert [f["code"] for f in document["findings"]] == ["BA006"]

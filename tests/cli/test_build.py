@@ -1,4 +1,4 @@
-"""`invoke build` as a user meets it, docker's side recorded."""
+"""`invoke build` from the user's perspective, with a recording docker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support import process
 def test_an_ignore_file_with_an_invalid_pattern_is_one_error(bench: Bench) -> None:
     (bench.root / ".dockerignore").write_text("[z-a]\n")
     done = bench.invoke("build")
-    assert "error[context-unreadable]: An ignore file of a build context is invalid." in done.err, done.all
+    assert "error[context-unreadable]: The ignore file of a build context is invalid." in done.err, done.all
     assert "[z-a]" in done.err
 
 
@@ -56,7 +56,7 @@ def test_chosen_services_become_the_binaries_to_compile(bench: Bench) -> None:
     definition = json.loads(bench.call("bake")["stdin"])
     assert list(definition["target"]) == ["worker"]
     assert definition["target"]["worker"]["args"]["BINS"] == "worker"
-    # the selection of packages, and with it the features of dependencies, does not depend on the choice
+    # the selection of packages, and therefore the features of dependencies, does not depend on the selected services
     assert definition["target"]["worker"]["args"]["PROGRAMS"] == "api worker"
 
 
@@ -163,7 +163,7 @@ def test_broken_dotenv_names_the_line_and_hides_the_value(bench: Bench) -> None:
 
 
 def test_unreadable_dotenv(bench: Bench) -> None:
-    (bench.root / ".env").mkdir()  # root reads every file: a directory is what nobody reads
+    (bench.root / ".env").mkdir()  # root can read every file, so use a directory
     done = bench.invoke("build")
     assert done.code == 5
     assert "error[dotenv-unreadable]" in done.err
@@ -186,7 +186,7 @@ def test_caches_are_never_named_after_the_folder_alone(bench: Bench) -> None:
     entry = service(bench.root, "api")
     del entry["build"]["args"]["CACHE_SCOPE"]
     bench.reply("config --format json", stdout=json.dumps({"name": "shop", "services": {"api": entry}}))
-    # asked through a link with another name, compose names the project after the link
+    # through a link with another name, compose names the project after the link
     bench.reply("config --format json", stdout=json.dumps({"name": "link", "services": {}}), after="config --format")
     bench.reply("config --format json", stdout=json.dumps({"name": "shop", "services": {"api": entry}}), once=True)
     assert bench.invoke("build").code == 0
@@ -251,7 +251,7 @@ def test_a_build_argument_from_dotenv_is_not_printed_by_the_plan_but_reaches_the
     done = bench.invoke("build", "--plan", "--json")
     args = json.loads(done.out)["plan"]["bake"]["target"]["api"]["args"]
     assert (args["NPM"], args["GIT"]) == ("//npm.example/:_authToken=***", "https://***@git.example/x")
-    assert args["PROFILE"] == "release"  # .env.example shows it anyway
+    assert args["PROFILE"] == "release"  # even though it is in .env.example
     assert bench.invoke("build").code == 0
     assert json.loads(bench.call("bake")["stdin"])["target"]["api"]["args"]["NPM"].endswith("correct-horse")
 

@@ -1,4 +1,4 @@
-"""`invoke builder` and builds on other builders as a user meets them, docker's side recorded."""
+"""`invoke builder` and builds on other builders from the user's perspective, with a recording docker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NODES = {"farm0": ("tcp://10.0.0.1:1234", "linux/amd64"), "farm1": ("tcp://10.0.
 
 
 def inspected(name: str, *running: str, nodes: tuple[str, ...] = ("farm0", "farm1")) -> str:
-    """`docker buildx inspect` of a remote builder, some of whose nodes run."""
+    """Return `docker buildx inspect` of a remote builder with these running nodes."""
     parts = []
     for node in nodes:
         endpoint, platforms = NODES[node]
@@ -33,7 +33,7 @@ def inspected(name: str, *running: str, nodes: tuple[str, ...] = ("farm0", "farm
 
 @pytest.fixture
 def farm(bench: Bench) -> Bench:
-    """A builder `farm` of two nodes, each of which can be meant alone."""
+    """A builder `farm` with two nodes, which can be selected individually."""
     known = bench.place / "home/.docker/buildx/instances"
     known.mkdir(parents=True)
     for name in ("farm", "farm.farm0", "farm.farm1"):
@@ -45,7 +45,7 @@ def farm(bench: Bench) -> Bench:
 
 
 def definition(bench: Bench) -> dict[str, object]:
-    """The only target of the last bake."""
+    """Return the only target of the last bake."""
     last = [c for c in bench.calls if "bake" in c["argv"]][-1]
     return dict(json.loads(last["stdin"])["target"]["api"])
 
@@ -82,7 +82,7 @@ def test_a_silent_node_that_is_not_needed_would_end_the_build_all_the_same(farm:
 
 
 def test_a_node_lost_in_the_middle_is_gone_round_once(farm: Bench) -> None:
-    """The first bake fails, and by then no node answers: this machine's own engine takes over."""
+    """The first bake fails, and then no node responds: the build continues on this machine's engine."""
     farm.reply(
         "buildx inspect default", stdout="Name:   default\nDriver: docker\n\nNodes:\nName: default\nStatus: running\n"
     )
@@ -117,7 +117,7 @@ def test_a_node_that_turns_us_away_is_a_problem_and_nothing_is_built(farm: Bench
 
 @contextmanager
 def doorkeeper(server: Certificate) -> Iterator[int]:
-    """A TLS server on the port it yields, which accepts its authority's certificates and sends nothing."""
+    """Run a TLS server that accepts its authority's certificates and sends nothing; yield its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(server.cert, server.key)
     context.load_verify_locations(server.ca)

@@ -1,4 +1,4 @@
-"""`invoke cache` and its tasks as a user meets them, docker's side recorded."""
+"""`invoke cache` and its tasks from the user's perspective, with a recording docker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.situations import INFO
 
 
 def mount(number: int, identity: str, size: str = "300MB", idle: str = "2 days", *, free: bool = True) -> str:
-    """A cache mount as JSON, the way buildx 0.29 prints it."""
+    """Return a cache mount as JSON, as printed by buildx 0.29."""
     return json.dumps(
         {
             "ID": f"r{number}",
@@ -45,7 +45,7 @@ def listed(bench: Bench) -> Bench:
 
 
 def prunes(bench: Bench) -> list[list[str]]:
-    """Arguments of every deletion."""
+    """Return the arguments of every deletion."""
     return [c["argv"] for c in bench.calls if "prune" in c["argv"]]
 
 
@@ -67,7 +67,7 @@ def test_view_tells_every_mount_and_whose_it_is(listed: Bench) -> None:
     assert flags["shop-cargo-registry"] == ["orphan"]
     assert flags["store-target-amd64"] == ["other project"]
     assert content["ours"]["bytes"] == 550_000_000
-    # a busy machine may not report this one figure in time: a view does not wait for it
+    # a busy machine may not report this figure in time, and the view does not wait for it
     seen = (json.loads(listed.invoke("cache", "--json").out)["images"]["bytes"] for _ in range(20))
     assert next(figure for figure in seen if figure is not None) == 1_500_000_000
     table = listed.invoke("cache").out
@@ -121,7 +121,7 @@ def test_layers_stay_while_any_build_runs(listed: Bench) -> None:
 
 
 def kept_by_cargo(bench: Bench, sizes: str = "") -> None:
-    """Two volumes of the project's cargo tasks. `sizes`: what the engine answers of them."""
+    """Create two volumes of the project's cargo tasks. `sizes`: the engine's answer about them."""
     rows = [{"Name": "shop-cargo-target", "Size": "3GB", "Links": "0"}]
     rows += [{"Name": "shop-cargo-registry", "Size": "1GB", "Links": "1"}, {"Name": "data", "Size": "9GB"}]
     bench.reply(
@@ -133,7 +133,7 @@ def kept_by_cargo(bench: Bench, sizes: str = "") -> None:
 
 def test_the_volumes_of_cargo_tasks_are_listed(listed: Bench) -> None:
     kept_by_cargo(listed)
-    # a busy machine may not report sizes in time: a view does not wait for them
+    # a busy machine may not report sizes in time, and the view does not wait for them
     seen = (json.loads(listed.invoke("cache", "--json").out)["volumes"] for _ in range(20))
     assert next(found for found in seen if found[0]["bytes"] is not None) == [
         {"name": "shop-cargo-target", "bytes": 3_000_000_000, "in_use": False},
@@ -213,7 +213,7 @@ def test_a_thousand_records_are_shown_within_a_second_of_work(listed: Bench) -> 
     done = listed.invoke("cache")
     assert done.code == 0, done.all
     assert len(done.out.splitlines()) >= 1000
-    # the work itself is measured in tests/unit; this is the whole process on a machine that may be busy
+    # tests/unit measures the work itself; this is the whole process on a machine that may be busy
     assert time.monotonic() - began < 10
 
 

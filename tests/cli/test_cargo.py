@@ -1,4 +1,4 @@
-"""The cargo tasks through the real command line; docker records."""
+"""The cargo tasks through the real command line, with a recording docker."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TOOLCHAIN = DOCKERFILE.replace(
 )
 
 
-#: Without it, BuildKit transfers too little of the context for a COPY with a pattern that matches nothing.
+#: Without it, BuildKit transfers too little of the context if a COPY pattern matches nothing.
 WHOLE = "RUN --mount=type=bind,target=/run/context :"
 
 
 @pytest.fixture
 def shop(bench: Bench) -> Bench:
-    """The project with a toolchain stage, and containers in which cargo ends with 0."""
+    """The project with a toolchain stage, and containers in which cargo exits with 0."""
     (bench.root / "docker/Dockerfile").write_text(TOOLCHAIN)
     (bench.root / "docker/compile.rs").write_text("fn main() {}\n")
     (bench.root / "services").mkdir()
@@ -44,7 +44,7 @@ def runs(bench: Bench) -> list[list[str]]:
 
 
 def words(bench: Bench) -> str:
-    """What the last container runs: cargo's arguments."""
+    """Return cargo's arguments in the last container."""
     argv = runs(bench)[-1]
     return " ".join(argv[argv.index("cargo") + 1 :])
 
@@ -76,13 +76,13 @@ def test_what_the_toolchain_is_made_from_makes_it_again(shop: Bench) -> None:
     assert bakes(shop) == 2
     record = next((shop.place / "home/.local/state/buildkit-tasks").glob("*/cargo-toolchain.json"))
     old = json.loads(record.read_text())
-    record.write_text(json.dumps({**old, "made": old["made"] - 90_000}))  # its base image may have moved since
+    record.write_text(json.dumps({**old, "made": old["made"] - 90_000}))  # its base image may have moved meanwhile
     shop.invoke("cargo.check")
     assert bakes(shop) == 3
 
 
 def test_the_image_of_another_checkout_stays(shop: Bench) -> None:
-    """Two worktrees of a project share a repository of images, and each needs its own."""
+    """Two worktrees of a project share an image repository, and each needs its own image."""
     shop.invoke("cargo.check")
     record = next((shop.place / "home/.local/state/buildkit-tasks").glob("*/cargo-toolchain.json"))
     own = json.loads(record.read_text())
@@ -107,7 +107,7 @@ def test_words_after_two_dashes_reach_cargo_as_they_are(shop: Bench) -> None:
     ]
 
 
-#: Tasks as they are typed, and what the container runs.
+#: Tasks as typed by the user, and the command in the container.
 TASKS = (
     (("cargo.check",), "check --locked --workspace --all-targets"),
     (("cargo.doc", "--dependencies"), "doc --locked"),
@@ -157,7 +157,7 @@ def test_volumes_that_are_roots_are_given_to_the_user(shop: Bench) -> None:
     shop.reply("chown -R", task={"started": ""})
     done = shop.invoke("cargo.check")
     assert ["chown" in " ".join(argv) for argv in runs(shop)] == [False, True, False]
-    assert done.code == 76  # and it is not tried for ever
+    assert done.code == 76  # and it does not retry forever
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_variables_are_checked_and_their_values_are_in_no_argument(shop: Bench) 
 
 
 def database(bench: Bench) -> None:
-    """From now on the compose file has a service with a prebuilt image."""
+    """Add a service with a prebuilt image to the compose file."""
     services = {
         "api": service(bench.root, "api", environment={"DB": "postgres://u:hush@postgres/x"}),
         "postgres": {"image": "postgres:15", "ports": [{"target": 5432, "published": "5432"}]},

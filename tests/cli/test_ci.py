@@ -21,7 +21,7 @@ def git(root: Path, *words: str) -> None:
 
 @pytest.fixture
 def shop(bench: Bench) -> Bench:
-    """The shop with a workspace of two programs and a crate that both take, committed."""
+    """The shop with a workspace of two programs and a shared crate, committed."""
     crates = {"api": "common", "worker": "common", "common": ""}
     (bench.root / "Cargo.toml").write_text('[workspace]\nmembers = ["api", "worker", "common"]\n')
     for name, need in crates.items():
@@ -104,13 +104,13 @@ WORDS = "error[E0425]: cannot find value `x` in this scope\n --> api/src/main.rs
 
 
 def failing(bench: Bench) -> None:
-    """From now on the code does not compile."""
+    """Make the code fail to compile from now on."""
     spoken = solve(log("sha256:run", WORDS), {"vertexes": [FAILED]}) + "ERROR: failed to solve\n"
     bench.reply("buildx bake", stderr=spoken, code=1)
 
 
 def github(bench: Bench, event: str = "push", ref: str = "refs/heads/main", **payload: object) -> Path:
-    """From now on GitHub runs us; returns the file of the summary."""
+    """Pretend to run in GitHub from now on; return the path of the summary."""
     summary, described = bench.place / "summary.md", bench.place / "event.json"
     described.write_text(json.dumps({"repository": {"default_branch": "main"}, **payload}))
     bench.env |= {"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": event, "GITHUB_REF": ref}
@@ -144,7 +144,7 @@ def test_a_compile_error_is_annotated(shop: Bench) -> None:
     lines = done.err.splitlines()
     fence = next(n for n, line in enumerate(lines) if line.startswith("::stop-commands::"))
     end = lines.index(f"::{lines[fence].removeprefix('::stop-commands::')}::")
-    assert fence < lines.index("::add-mask::hello") < end  # what a build prints is not a command
+    assert fence < lines.index("::add-mask::hello") < end  # commands in the output of a build are ignored
     annotation = "::error file=api/src/main.rs,line=1,col=4,title=rustc::cannot find value `x` in this scope"
     assert lines.index(annotation) > end
     assert "error[ci-failed]: Build failed: `invoke build --yes --no-incremental` exited with code 20." in lines
@@ -248,7 +248,7 @@ def test_init_shows_asks_writes_and_does_nothing_twice(shop: Bench, provider: st
     assert done.code == 0, done.all
     assert "invoke ci.build" in done.out
     assert not path.exists()
-    assert shop.invoke(*words).code == 18  # nobody to ask
+    assert shop.invoke(*words).code == 18  # there is no terminal to ask
     assert not path.exists()
     assert shop.invoke(*words, "--yes").code == 0
     first = path.read_text()
@@ -285,7 +285,7 @@ def test_init_does_not_follow_a_link(shop: Bench) -> None:
     assert shop.invoke("ci.init", "--provider", "travis").code == 33
 
 
-# ---- the templates, played
+# ---- running the templates
 
 
 SYSTEMS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
@@ -330,7 +330,7 @@ class Played:
         self.path = f"{shop.place}/bin:{shims}:/usr/bin:/bin"
 
     def play(self, job: str, **secrets: str) -> process.Done:
-        """Start the scripts of one job, one shell each, until one fails."""
+        """Run the scripts of one job, one shell each, until one fails."""
         read = {"github": jobs.github, "gitlab": jobs.gitlab, "jenkins": jobs.jenkins}[self.provider]
         found = read(self.text)
         scripts = found[self.names[job]].scripts
@@ -381,7 +381,7 @@ def test_a_fork_writes_nothing_and_uses_no_password(shop: Bench, provider: str) 
         played.env |= {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "2", "CI_PIPELINE_SOURCE": "merge_request_event"}
         if provider == "jenkins":
             played.env = {name: value for name, value in played.env.items() if not name.startswith("CI_")}
-    done = played.play("build", **LOGIN)  # even where the CI system gave it one
+    done = played.play("build", **LOGIN)  # even if the CI system provides one
     assert done.code == 0, done.all
     done = played.play("push", **LOGIN)
     assert done.code == 44, done.all

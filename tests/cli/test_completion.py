@@ -1,4 +1,4 @@
-"""Completion: real shells ask, our values answer, and quickly."""
+"""Completion: real shells ask for values, and we answer quickly."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_services_are_remembered_until_the_compose_file_changes(ready: Bench) ->
 
 
 def test_remembered_values_ask_docker_nothing(ready: Bench) -> None:
-    """What a third of a second (docs/how-to/enable-buildkit.md) depends on; seconds themselves are no test."""
+    """Completion within a third of a second (docs/how-to/enable-buildkit.md) depends on this; no timing is asserted."""
     values(ready, "--service")
     asked = len(ready.calls)
     assert values(ready, "--service") == ["api", "postgres", "worker"]

@@ -1,4 +1,4 @@
-"""The compose file as `invoke build` reads it, docker's side recorded."""
+"""The compose file as `invoke build` reads it, with a recording docker."""
 
 from __future__ import annotations
 
@@ -132,5 +132,5 @@ def test_verify_passes_over_services_that_are_not_ours(bench: Bench) -> None:
     done = bench.invoke("verify")
     assert done.code == 0, done.err
     assert "does not compile in a cache mount" in done.out
-    # compose lists no containers while an env_file is missing; the engine does
+    # compose lists no containers while an env_file is missing, but the engine does
     assert not [call for call in bench.calls if call["argv"][0] == "compose" and "ps" in call["argv"]]

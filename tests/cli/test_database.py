@@ -1,4 +1,4 @@
-"""`invoke db.*` with a docker that records: what it is asked, and that no secret is ever in it."""
+"""`invoke db.*` with a recording docker: what it is called with, and that it never gets a secret."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECRET = "s3cr3t-4711"
 
 @pytest.fixture
 def shop(bench: Bench) -> Bench:
-    """A project with a PostgreSQL that runs, and two migrations of sqlx."""
+    """A project with a running PostgreSQL and two sqlx migrations."""
     database = {"image": "postgres:15-bookworm", "environment": {"POSTGRES_PASSWORD": SECRET, "POSTGRES_DB": "shop"}}
     bench.reply("config --format json", stdout=json.dumps({"name": "shop", "services": {"db": database}}))
     bench.reply("ps --all --format json", stdout='{"Service": "db", "State": "running"}\n')
@@ -28,7 +28,7 @@ def shop(bench: Bench) -> Bench:
 
 
 def exec_calls(bench: Bench) -> list[list[str]]:
-    """The arguments after the shell script of each call into the container but the first, which asks for the names."""
+    """Return the arguments after the shell script of each exec call, without the first, which only queries names."""
     calls = [call["argv"] for call in bench.calls if "exec" in call["argv"]]
     return [argv[argv.index("-c") + 3 :] for argv in calls[1:]]
 

@@ -1,4 +1,4 @@
-"""Doctor against a project on disk and a recording docker: each fault made for real fires exactly its check."""
+"""Doctor on a real project with a recording docker: each real fault triggers exactly its check."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INSPECT = "Name:   default\nDriver: docker\n\nNodes:\nName:   default\nStatus: r
 
 
 def info(**more: Any) -> str:
-    """The engine's document; the docker of the tests writes the time of the call for @NOW@."""
+    """Return the engine's document; the tests' docker replaces @NOW@ with the time of the call."""
     return json.dumps({**INFO, "Name": socket.gethostname(), "SystemTime": "@NOW@", "MemTotal": 8 << 30, **more})
 
 
@@ -153,7 +153,7 @@ def little_memory(b: Bench) -> None:
 
 
 def full_disk(b: Bench) -> None:
-    b.reply("info", stdout=info(DockerRootDir="/proc"))  # a file system that has no free space, ever
+    b.reply("info", stdout=info(DockerRootDir="/proc"))  # a file system without free space
 
 
 def broken_rc(b: Bench) -> None:
@@ -322,7 +322,7 @@ def test_a_dead_context_beside_a_living_engine(shop: Bench, monkeypatch: pytest.
         assert fired(shop) == ["context"]
 
 
-#: What the last stage's Dockerfile says of curl: ok, or nothing that anybody could know.
+#: What the Dockerfile of the last stage proves about curl: installed, missing, or unknown.
 CURL = {
     "FROM debian:bookworm-slim AS base\nRUN apt-get install -y curl\nFROM base\nCOPY x /x\n": "ok",
     "FROM debian:bookworm-slim AS base\nRUN <<EOF\napt-get install curl\nEOF\nFROM base AS x\nFROM x\n": "ok",
@@ -357,7 +357,7 @@ def test_ports_of_an_engine_elsewhere_are_not_looked_for_here(shop: Bench) -> No
 
 @pytest.fixture
 def untrusted(tmp_path: Path) -> Iterator[int]:
-    """The port of a TLS server whose certificate nobody knows."""
+    """Run a TLS server with an untrusted certificate; yield its port."""
     made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     made += ["-keyout", "key.pem", "-out", "cert.pem", "-days", "1", "-subj", "/CN=x", "-addext"]
     process.ok([*made, "subjectAltName=IP:127.0.0.2"], tmp_path)

@@ -1,4 +1,4 @@
-"""`invoke dotenv`, and what other commands say about .env."""
+"""`invoke dotenv`, and the messages of other commands about .env."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLE = "# ports\nAPI_PORT=8080\nDB_PASSWORD=\n"
 
 @pytest.fixture
 def shop(bench: Bench) -> Bench:
-    """The project `shop` with an example."""
+    """The project `shop` with a .env.example."""
     (bench.root / ".env.example").write_text(EXAMPLE)
     return bench
 

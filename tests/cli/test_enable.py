@@ -1,4 +1,4 @@
-"""`invoke enable-buildkit`, `invoke env`: real start-up files, real bash, zsh and fish, docker's side recorded."""
+"""`invoke enable-buildkit`, `invoke env`: real startup files, real bash, zsh and fish, with a recording docker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ODD = {
 
 @pytest.fixture
 def ready(bench: Bench) -> Bench:
-    """A home of its own, and a docker that builds."""
+    """A separate home directory, and a docker that builds."""
     bench.reply("build --output - -", stdout="")
     bench.env["XDG_CONFIG_HOME"] = bench.env["DOCKER_BUILDKIT"] = bench.env["COMPOSE_DOCKER_CLI_BUILD"] = None
     bench.env["ZDOTDIR"] = None
@@ -42,8 +42,8 @@ def rc(bench: Bench, shell: str, content: bytes) -> Path:
 
 
 def variables(bench: Bench, shell: str, *how: str) -> list[str]:
-    """What a newly started real shell has, seen from outside of our code."""
-    # Streams to nowhere: what a start-up file leaves running must not hold ours open.
+    """Return the variables of a newly started real shell, read without our code."""
+    # Discard all streams: background processes of a startup file must not keep ours open.
     argv = [
         "sh",
         "-c",

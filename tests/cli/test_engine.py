@@ -57,7 +57,7 @@ def test_a_socket_nobody_listens_at_is_a_stopped_engine(bench: Bench, tmp_path: 
 
 
 def test_somebody_elses_engine_is_not_ours_to_start(bench: Bench) -> None:
-    """DOCKER_HOST names another machine: starting an engine here would not help, so nothing is started."""
+    """DOCKER_HOST points to another machine: starting a local engine would not help, so nothing is started."""
     bench.reply("info", stdout=json.dumps(SILENT))
     bench.env["DOCKER_HOST"] = "tcp://127.0.0.1:1"
     done = bench.invoke("engine.start", "--yes")
@@ -72,7 +72,7 @@ def test_no_rights_is_told_apart_from_no_engine(bench: Bench, tmp_path: Path) ->
         listener.bind(str(path))
         listener.listen()
         path.chmod(0)
-        # Root may open anything, so drop that right.
+        # Root can open anything, so drop this capability.
         less = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
         env = {**bench.environment(), "DOCKER_HOST": f"unix://{path}"}
         done = process.run([*less, process.BIN / "invoke", "engine.status"], bench.root, env)
@@ -92,7 +92,7 @@ def test_no_docker_at_all(bench: Bench) -> None:
 
 @pytest.mark.skipif(not host.release().apt, reason="the question is about apt")
 def test_nothing_is_installed_without_consent(bench: Bench) -> None:
-    """Nobody can be asked here, so the changes are listed and none is made."""
+    """Without a terminal to ask, the changes are listed but not made."""
     bench.reply("info", stdout=json.dumps({**INFO, "ClientInfo": {"Context": "default", "Plugins": []}}))
     before = host.apt_sources(), sorted(Path("/etc/apt").rglob("*"))
     done = bench.invoke("engine.install")

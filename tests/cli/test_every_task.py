@@ -1,8 +1,8 @@
-"""Every task, in surroundings that go wrong: a documented code, one error or none, in time; never a traceback.
+"""Every task in broken environments: a documented exit code, at most one error, in time, and never a traceback.
 
-A task that is added joins by itself. An everyday run plays each task in the surroundings of `ALWAYS` and in a few of
-the others, all of which are played by some task; `./dev nox -s surroundings` plays each task in each of them, and with
-`-- --slice` in every sixth, so that six commits play all.
+New tasks are included automatically. A usual run tests each task in the environments of `ALWAYS` and in a few of the
+others, so that every environment is used with some task. `./dev nox -s surroundings` tests each task in each
+environment; with `-- --slice`, in every sixth environment, so that six commits cover all of them.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ SITUATIONS = situations.situations()
 ALWAYS = ("nothing", "a home that cannot be written", "in a folder called 'it\\'s $HOME \"x\"\\n\u00fc'")
 EVERY = "BUILDKIT_TASKS_TESTS_EVERY_SITUATION" in os.environ
 
-#: Parts of all situations: a slice plays one of them with each task, which one depends on the commit.
+#: Number of parts: a slice runs one part of the situations with each task; the commit decides which one.
 PARTS = 6
 SLICE = os.environ.get("BUILDKIT_TASKS_TESTS_EVERY_SITUATION") == "slice"
 
 
 def commit() -> int:
-    """The number of commits; 0 where there is no history."""
+    """Return the number of commits, or 0 without a history."""
     done = process.run(["git", "rev-list", "--count", "HEAD"], Path(__file__).parent)
     return int(done.out) if done.code == 0 else 0
 
 
-#: The number of the commit; one question for all tests.
+#: The number of the commit, determined once for all tests.
 NUMBER = commit() if SLICE else 0
 
-#: Tasks that end with the code of a program that they run, or with Invoke's for a missing argument.
+#: Tasks that exit with the code of the program they run, or with Invoke's code for a missing argument.
 PASSES_ON = {"run", "shell", "db.shell", "logs", "cargo.run"}
 
-#: Tasks that go on until they are stopped, and what they say then.
+#: Tasks that run until they are stopped, and their output when they are ready.
 GOES_ON = {"watch": "press Ctrl-C to stop"}
 
-#: Seconds for all that is not a wait.
+#: Seconds for everything except waiting.
 REST = 20
 
 
 def objections(task: str, ran: Ran) -> list[str]:
-    """What is wrong with how a run ended."""
+    """Return what is wrong with how a run ended."""
     said = ran.done.all
     found = []
     if ran.late and GOES_ON.get(task, "\0") in ran.done.err:
@@ -78,7 +78,7 @@ def objections(task: str, ran: Ran) -> list[str]:
 
 
 def chosen(task: str) -> dict[str, Situation]:
-    """The situations of this run."""
+    """Return the situations of this run."""
     if EVERY and not SLICE:
         return SITUATIONS
     parts, first = (PARTS, NUMBER) if SLICE else (len(TASKS), 0)
@@ -145,7 +145,7 @@ def test_a_task_ends_with_one_error_whatever_its_streams_are(open_dir: Path, ser
 
 @pytest.mark.parametrize("home", ["/dev/null/home", "Cargo.toml"])
 def test_a_home_that_cannot_be_a_directory_is_one_error(open_dir: Path, home: str) -> None:
-    """Of our own command: `invoke` reads its configuration there before it knows us."""
+    """`buildkit-tasks` only: `invoke` reads its configuration from there before it loads our code."""
     made = situations.make(open_dir)
     env: dict[str, str | None] = {**made.env, "HOME": str(made.root / home)}
     for task in ("settings", "build", "doctor"):
@@ -156,9 +156,9 @@ def test_a_home_that_cannot_be_a_directory_is_one_error(open_dir: Path, home: st
 
 
 def test_no_task_waits_for_an_engine_that_never_answers(open_dir: Path, server: Server) -> None:
-    """All tasks at once: nearly all of them wait for `docker info`, which is given 15 seconds.
+    """Run all tasks at once: nearly all of them wait for `docker info`, which has a limit of 15 seconds.
 
-    Those of builders ask buildx first, which is given a minute (tests/unit/test_command_lines.py).
+    Builder tasks ask buildx first, which has a limit of one minute (tests/unit/test_command_lines.py).
     """
     requests, tasks = [], [task for task in TASKS if task not in ("builder.list", "builder.remove", "builder.use")]
     for task in tasks:

@@ -1,4 +1,4 @@
-"""`invoke explain` and `invoke history` as a user meets them, docker's side recorded."""
+"""`invoke explain` and `invoke history` from the user's perspective, with a recording docker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def database(bench: Bench) -> Path:
 
 
 def answer(bench: Bench, *, cached: bool = False) -> None:
-    """What buildx reports about the next builds, of a step that reads the whole context."""
+    """Set what buildx reports about the next builds, with a step that reads the whole context."""
     file = bench.root / "docker/Dockerfile"
     file.write_text(
         file.read_text().replace("RUN --mount=type=secret", "RUN --mount=target=/context --mount=type=secret")
@@ -160,7 +160,7 @@ def test_a_damaged_history_is_one_warning_and_starts_again(bench: Bench) -> None
     done = bench.invoke("build")
     assert done.code == 0
     assert done.err.count("warning:") == 1
-    assert "starting a new history of builds" in done.err
+    assert "starting a new build history" in done.err
     assert len(json.loads(bench.invoke("history", "--json").out)["builds"]) == 1
 
 
@@ -182,7 +182,7 @@ def test_a_history_that_cannot_be_written_is_one_warning(bench: Bench) -> None:
     bench.invoke("build")
     database(bench).unlink()
     folder = database_folder(bench)
-    (folder / "history.db").mkdir()  # root may write anywhere: a directory is what nobody writes
+    (folder / "history.db").mkdir()  # root can write everywhere, so use a directory
     done = bench.invoke("build")
     assert done.code == 0
     assert done.err.count("warning:") == 1

@@ -1,4 +1,4 @@
-"""`invoke build` beside a registry that means harm: it goes on in time, in bounded memory, and says one line."""
+"""`invoke build` with a malicious registry: it continues in time, with limited memory, and prints one line."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.cli.conftest import Bench
 from tests.support import hostile_registry, process
 from tests.support.hostile_registry import BEHAVIORS, PACKS, Behavior, Pack
 
-#: Seconds that the build may wait for the registry, and for all else that it does on a very busy machine.
-#: A registry that keeps a client waiting does so for far longer.
+#: Seconds that the build may wait for the registry, and for everything else on a very busy machine. A registry that
+#: keeps a client waiting does so for much longer.
 WAIT, REST = 2, 25
 MEGABYTES = 200
 
@@ -40,7 +40,7 @@ COPY --from=compile /out/x /usr/local/bin/service
 
 @pytest.fixture
 def shop(bench: Bench) -> Bench:
-    """A machine that never built, as docker reports it."""
+    """A machine that has never built, as reported by docker."""
     (bench.root / "docker" / "Dockerfile").write_text(DOCKERFILE)
     bench.reply("buildx bake", leaves={"facts": FACTS, "packages": ""})
     bench.env |= {"BUILDKIT_TASKS_PACKS_WAIT": str(WAIT)}
@@ -48,7 +48,7 @@ def shop(bench: Bench) -> Bench:
 
 
 def build(shop: Bench, server: hostile_registry.Hostile, *args: str) -> process.Done:
-    """Build, and see that it ended as a build without a shared cache does; returns what it said."""
+    """Build, and check that it ends like a build without a shared cache; return its result."""
     env = {**shop.environment(), "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{server.host}/team/cache"}
     done, seconds, size = process.measured([process.BIN / "invoke", "build", *args], shop.root, env)
     assert done.code == 0, done.all
@@ -63,7 +63,7 @@ def definitions(shop: Bench) -> list[str]:
 
 
 def warning(done: process.Done) -> str:
-    """The one line on the shared cache, fit for a screen."""
+    """Return the one line about the shared cache, which must be printable."""
     lines = [
         line for line in done.err.splitlines() if line.startswith("warning: continuing without the shared cache: ")
     ]
@@ -73,18 +73,18 @@ def warning(done: process.Done) -> str:
 
 
 @pytest.mark.parametrize(("behavior", "words"), BEHAVIORS.values(), ids=BEHAVIORS)
-def test_a_build_survives_whatever_a_registry_answers(shop: Bench, behavior: Behavior, words: str) -> None:
+def test_a_build_survives_any_response(shop: Bench, behavior: Behavior, words: str) -> None:
     with hostile_registry.running(behavior) as server:
         done = build(shop, server)
         assert server.asked
-    # a machine that is too busy for the whole dialogue ends it at its deadline
+    # a machine that is too busy for the whole exchange stops at its deadline
     said = warning(done)
     assert words in said or "no time left" in said
-    assert len(definitions(shop)) == 2  # the look into the mounts, and the build
+    assert len(definitions(shop)) == 2  # reading the mounts, and the build
 
 
 @pytest.mark.parametrize(("spoil", "words"), PACKS.values(), ids=PACKS)
-def test_a_build_fetches_no_pack_that_is_not_one(shop: Bench, spoil: Callable[[Pack], None], words: str) -> None:
+def test_a_build_never_fetches_an_invalid_pack(shop: Bench, spoil: Callable[[Pack], None], words: str) -> None:
     with hostile_registry.running(hostile_registry.sound_otherwise, spoil) as server:
         done = build(shop, server)
     assert words in done.err
@@ -92,7 +92,7 @@ def test_a_build_fetches_no_pack_that_is_not_one(shop: Bench, spoil: Callable[[P
     assert len(definitions(shop)) == 2
 
 
-def test_what_a_registry_says_of_a_digest_comes_into_no_dockerfile(shop: Bench) -> None:
+def test_a_digest_header_never_reaches_a_dockerfile(shop: Bench) -> None:
     header = "DIGEST,target=/x --mount=type=secret,id=ca,target=/stolen id; cat /stolen; #"
     with hostile_registry.running(hostile_registry.injects(header)) as server:
         build(shop, server)
@@ -105,7 +105,7 @@ def test_what_a_registry_says_of_a_digest_comes_into_no_dockerfile(shop: Bench) 
     assert server.host not in target["dockerfile-inline"]
 
 
-def test_a_redirect_takes_no_password_along(shop: Bench) -> None:
+def test_a_redirect_does_not_forward_the_password(shop: Bench) -> None:
     login = asked_for = 0
     with hostile_registry.running(hostile_registry.sound_otherwise) as other:
 
@@ -126,7 +126,7 @@ def test_a_redirect_takes_no_password_along(shop: Bench) -> None:
     assert asked_for
 
 
-def test_an_answer_in_json_has_the_reason_too(shop: Bench) -> None:
+def test_json_output_contains_the_reason(shop: Bench) -> None:
     with hostile_registry.running(BEHAVIORS["html"][0]) as server:
         done = build(shop, server, "--json")
     answer = json.loads(done.out)["pull"]
@@ -134,8 +134,8 @@ def test_an_answer_in_json_has_the_reason_too(shop: Bench) -> None:
     assert "sent an invalid response" in answer["why_not"][0]
 
 
-def test_a_defect_of_ours_does_not_end_a_build_either(shop: Bench) -> None:
-    """Facts in a form that no script writes: whatever that raises, the build goes on."""
+def test_an_internal_error_does_not_stop_a_build(shop: Bench) -> None:
+    """Facts in a form that no script writes: whatever exception they cause, the build continues."""
     shop.reply("buildx bake", leaves={"facts": "part=x\n", "packages": ""})
     with hostile_registry.running(hostile_registry.sound_otherwise) as server:
         done = build(shop, server)
@@ -147,14 +147,14 @@ def test_tasks_end_with_one_error(shop: Bench, task: str) -> None:
     code = 52
     with hostile_registry.running(BEHAVIORS["html"][0]) as server:
         done = shop.invoke(task, "--ref", f"{server.host}/team/cache")
-    if task == "images.pull" and done.code != code:  # every image is here: nobody is asked
+    if task == "images.pull" and done.code != code:  # every image exists, so no registry is asked
         assert re.search(r"error\[image-unavailable\]", done.err), done.err
         return
     assert done.code == code, done.err
     assert "error[registry-malformed]" in done.err
 
 
-def test_a_pull_into_filled_mounts_says_so_and_is_no_error(shop: Bench) -> None:
+def test_a_pull_into_filled_mounts_is_skipped_with_a_message(shop: Bench) -> None:
     shop.reply("buildx bake", leaves={"facts": FACTS.replace("units=0", "units=3"), "packages": ""})
     with hostile_registry.running(hostile_registry.sound_otherwise) as server:
         done = shop.invoke("cache.pull", "--ref", f"{server.host}/team/cache")
@@ -163,10 +163,10 @@ def test_a_pull_into_filled_mounts_says_so_and_is_no_error(shop: Bench) -> None:
     assert "the mounts are already filled (use --replace" in done.err
 
 
-def test_a_build_without_a_shared_cache_imports_no_client(shop: Bench) -> None:
+def test_a_build_without_a_shared_cache_does_not_import_the_client(shop: Bench) -> None:
     env = {**shop.environment(), "PYTHONPROFILEIMPORTTIME": "1"}
     done = process.run([process.BIN / "invoke", "build"], shop.root, env)
     assert done.code == 0, done.err
     assert "buildkit_tasks.builds.building" in done.err
-    # ssl itself comes with invoke, through unittest.mock and asyncio
+    # invoke imports ssl through unittest.mock and asyncio
     assert not re.search(r"\|\s+(urllib3|http\.client|buildkit_tasks\.registry\.http)$", done.err, re.MULTILINE)

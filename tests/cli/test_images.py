@@ -1,4 +1,4 @@
-"""images through the real command line: where each base image comes from, asked once, put in place by contexts."""
+"""images through the real command line: the source of each base image is queried once and set as a context."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 from tests.cli.conftest import Bench
 from tests.support import process
 
-NOWHERE = "localhost:1"  # a mirror that refuses connections: the network of a company that has none
+NOWHERE = "localhost:1"  # a mirror that refuses connections, as in a company network without one
 OWN = "localhost/buildkit-tasks"
 
 
 @pytest.fixture
 def mirror() -> Iterator[tuple[str, list[str]]]:
-    """A registry that wants a login, which is an answer; its address and the paths it was asked for."""
+    """Run a registry that requires a login, which counts as an answer; yield its address and the requested paths."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -40,7 +40,7 @@ def mirror() -> Iterator[tuple[str, list[str]]]:
 
 
 def absent(bench: Bench) -> None:
-    """The engine has no image at all."""
+    """The engine has no images."""
     bench.reply("image inspect", code=1, stderr="Error: No such image\n")
 
 
@@ -86,7 +86,7 @@ def test_a_plan_does_not_build_images_but_says_what_does(bench: Bench) -> None:
     bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = NOWHERE
     done = bench.invoke("build", "--plan")
     assert done.code == 0, done.err
-    assert "no registry provides debian:bookworm-slim, rust:1-bookworm: a build first makes it" in done.err
+    assert "no registry provides debian:bookworm-slim, rust:1-bookworm: a build will first create it" in done.err
     assert f"{OWN}/rust:1-bookworm" in done.out
     assert not [c for c in bench.calls if "build" in c["argv"]]
 
@@ -155,7 +155,7 @@ def test_an_unknown_recipe_lists_the_known_ones(bench: Bench) -> None:
 
 
 def for_arm(bench: Bench, *present: str) -> process.Done:
-    """The plan of a build for arm64 that compiles here, with these images in the engine and no registry."""
+    """Return the plan of a local build for arm64, with these images in the engine and no registry."""
     dockerfile = bench.root / "docker/Dockerfile"
     compiling = "FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS compile"
     dockerfile.write_text(dockerfile.read_text().replace("FROM ${RUST_IMAGE} AS compile", compiling))
@@ -173,13 +173,13 @@ def contexts(done: process.Done) -> dict[str, str]:
 
 
 def test_an_image_is_present_for_the_platforms_it_has(bench: Bench) -> None:
-    """Held for arm64 alone, builds of the engine itself do not use it; what stands in for those is not for arm64."""
+    """An arm64-only image is not used for the engine's platform, and the replacement for that is not used for arm64."""
     found = contexts(for_arm(bench, "debian:bookworm-slim linux/arm64"))
     assert found == {"debian:bookworm-slim::linux/arm64": "docker-image://debian:bookworm-slim"}
 
 
 def test_an_image_for_several_platforms_is_present_for_each(bench: Bench) -> None:
-    """The engine names its own first; it makes a container of the other."""
+    """The engine lists its own platform first; it can create a container of the other one."""
     bench.reply("container create", stdout="c0ffee\n")
     assert contexts(for_arm(bench, "debian:bookworm-slim linux/amd64")) == {}
     asked = [c["argv"][1] for c in bench.calls if c["argv"][0] == "container"]
@@ -191,7 +191,7 @@ def test_an_image_of_another_platform_is_not_taken_for_the_one_wanted(bench: Ben
     stand_in = f"{OWN}/debian:bookworm-slim-arm64"
     wanted = {"debian:bookworm-slim::linux/arm64": f"docker-image://{stand_in}"}
     assert contexts(for_arm(bench, "debian:bookworm-slim linux/amd64")) == wanted
-    makes = "no registry provides debian:bookworm-slim for linux/arm64: a build first makes it"
+    makes = "no registry provides debian:bookworm-slim for linux/arm64: a build will first create it"
     assert makes in bench.invoke("build", "--platform", "arm64", "--plan").err
     assert contexts(for_arm(bench, "debian:bookworm-slim linux/amd64", f"{stand_in} linux/arm64")) == wanted
     assert makes not in bench.invoke("build", "--platform", "arm64", "--plan").err

@@ -19,7 +19,7 @@ from tests.support.shells import program
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "make"
 
-#: Every target of the fixture: its task, or why it stays.
+#: Every target of the fixture: its task, or the reason to keep it.
 CERTAIN = {
     "test": "cargo.test --env SQLX_OFFLINE -- --workspace $(ARGS)",
     "test-crate": "cargo.test --env SQLX_OFFLINE --crate $(CRATE) -- -- --nocapture",
@@ -290,7 +290,7 @@ def test_makefile_and_justfile_are_both_imported(shop: Bench) -> None:
     ("content", "code", "words"),
     [
         (None, 97, "There is no Makefile or justfile"),
-        (b"a: b\n  cargo test\n", 98, "Makefile:2: it is neither a rule nor a definition"),
+        (b"a: b\n  cargo test\n", 98, "Makefile:2: the line is neither a rule nor a definition"),
         (b"ifdef X\n", 98, "has no endif"),
         (b"\xff\xfea\x00:\x00\n\x00", 98, "not a text file"),
         (b"# x\n" * 1_300_000, 98, "the limit is 1,000,000"),
@@ -334,5 +334,5 @@ def test_cargo_in_a_makefile_of_another_directory_stays(shop: Bench) -> None:
     (shop.root / "tool" / "Makefile").write_text(".PHONY: t d\nt:\n\tcargo test\nd:\n\tdocker compose ps\n")
     done = shop.invoke("import-makefile", "--file", "tool/Makefile", "--yes")
     assert done.code == 0, done.all
-    assert "it works in tool/; the tasks work in the project's workspace" in done.out
+    assert "it runs in tool/; the tasks run in the project's workspace" in done.out
     assert (shop.root / "tool" / "Makefile").read_text().endswith("d:\n\tinvoke ps\n")

@@ -1,4 +1,4 @@
-"""What a command imports: start-up time is a feature, and a test on times would be a test of the machine."""
+"""What a command imports: startup time is a feature, and a test of times would only test the machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import Bench
 from tests.support import process
 
-#: Modules that cost 50 ms and more, and what they are for. Invoke itself imports asyncio, and with it ssl.
+#: Modules that take 50 ms or more to import, and their purpose. Invoke itself imports asyncio, and with it ssl.
 HEAVY = {
     "urllib.request": "HTTP and TLS",
     "urllib3": "registries",
@@ -21,7 +21,7 @@ HEAVY = {
 
 
 def imported(bench: Bench, *args: str) -> set[str]:
-    """The modules that a command imported, by `python -X importtime`."""
+    """Return the modules that a command imports, from `python -X importtime`."""
     argv: list[str | Path] = [sys.executable, "-X", "importtime", process.BIN / "invoke", *args]
     done = process.run(argv, bench.root, bench.environment())
     assert done.code == 0, done.all

@@ -1,4 +1,4 @@
-"""`init` as a user types it: diff, question, files, undone to the byte, upgraded. compose is a recording."""
+"""`init` as typed by a user: diff, question, files, a byte-exact undo, upgrade. compose is simulated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Repository(Bench):
         return done.out
 
     def compose(self) -> None:
-        """From now on docker answers with the compose file as it is now."""
+        """Make docker return the current compose file."""
         names = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
         found = next((self.root / n for n in names if (self.root / n).exists()), None)
         if found:
@@ -38,7 +38,7 @@ class Repository(Bench):
 
 @pytest.fixture
 def shape(tmp_path: Path, request: pytest.FixtureRequest) -> Repository:
-    """The shape that a test names, `single` where it names none."""
+    """The shape that a test selects, `single` by default."""
     name = getattr(request, "param", "single")
     root, place = tmp_path / name, tmp_path / "fake"
     (place / "bin").mkdir(parents=True)
@@ -136,7 +136,7 @@ def test_an_edited_dockerfile_is_kept_by_an_undo_and_named(shape: Repository) ->
 def test_an_upgrade_keeps_the_users_edits(shape: Repository) -> None:
     shape.init("--yes")
     path, record = shape.root / "docker/Dockerfile", shape.root / "docker/.buildkit-tasks.json"
-    # what an older version wrote: another comment at the top, and no `ARG REBUILD`
+    # the output of an older version: another comment at the top, and no `ARG REBUILD`
     new = path.read_text()
     older = new.replace("# Another value runs the compile step again", "# An older version's words").replace(
         "ARG REBUILD\n", ""
@@ -145,7 +145,7 @@ def test_an_upgrade_keeps_the_users_edits(shape: Repository) -> None:
     document["files"]["docker/Dockerfile"]["written"] = older
     record.write_text(json.dumps(document))
     path.write_text(older.replace("EXPOSE 8080", "EXPOSE 9090"))
-    (shape.root / "Dockerfile").unlink()  # tidied up since
+    (shape.root / "Dockerfile").unlink()  # removed in the meantime
     done = shape.init("--upgrade", "--yes")
     assert done.code == 0, done.all
     assert path.read_text() == new.replace("EXPOSE 8080", "EXPOSE 9090")
@@ -323,7 +323,7 @@ def test_images_that_no_registry_gives_are_put_on_debian_unless_they_are_to_be_k
     shape.git("commit", "-qam", "two")
     kept = shape.init("--dry-run", "--images", "keep")
     assert "+ARG RUNTIME_IMAGE=debian:trixie-slim" in kept.out
-    shape.env["BUILDKIT_TASKS_IMAGES_OFFLINE"] = "always"  # as where nothing answers
+    shape.env["BUILDKIT_TASKS_IMAGES_OFFLINE"] = "always"  # as if no registry responded
     done = shape.init("--yes")
     assert done.code == 0, done.all
     assert "note: images: no registry provides debian:trixie-slim: using rust:1-bookworm" in done.err

@@ -1,4 +1,4 @@
-"""`invoke lint` on a real command line: discovery, forms of the answer, exit codes, hadolint beside it."""
+"""`invoke lint` on a real command line: discovery, output formats, exit codes, hadolint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IGNORE = "*\n!Cargo.toml\n!Cargo.lock\n!src\n"
 
 @pytest.fixture(autouse=True)
 def _only_the_fakes(bench: Bench) -> None:
-    """No hadolint of this Python's environment on PATH: where there is one, a test put it there."""
+    """Remove this Python environment's hadolint from PATH; tests add their own."""
     bench.env["PATH"] = f"{bench.place}/bin:/usr/bin:/bin"
 
 
@@ -38,7 +38,7 @@ def test_without_findings_the_exit_code_is_0_and_no_engine_is_asked(bench: Bench
     done = bench.invoke("lint")
     assert (done.code, done.out) == (0, "")
     assert done.err == ("docker/Dockerfile: nothing found; hadolint is not installed, so only our rules were applied\n")
-    # compose finds its files by itself; no file has an extension, which only its YAML would show
+    # compose finds its files itself; extensions, which only its YAML would include, do not occur
     assert [c["argv"] for c in bench.calls] == [["compose", "config", "--format", "json"]]
 
 
@@ -84,9 +84,9 @@ def test_the_services_arguments_and_platforms_come_from_the_compose_file(bench: 
     entry = service(bench.root, "api")
     entry["build"]["platforms"] = ["linux/amd64", "linux/arm64"]
     bench.reply("config --format json", stdout=json.dumps({"services": {"api": entry}}))
-    done = bench.invoke("lint")  # no `name:` in that document: caches without a scope are no reason not to look
+    done = bench.invoke("lint")  # the document has no `name:`: missing cache scopes do not prevent linting
     assert "BT007" not in done.out
-    assert "BT014: The mount /usr/local/cargo/registry can be written at the same time" in done.out
+    assert "BT014: This step and the same step for another platform can write to the mount" in done.out
 
 
 def test_scripts_are_read_in_the_context_and_never_outside(bench: Bench) -> None:

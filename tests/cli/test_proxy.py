@@ -1,4 +1,4 @@
-"""The host's proxy, CA and cargo configuration reach builds, and secrets no screen."""
+"""The host's proxy, CA and cargo configuration reach builds, and secrets are never printed."""
 
 from __future__ import annotations
 

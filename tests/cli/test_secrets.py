@@ -1,6 +1,6 @@
-"""Recognisable secrets in every place that has some, every task in several modes: none is seen where it must not be.
+"""Recognizable secrets in all places that have some, every task in several modes: no secret appears where it must not.
 
-Looked at: both streams, the arguments of every program that is started, and every file that is left behind.
+The tests check both streams, the arguments of every program that is started, and every file that is left behind.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.support import situations
 from tests.support.fork_server import Server
 from tests.support.situations import WORDS, Place
 
-#: By where they are planted. All are long enough to be masked, and no part of another.
+#: Secrets by location. All are long enough to be masked, and none is a part of another.
 SECRETS = {
     "in .env": situations.PASSWORD,
     "a build argument from .env": "argument-8a41c-from-env",
@@ -28,12 +28,12 @@ SECRETS = {
     "of a crate registry": "cargo-64e5-token",
     "of a database": "database-27c8-password",
 }
-#: Where a task is asked to do just that: to complete .env, or to hand over what it holds.
+#: How docker behaves.
 MODES = ("sound", "failing", "old engine", "without an engine")
 
 
 def plant(place: Place, mode: str) -> None:
-    """The secrets, and a docker in this mode."""
+    """Plant the secrets, and a docker in this mode."""
     root, home = place.root, place.home
     with (root / ".env").open("a") as file:
         file.write(f"API_KEY='{SECRETS['a build argument from .env']}'\n")
@@ -46,7 +46,7 @@ def plant(place: Place, mode: str) -> None:
         "https_proxy": f"http://me:{SECRETS['of a proxy']}@127.0.0.1:1",
         "BUILDKIT_TASKS_IMAGES_REGISTRY": f"me:{SECRETS['of an image mirror']}@127.0.0.1:1/mirror",
     }
-    if mode == "failing":  # a build refuses it
+    if mode == "failing":  # builds reject this setting
         place.env["BUILDKIT_TASKS_PACKS_REPOSITORY"] = f"me:{SECRETS['of a pack repository']}@127.0.0.1:1/packs"
     given = situations.answers(root)
     config = json.loads(dict(given)["*config --format json*"])
@@ -70,7 +70,7 @@ def plant(place: Place, mode: str) -> None:
 
 
 def leaks(place: Place, said: str, before: dict[Path, bytes]) -> list[str]:
-    """Where secrets are that were not there before."""
+    """Return the places of secrets that were not there before."""
     texts = {"what it printed": said.encode()}
     for path in place.root.parent.rglob("*"):
         ours = path.is_relative_to(place.fake) and not path.is_relative_to(place.home) and path.name != "argv"

@@ -1,4 +1,4 @@
-"""`invoke smoke` against a small server: the checks of the settings, a program of the project, and the sample's own."""
+"""`invoke smoke` with a small server: the checks in the settings, a project's program, and the sample's own program."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.support import process
 
 REPOSITORY = Path(__file__).parents[2]
 
-#: What the server below has seen: the action that was posted, and the events of completed ones.
+#: The requests to the server below: the posted action, and the events of completed actions.
 ACTION: dict[str, Any] = {}
 EVENTS: queue.SimpleQueue[str] = queue.SimpleQueue()
 
 
 class Stack(BaseHTTPRequestHandler):
-    """Plays api and notifier of the sample: an action is completed when it is posted."""
+    """Simulates api and notifier of the sample: an action is completed when it is posted."""
 
     def do_GET(self) -> None:
         if self.path == "/events":
@@ -53,12 +53,12 @@ class Stack(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(content).encode())
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """The port of a server that plays the stack."""
+    """Run a server that simulates the stack; yield its port."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Stack) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
@@ -67,7 +67,7 @@ def port() -> Iterator[int]:
 
 @pytest.fixture
 def stack(bench: Bench, port: int) -> Bench:
-    """A running stack whose api is that server."""
+    """A running stack with this server as its api."""
     published = {"host_ip": "127.0.0.1", "published": str(port), "target": 8080, "protocol": "tcp"}
     services = {"api": {"image": "shop/api", "ports": [published]}, "event-feed": {"image": "x", "ports": [published]}}
     bench.reply("config --format json", stdout=json.dumps({"name": "shop", "services": services}))

@@ -1,4 +1,4 @@
-"""run, extract, clean, services.stop, overlays and patterns, with a docker that records."""
+"""run, extract, clean, services.stop, overlays and patterns, with a recording docker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def services(bench: Bench, **found: dict[str, Any]) -> None:
 
 
 def baked(bench: Bench) -> list[str]:
-    """The targets of the last build."""
+    """Return the targets of the last build."""
     call = [c for c in bench.calls if "bake" in c["argv"]][-1]
     targets: list[str] = json.loads(call["stdin"])["group"]["default"]["targets"]
     return targets
@@ -69,11 +69,11 @@ def test_an_overlay_is_read_after_the_files_that_compose_finds(bench: Bench) -> 
     assert asked[1:5] == ["-f", str(bench.root / "compose.yaml"), "-f", str(bench.root / "agent.yaml")]
     wrong = bench.invoke("up", "--overlay", "nothing.yaml")
     assert wrong.code == 6
-    assert f"There is no compose file {bench.root}/nothing.yaml." in wrong.err
+    assert f"The compose file {bench.root}/nothing.yaml does not exist." in wrong.err
 
 
 def left(bench: Bench, place: str = "") -> None:
-    """What the engine holds: this project's, and an image that somebody made from one of ours."""
+    """Create objects in the engine: this project's, and an image that someone else built from one of ours."""
     config = {
         "name": "shop",
         "services": {name: service(bench.root, name) for name in ("api", "worker")},
@@ -163,7 +163,7 @@ def test_extract_names_an_image_that_is_not_there(bench: Bench) -> None:
 
 @pytest.fixture
 def taken(bench: Bench) -> Any:
-    """A port of the stack that this process listens on; the engine is on this machine."""
+    """Listen on a port of the stack; the engine is on this machine."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -218,7 +218,7 @@ def test_a_hook_runs_lint_keeps_the_one_that_was_there_and_can_be_taken_out(benc
         done = bench.invoke("hooks.install")
         assert done.code == 0, done.all
     committed = commit(bench)
-    assert committed.code != 0, committed.all  # the Dockerfile of this project has findings
+    assert committed.code != 0, committed.all  # lint has findings in this project's Dockerfile
     assert "mine" in committed.all
     assert "lint-failed" in committed.all
     (bench.root / "refuse").touch()

@@ -1,4 +1,4 @@
-"""Streams that are closed or full, a deleted directory, a home that is read-only: one error, never a traceback."""
+"""Closed or full streams, a deleted directory, a read-only home: one error, never a traceback."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_help_that_cannot_be_written_is_one_error(bench: Bench, command: str) ->
 )
 def test_a_reader_that_has_enough_ends_the_command_in_silence(bench: Bench, command: str) -> None:
     done = _shell(bench, f"{command} | true; exit ${{PIPESTATUS[0]}}")
-    assert done.code in (0, 141)  # 0 if the pipe took it all before its reader ended
+    assert done.code in (0, 141)  # 0 if the pipe accepted everything before its reader exited
     assert done.err == ""
 
 
@@ -69,7 +69,7 @@ def test_a_home_that_cannot_be_written_is_named(bench: Bench) -> None:
     assert "XDG_STATE_HOME" in done.err
 
 
-#: Ctrl-C arrives while our tasks are imported.
+#: Ctrl-C arrives while our tasks are being imported.
 EARLY = """\
 import os, signal, sys
 
@@ -83,12 +83,12 @@ sys.meta_path.insert(0, Early())
 
 
 @pytest.mark.parametrize("command", ["buildkit-tasks settings", "python -m buildkit_tasks settings", "invoke settings"])
-def test_ctrl_c_while_the_tasks_load_is_no_traceback(bench: Bench, tmp_path: Path, command: str) -> None:
+def test_ctrl_c_while_the_tasks_load_prints_no_traceback(bench: Bench, tmp_path: Path, command: str) -> None:
     (tmp_path / "early").mkdir()
     (tmp_path / "early/sitecustomize.py").write_text(EARLY)
     bench.env["PYTHONPATH"] = str(tmp_path / "early")
     done = _shell(bench, command)
-    assert done.code == (1 if command.startswith("invoke") else 130), done.all  # 1: Invoke's own
+    assert done.code == (1 if command.startswith("invoke") else 130), done.all  # 1 is Invoke's own code
     assert done.all == ""
 
 

@@ -1,4 +1,4 @@
-"""Builds on less than the full tier as a user meets them, docker's side recorded."""
+"""Builds below the full tier from the user's perspective, with a recording docker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAIN = """\
 
 
 def lacking(bench: Bench, *, engine: str = "28.5.2", client: str = "28.2.2", buildx: str = "") -> None:
-    """An engine and a docker command of these versions; no buildx where it is empty."""
+    """Set the versions of the engine and the docker command; without buildx if it is empty."""
     plugins: list[dict[str, Any]] = [{"Name": "compose", "Version": "2.26.1"}]
     plugins += [{"Name": "buildx", "Version": buildx}] if buildx else []
     info = {**INFO, "ServerVersion": engine, "ClientInfo": {"Context": "default", "Plugins": plugins}}
@@ -31,7 +31,7 @@ def lacking(bench: Bench, *, engine: str = "28.5.2", client: str = "28.2.2", bui
 
 @pytest.fixture
 def crates(bench: Bench) -> Bench:
-    """The project has a cargo workspace at its root."""
+    """The project with a cargo workspace at its root."""
     for name in ("api", "worker"):
         (bench.root / name / "src").mkdir(parents=True)
         (bench.root / name / "Cargo.toml").write_text(f'[package]\nname = "{name}"\nversion = "0.1.0"\n')
@@ -59,7 +59,7 @@ def test_an_old_engine_is_built_for_service_by_service_with_buildkit(bench: Benc
     assert not [c for c in bench.calls if "bake" in c["argv"]]
     lines = [x for x in done.err.splitlines() if x.startswith("building service by service")]
     assert len(lines) == 1
-    assert "no buildx plugin is installed. For faster builds: invoke engine.install" in lines[0]
+    assert "no buildx plugin is installed. For faster builds, run `invoke engine.install`" in lines[0]
     assert "1 crate compiled (api)" in done.err
 
 

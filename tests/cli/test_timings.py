@@ -1,4 +1,4 @@
-"""`invoke build --timings`, `invoke history --timings` and `--html` as a user meets them, docker's side recorded."""
+"""`invoke build --timings`, `invoke history --timings` and `invoke history --html`, with a recording docker."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_recorded_build_has_a_page(bench: Bench) -> None:
     assert bench.invoke("history", "--build", "1").code == 33
     done = bench.invoke("history", "--timings", "--output", "missing/page.html")
     assert done.code == 33
-    assert "cannot be written: No such file or directory" in done.err
+    assert f"Cannot write {bench.root / 'missing/page.html'}: No such file or directory" in done.err
 
 
 def test_a_page_that_cannot_be_written_does_not_fail_the_build(bench: Bench) -> None:
@@ -80,10 +80,10 @@ def test_the_history_has_a_page(bench: Bench) -> None:
     text = (bench.root / "page.html").read_text()
     assert "Build 3 of worker" in text
     assert "Only one build so far" in text
-    assert 'href="build-' not in text  # the pages of single builds are in another directory
+    assert 'href="build-' not in text  # pages of individual builds are in another directory
     done = bench.invoke("history", "--html", "--output", "missing/page.html")
     assert done.code == 33
-    assert "hint: invoke history --html --output FILE" in done.err
+    assert "hint: run `invoke history --html --output FILE` with a writable path" in done.err
 
 
 @pytest.mark.parametrize(
@@ -110,13 +110,13 @@ def test_sizes_are_recorded_when_the_caches_are_listed(bench: Bench) -> None:
     answer(bench)
     before = len(bench.calls)
     bench.invoke("build")
-    assert not any("du" in call["argv"] for call in bench.calls[before:])  # the build itself lists nothing
+    assert not any("du" in call["argv"] for call in bench.calls[before:])  # the build itself does not list caches
     assert bench.invoke("cache").code == 0
     done = bench.invoke("history", "--html")
     said = " ".join(Parsed(Path(done.out.strip()).read_text()).texts)
     assert "Only one listing so far: target mounts 500.0 MB, cargo registry 50.0 MB." in said
-    assert "had 650.0 MB on" in said
-    # BuildKit reports 0 B until it has measured a mount that a build just used
+    assert "was 650.0 MB on" in said
+    # BuildKit reports 0 B until it has measured a mount that a build has just used
     bench.reply("buildx du", stdout=mount(1, "/shop-target-amd64", "0B") + "\n")
     bench.invoke("cache")
     assert "target mounts 500.0 MB" in Path(bench.invoke("history", "--html").out.strip()).read_text()

@@ -1,4 +1,4 @@
-"""`invoke build` where nothing changed: one line, no docker command at all, and every way to build anyway."""
+"""`invoke build` if nothing changed: one line, no docker commands, and every way to build anyway."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BASES = {f"{OWN}/rust:1-bookworm": "sha256:" + "1" * 64, f"{OWN}/debian:bookworm
 
 @pytest.fixture
 def engine(bench: Bench, tmp_path: Path) -> Iterator[EngineSocket]:
-    """The engine that the recording docker speaks for, with base images that were built from packages."""
+    """The engine behind the recording docker, with base images that were built from packages."""
     text = DOCKERFILE.replace("rust:1", f"{OWN}/rust:1").replace("FROM debian", f"FROM {OWN}/debian")
     (bench.root / "docker/Dockerfile").write_text(text)
     (bench.root / "compose.yaml").write_text("name: shop\nservices: {}\n")
@@ -31,7 +31,7 @@ def engine(bench: Bench, tmp_path: Path) -> Iterator[EngineSocket]:
 
 
 def _built(bench: Bench) -> None:
-    """A build that is recorded: in the first one base images are chosen, and directories made."""
+    """Run a build that is recorded: the first one only chooses base images and creates directories."""
     for _ in range(2):
         time.sleep(0.1)
         done = bench.invoke("build", "--progress", "verbose")
@@ -136,7 +136,7 @@ def test_a_base_image_of_a_registry_is_asked_for_every_time_and_the_build_says_w
     for _ in range(3):
         time.sleep(0.1)
         done = bench.invoke("build", "--progress", "verbose")
-    assert "the next build cannot skip BuildKit: the registry may have a newer" in done.err
+    assert "the next build cannot skip BuildKit: the registry may have a newer version of" in done.err
 
 
 def test_an_image_without_a_tag_that_stayed_the_same_is_called_unchanged(bench: Bench) -> None:

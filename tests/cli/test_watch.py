@@ -1,4 +1,4 @@
-"""watch and dev through the real command line, with a docker that records and an engine that has containers."""
+"""watch and dev through the real command line, with a recording docker and an engine with containers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STARTED: list[Watching] = []
 
 @pytest.fixture
 def running(bench: Bench) -> Iterator[Bench]:
-    """The project with a container of each service; compose finds nothing to do."""
+    """The project with a container of each service; compose has nothing to do."""
     with tempfile.TemporaryDirectory() as place, listening(Path(place, "engine")) as engine:
         bench.env["DOCKER_HOST"] = f"unix://{engine.path}"
         engine.states = {"api": "running", "worker": "running", "postgres": "running"}
@@ -38,7 +38,7 @@ def running(bench: Bench) -> Iterator[Bench]:
 
 
 def images(bench: Bench, **ids: str) -> None:
-    """The ids of the images now; the containers were created from those called old."""
+    """Set the current image ids; the containers were created from the ids called old."""
     lines = [f'["shop/{name}:dev"] sha256:{value} linux/amd64' for name, value in ids.items()]
     bases = ('["rust:1-bookworm"] sha256:1 linux/amd64', '["debian:bookworm-slim"] sha256:2 linux/amd64')
     bench.reply("image inspect", stdout="\n".join((*lines, *bases)) + "\n")
@@ -52,7 +52,7 @@ def start(bench: Bench, *words: str) -> Watching:
 
 
 def ups(bench: Bench) -> list[list[str]]:
-    """What follows `up` in the calls of compose."""
+    """Return the arguments after `up` in the calls of compose."""
     return [c["argv"][c["argv"].index("up") + 1 :] for c in bench.calls if "up" in c["argv"]]
 
 
@@ -70,7 +70,7 @@ def test_a_save_is_one_build_and_replaces_only_the_container_with_another_image(
     watching.wait_for("watching api, worker; press Ctrl-C to stop")
     images(running, api="new", worker="old")
     save(running, "fn main() {}")
-    watching.wait_for("no containers had to be replaced")  # the fake engine has the same one as before
+    watching.wait_for("no containers had to be replaced")  # the fake engine still has the same container
     assert baked(running) == [["api", "worker"], ["api", "worker"]]
     assert ups(running) == [
         ["--detach", "--no-build", "--quiet-pull"],

@@ -1,4 +1,4 @@
-"""The wheel carries all that `init` writes, and works where nothing else of this repository is."""
+"""The wheel contains everything that `init` writes, and works without the rest of this repository."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built wheel, unpacked: what an installation puts into site-packages."""
+    """Build and unpack the wheel: the files that an installation puts into site-packages."""
     place = tmp_path_factory.mktemp("wheel")
     argv: list[str | Path] = [
         process.BIN / "python",
@@ -42,7 +42,7 @@ def test_it_carries_the_dockerfile_and_the_compile_files_of_this_repository(unpa
     assert {p.name for p in inside.iterdir()} >= {"Dockerfile"}
     for path in inside.iterdir():
         assert path.read_bytes() == (REPOSITORY / "docker" / path.name).read_bytes()
-    # every file that the Dockerfile mounts from docker/ is carried, and no other place of ours is named
+    # the wheel contains every file that the Dockerfile mounts from docker/, and the Dockerfile mounts no others
     text = (inside / "Dockerfile").read_text()
     for name in ("compile.sh", "compile.rs", "cross.sh"):
         assert (f"docker/{name}" in text) == (inside / name).exists(), name
@@ -69,5 +69,5 @@ def test_its_metadata_names_the_command_and_where_to_read_more(unpacked: Path) -
     assert "buildkit-tasks = buildkit_tasks.__main__:main" in (info / "entry_points.txt").read_text()
     metadata = (info / "METADATA").read_text()
     assert "Project-URL: Issues" in metadata
-    # PyPI shows the README where no file of this repository is: every link and picture has to be a full address
+    # PyPI shows the README without the files of this repository: every link and image needs a full URL
     assert re.findall(r"\]\((?!https?://|#)[^)]*\)", metadata) == []

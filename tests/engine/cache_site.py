@@ -1,4 +1,4 @@
-"""Small projects on a real engine, with their own mounts, which each test deletes when it is done."""
+"""Small projects on a real engine, with separate mounts, which each test deletes when it is done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support import process
 
 REPOSITORY = Path(__file__).parents[2]
 
-#: Writes files of known size, from the argument, into three mounts; then leaves the digests of all files.
+#: Write files with the size given as the argument into three mounts; then output the digests of all files.
 MOUNTS = """\
 FROM debian:bookworm-slim AS write
 ARG CACHE_SCOPE
@@ -41,23 +41,23 @@ class Site:
     bases: Mapping[str, str]
 
     def invoke(self, *args: str) -> process.Done:
-        """Run the real invoke; any exit code but 0 fails the test."""
+        """Run the real invoke; any exit code other than 0 fails the test."""
         return process.ok([process.BIN / "invoke", *args], self.root, self.env)
 
     @property
     def env(self) -> dict[str, str | None]:
-        """State of its own, and no CI: these builds are a developer's."""
+        """Return an environment with a separate state directory and without CI: these are a developer's builds."""
         return {"CI": None, "XDG_STATE_HOME": str(self.root.parent / "state"), "DOCKER_BUILDKIT": "1"}
 
     def document(self, *args: str) -> dict[str, Any]:
-        """The JSON answer of a task."""
+        """Return the JSON output of a task."""
         return dict(json.loads(self.invoke(*args, "--json").out))
 
     def mounts(self, *, held: bool = False) -> dict[str, dict[str, Any]]:
-        """This project's mounts by kind, as `invoke cache` shows them once the engine has released and measured them.
+        """Return this project's mounts by kind, as `invoke cache` shows them once they are released and measured.
 
-        A view waits for nothing, and the engine measures a mount some time after the build that wrote it; no event says
-        when. `held`: at once, while a build holds them.
+        Listing does not wait, and the engine measures a mount some time after the build that wrote it, without an
+        event. `held`: return immediately, while a build holds the mounts.
         """
         for _ in range(60):
             listed = self.document("cache")["mounts"]
@@ -68,7 +68,7 @@ class Site:
         return mine
 
     def step_argv(self, run: str, out: Path, namespace: str = "") -> list[str]:
-        """A build that opens the three mounts and runs a command in them."""
+        """Return the argv of a build that opens the three mounts and runs a command in them."""
         use = self.bases.get("debian:bookworm-slim", "")
         named = [f"--build-context=debian:bookworm-slim=docker-image://{use}"] if use else []
         args = [f"--build-arg={k}={v}" for k, v in (("CACHE_SCOPE", self.scope), ("RUN", run), ("STEP", _nonce()))]
@@ -78,13 +78,13 @@ class Site:
         return ["docker", "buildx", "build", *where, *named, *args, str(self.root)]
 
     def step(self, run: str = "true", namespace: str = "") -> str:
-        """Run a command in the three mounts; returns digest and path of every file in them."""
+        """Run a command in the three mounts; return the digest and the path of every file in them."""
         out = self.root.parent / f"out-{_nonce()}"
         process.ok(self.step_argv(run, out, namespace), self.root, self.env)
         return (out / "sums").read_text()
 
     def in_mounts(self, run: str = "true", namespace: str = "") -> str:
-        """Like `step`, for a project with a Dockerfile of its own: it makes room for the tests' meanwhile."""
+        """Like `step`, for a project with its own Dockerfile, which the tests' Dockerfile replaces temporarily."""
         dockerfile = self.root / "docker" / "Dockerfile"
         text = dockerfile.read_text()
         dockerfile.write_text(MOUNTS)
@@ -108,7 +108,7 @@ def _nonce() -> str:
 
 
 def make(folder: Path, bases: Mapping[str, str]) -> Site:
-    """A project with three mounts and no Rust in it."""
+    """Create a project with three mounts and no Rust."""
     scope = f"bt-cache-{_nonce()}"
     root = folder / scope
     (root / "docker").mkdir(parents=True)
@@ -136,7 +136,7 @@ CRATES = {
 
 
 def cargo(folder: Path, bases: Mapping[str, str], *args: str) -> None:
-    """Run the toolchain image's cargo on a directory: the machine that runs the tests may have none."""
+    """Run the toolchain image's cargo on a directory: the machine that runs the tests may not have cargo."""
     image = bases.get("rust:1-bookworm", "rust:1-bookworm")
     bundle = Path("/etc/ssl/certs/ca-certificates.crt")
     trust = ["-v", f"{bundle}:{bundle}:ro"] if bundle.is_file() else []
@@ -144,7 +144,7 @@ def cargo(folder: Path, bases: Mapping[str, str], *args: str) -> None:
 
 
 def make_rust(folder: Path, bases: Mapping[str, str]) -> Site:
-    """A workspace of two services around one crate, four small dependencies, this repository's own Dockerfile."""
+    """Create two services that share a crate, with four small dependencies and this repository's Dockerfile."""
     scope = f"bt-cache-{_nonce()}"
     root = folder / scope
     shutil.copytree(REPOSITORY / "docker", root / "docker")

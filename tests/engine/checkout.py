@@ -1,4 +1,4 @@
-"""A checkout of this repository with its own stack: copied like a fresh clone, deleted when the test is done."""
+"""A checkout of this repository with a separate stack: copied like a fresh clone, deleted when the test is done."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def free_port() -> int:
 
 
 class Checkout:
-    """A checkout with a compose project, ports and image tag of its own; its caches are shared, as a worktree's are."""
+    """A checkout with a separate compose project, ports and image tag; its caches are shared, as in a worktree."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -47,7 +47,7 @@ class Checkout:
         return done
 
     def containers(self) -> dict[str, str]:
-        """Service to container id."""
+        """Return the container id of each service."""
         label = f"label=com.docker.compose.project={self.project}"
         form = '{{.Label "com.docker.compose.service"}} {{.ID}}'
         done = process.ok(["docker", "ps", "--filter", label, "--format", form], self.root)
@@ -60,7 +60,7 @@ class Checkout:
 
 @contextmanager
 def copied(folder: Path) -> Iterator[Checkout]:
-    """What git tracks, copied."""
+    """Copy the files that git tracks."""
     root = folder / "checkout"
     for name in process.ok(["git", "ls-files", "-co", "--exclude-standard"], REPOSITORY).out.splitlines():
         source = REPOSITORY / name

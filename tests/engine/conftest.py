@@ -1,4 +1,4 @@
-"""Start a real engine with our own tasks if none is running. Nothing here skips: no engine is a failure."""
+"""Start a real engine with our own tasks if none is running. Tests are never skipped: a missing engine is a failure."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from tests.support import beside, process
 
 REPOSITORY = Path(__file__).parents[2]
 
-#: Held by every session that uses this user's engine.
+#: Locked by every session that uses this user's engine.
 LOCK = Path.home() / ".cache/buildkit-tasks-tests/engine.lock"
 
-#: Records of the build cache that an engine may keep after the tests.
+#: How many build cache records an engine may keep after the tests.
 MANY_RECORDS = int(os.environ.get("BT_MANY_RECORDS", "2000"))
 
-#: Seconds that deleting them may take: after the whole never-stale matrix it would take half an hour.
+#: Time limit for deleting them, in seconds: after the whole never-stale matrix, it would take half an hour.
 TIDYING = 15.0
 
-#: Records that one call deletes, so that tidying ends soon after its time is over.
+#: How many records one call deletes. Small, so that cleaning up ends soon after its time limit.
 A_FEW = 40
 
-#: Files whose tests share nothing with the others' and delete nothing from the engine, so they run beside them. On
+#: Files whose tests share nothing with other files and delete nothing from the engine, so they run in parallel. On
 #: Docker 26 with containerd's image store, deleting any record makes BuildKit forget results of all other builds.
 BESIDE = (
     *(
@@ -55,12 +55,12 @@ BESIDE = (
     "test_travel_unpack.py",
 )
 
-#: What the Dockerfiles and the stack of the tests start from: made together, which costs less than one by one.
+#: Base images of the Dockerfiles and the stack: building them together is faster than one at a time.
 BASES = ("rust:1-bookworm", "debian:bookworm-slim", "postgres:15-bookworm", "rabbitmq:3")
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Two groups of tests, one for each process of `nox -s engine`; in each, the order is that of the files."""
+    """Two groups of tests, one for each process of `nox -s engine`. Each group keeps the order of the files."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = PurePosixPath(nodeid.partition("::")[0])
@@ -73,9 +73,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Groups:
 
 @pytest.fixture(scope="session")
 def session() -> Session:
-    """A session of this repository that consents: who runs these tests wants an engine."""
+    """Return a session of this repository that answers yes to all questions: these tests need an engine."""
     world = World.real()
-    # a clean checkout has no .env, and compose wants values to read its file; nothing is started with these
+    # a clean checkout has no .env, and compose needs these values to read its file; nothing is started with them
     env = {"POSTGRES_PASSWORD": "unused", "RABBITMQ_PASSWORD": "unused", **world.env}
     world = replace(world, cwd=REPOSITORY, env=env)
     return Session(world, Report(world, yes=True))
@@ -83,7 +83,7 @@ def session() -> Session:
 
 @pytest.fixture(scope="session", autouse=True)
 def engine(session: Session) -> Iterator[Engine]:
-    """A running engine of the full tier. At the end the tests' mounts go; the sample's stay."""
+    """Return a running engine of the full tier. The tests' mounts are deleted at the end; the sample's are kept."""
     try:
         with beside.one_at_a_time(LOCK):
             found = engines.ensure(session)
@@ -97,10 +97,10 @@ def engine(session: Session) -> Iterator[Engine]:
 
 
 def _tidy(session: Session, engine: Engine, before: Set[str]) -> None:
-    """Delete the records made since: a daemon reads every one when it starts, and 26.1.5 has ten seconds for that.
+    """Delete the records created since then: the daemon reads all of them at startup, and 26.1.5 allows ten seconds.
 
-    Deleting is slow (20 ms each and more), so layers stay until they are many, and what takes too long stays for the
-    next run.
+    Deleting is slow (at least 20 ms each), so layers are kept until there are many, and anything that takes too long is
+    left for the next run.
     """
     until = time.monotonic() + TIDYING
     made = [r for r in records(session, engine) if r.id not in before and r.reclaimable]
@@ -117,7 +117,7 @@ def _tidy(session: Session, engine: Engine, before: Set[str]) -> None:
 
 @pytest.fixture(scope="session")
 def base_images(session: Session, engine: Engine) -> Mapping[str, str]:
-    """The images that Rust builds start from: public reference to the one in its place, `{}` with a registry."""
+    """Return the images that Rust builds use: public name to replacement; `{}` if a registry is reachable."""
     try:
         with beside.one_at_a_time(LOCK):
             return image_bases.ensure(session, engine, BASES, check=True)
@@ -127,7 +127,7 @@ def base_images(session: Session, engine: Engine) -> Mapping[str, str]:
 
 @pytest.fixture(scope="session")
 def buildkit_image(engine: Engine) -> str:
-    """The name of BuildKit's image, made here by the real task: a minute and more where it is not there yet."""
+    """Return the name of BuildKit's image. The real task builds it if necessary, which takes over a minute."""
     only = ("--only", "debian", "--only", "buildkit")
     process.ok([process.BIN / "invoke", "images.build", *only, "--yes"], REPOSITORY, timeout=1800)
     recipe = recipes.named("buildkit")

@@ -14,7 +14,7 @@ from tests.support import process
 
 @dataclass(frozen=True)
 class Machine:
-    """`more` is its environment: settings, and DOCKER_HOST for another engine than the tests' own."""
+    """`more` is the environment: settings, and DOCKER_HOST for a different engine than the tests' own."""
 
     site: Site
     home: Path
@@ -38,25 +38,25 @@ class Machine:
         return dict(json.loads(done.out))
 
     def refused(self, *args: str, **env: str | None) -> str:
-        """The code of the problem that a command ends with."""
+        """Return the error code of a command that must fail."""
         done = self.run(*args, "--json", **env)
         assert done.code != 0, done.all
         return str(json.loads(done.out)["error"]["code"])
 
     def says(self, **env: str | None) -> str:
-        """What the worker's image prints."""
+        """Return what the worker's image prints."""
         docker = ["docker", "run", "--rm", f"{self.site.scope}/worker:dev"]
         return process.ok(docker, self.site.root, {**self.env, **env}).out
 
     def build(self, **env: str | None) -> dict[str, Any]:
-        """Build all, and see that what came out runs.
+        """Build all services, and check that the result runs.
 
-        The engine would take the step from the layers of a machine that pushed: --no-cache, which spares the mounts.
+        The engine would reuse layers of a machine that pushed: --no-cache prevents this and keeps the mounts.
         """
         built = self.document("build", "--no-cache", **env)
         assert self.says(**env) == "worker 8! 1.5\n"
         return built
 
     def compiles(self, **env: str | None) -> list[str]:
-        """Build all; names of the crates that were compiled."""
+        """Build all services; return the names of the compiled crates."""
         return sorted(self.build(**env)["cargo"]["compiled"])

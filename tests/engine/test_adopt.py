@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("base_images")]
 
 
 class Repository:
-    """A repository of one of the shapes under a name of its own, committed to git."""
+    """A repository of one of the shapes under a separate name, committed to git."""
 
     def __init__(self, place: Path, shape: str) -> None:
         self.shape = shape
@@ -40,7 +40,7 @@ class Repository:
         return process.ok(argv, self.root).out.strip()
 
     def plain_build(self, service: str) -> str:
-        """`docker compose build` with nothing of ours but the files; what it printed."""
+        """Run `docker compose build` with only our files, without the tasks; return its output."""
         plan = json.loads(self.type("build", "--service", service, "--plan", "--json").out)["plan"]
         files = [part for f in plan["compose_files"] for part in ("-f", f)]
         argv = ["docker", "compose", *files, "--progress", "plain", "build", service]
@@ -51,7 +51,7 @@ class Repository:
         return [line for line in lines if "__pycache__" not in line]
 
 
-#: Shape to a service, what its program prints, and an edit that changes it.
+#: Maps each shape to a service, the output of its program, and an edit that changes the output.
 CASES = {
     "single": ("web", "<p>pantry</p> {} shelves = 3", ("templates/page.html", "pantry", "larder")),
     "fleet": ("orders", "started\norders fleet", ("assets/word.txt", "fleet", "float")),
@@ -63,7 +63,7 @@ CASES = {
 
 @pytest.fixture
 def repository(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Repository]:
-    """The repository of a shape; its images and mounts go afterwards."""
+    """Create a repository of this shape; remove its images and mounts afterwards."""
     made = Repository(tmp_path, request.param)
     yield made
     if made.shape in repositories_served.SHAPES:
@@ -82,7 +82,7 @@ def test_adopted_built_edited_built_without_us_and_gone(repository: Repository) 
     service, prints, (path, old, new) = CASES[repository.shape]
     done = repository.type("init", "--yes")
     assert done.code == 0, done.all
-    if repository.shape == "native":  # it names its image itself
+    if repository.shape == "native":  # the compose file sets the image name
         text = (repository.root / repository.compose).read_text()
         (repository.root / repository.compose).write_text(text.replace("gauge:dev", f"{repository.project}-gauge"))
     done = repository.type("build", "--service", service)
@@ -92,7 +92,7 @@ def test_adopted_built_edited_built_without_us_and_gone(repository: Repository) 
     place.write_text(place.read_text().replace(old, new))
     assert repository.type("build", "--service", service).code == 0
     assert repository.printed(service) == prints.replace(old, new)
-    # leaving: the tasks go, plain compose builds with the same mounts
+    # without the tasks: plain compose builds with the same mounts
     plan = repository.plain_build(service)
     assert "Downloaded" not in plan
     assert repository.printed(service) == prints.replace(old, new)
@@ -104,7 +104,7 @@ def test_adopted_built_edited_built_without_us_and_gone(repository: Repository) 
     assert repository.status() == []
 
 
-#: Played by every engine session; the others by the session `adopt`.
+#: Runs in every engine session; the others run in the session `adopt`.
 EVERY_DAY = ("database",)
 
 
@@ -135,7 +135,7 @@ def test_adopted_and_started_without_a_manual_step(repository: Repository) -> No
     assert repository.type("init", "--check").code == 0
     assert "adopted" in repository.type("doctor").out
     assert repository.type("down", "--yes").code == 0
-    # leaving
+    # without the tasks
     assert "Downloaded" not in repository.plain_build(service)
     place.write_text(before)
     assert (done := repository.type("init", "--undo", "--yes")).code == 0, done.all
@@ -170,7 +170,7 @@ def test_what_a_first_build_lacks_is_named_and_the_remedy_followed_literally_bui
     path.write_text(path.read_text().replace('ARG BUILD_PACKAGES="', f'ARG BUILD_PACKAGES="{package[1]}'))
     done = repository.type("build")
     assert done.code == 0, done.all
-    # a lock file that does not match
+    # a lock file that does not match the manifests
     (root / "build.rs").unlink()
     (root / "Cargo.toml").write_text((root / "Cargo.toml").read_text() + '\n[dependencies]\nitoa = "1"\n')
     done = repository.type("build")

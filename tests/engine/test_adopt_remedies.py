@@ -1,4 +1,4 @@
-"""For each thing a first build can lack: the build fails and names it, the test follows the hint, and it builds."""
+"""If something is missing in a first build, the build fails and reports it, and following the hint fixes the build."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.usefixtures("bas
 
 @dataclass(frozen=True)
 class Case:
-    """Files that bring the lack about; what the failure says; a pattern of the hint, and what it says to do."""
+    """Files that cause the problem, text of the error, a pattern of the hint, and a function that follows the hint."""
 
     files: dict[str, str | None]
     says: str
@@ -26,20 +26,20 @@ class Case:
 
 
 def package(repository: Repository, hint: re.Match[str]) -> None:
-    """add NAMES to `ARG BUILD_PACKAGES=`"""
+    """Add NAMES to `ARG BUILD_PACKAGES=`."""
     path = repository.root / "docker/Dockerfile"
     text = re.sub(r'ARG BUILD_PACKAGES="([^"]*)"', rf'ARG BUILD_PACKAGES="\1 {hint[1]}"', path.read_text(), count=1)
     path.write_text(text)
 
 
 def line(repository: Repository, hint: re.Match[str]) -> None:
-    """add the line `!PATH` to FILE"""
+    """Add the line `!PATH` to FILE."""
     with (repository.root / hint[2]).open("a") as file:
         file.write(f"{hint[1]}\n")
 
 
 def command(repository: Repository, hint: re.Match[str]) -> None:
-    """A command of cargo's, in the toolchain image: the machine need not have Rust."""
+    """Run a cargo command in the toolchain image: the machine may not have Rust."""
     argv = [
         "docker",
         "run",
@@ -54,7 +54,7 @@ def command(repository: Repository, hint: re.Match[str]) -> None:
 
 
 def program(repository: Repository, _hint: re.Match[str]) -> None:
-    """set the build argument BIN"""
+    """Set the build argument BIN."""
     path = repository.root / repository.compose
     path.write_text(path.read_text().replace("BIN: nothing", "BIN: ping"))
 
@@ -110,7 +110,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def adopted(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """One repository for all cases: its toolchain layer and mounts are made once."""
+    """Create one repository for all cases: its toolchain layer and mounts are created once."""
     made = Repository(tmp_path_factory.mktemp("remedies"), "bare")
     assert made.type("init", "--yes").code == 0
     process.ok(["git", "add", "-A"], made.root)

@@ -1,4 +1,4 @@
-"""The wheel in an empty environment on an empty machine: it needs nothing from the repository it was built from."""
+"""Install the wheel into an empty environment on an empty machine: it must not depend on the repository."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support import process, repositories_served
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.usefixtures("base_images")]
 
 REPOSITORY = Path(__file__).parents[2]
-#: Seconds from a clone to its first plan, on two idle cores.
+#: Time limit from a clone to its first plan, on two idle cores, in seconds.
 PLAN = 20
 MACHINE = (
     "FROM localhost/buildkit-tasks/debian:bookworm-slim\n"
@@ -39,7 +39,7 @@ echo "left behind: $(git status --porcelain | grep -v __pycache__ | tr '\\n' ' '
 
 @pytest.fixture
 def wheels(tmp_path: Path) -> Path:
-    """Our wheel and those it depends on, for the machine's Python."""
+    """Return the directory with our wheel and its dependencies, for the machine's Python."""
     place = tmp_path / "wheels"
     pip: list[str | Path] = [process.BIN / "python", "-m", "pip", "-q"]
     process.ok([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", place, REPOSITORY], tmp_path)

@@ -1,4 +1,4 @@
-"""`invoke audit` on images that the engine built: one in which everything is wrong, and one in which nothing is."""
+"""`invoke audit` on images that the engine built: one with every problem, and one without any."""
 
 from __future__ import annotations
 

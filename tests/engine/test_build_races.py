@@ -11,7 +11,7 @@ from tests.support import process
 
 pytestmark = [pytest.mark.engine]
 
-#: Of twelve plain builds that write one new name at the same moment, up to eleven fail with "already exists" (26.1.5).
+#: If twelve plain builds write one new name at the same moment, up to eleven fail with "already exists" (26.1.5).
 TOGETHER = 12
 
 

@@ -1,4 +1,4 @@
-"""`invoke builder` on real BuildKit daemons: a farm of two nodes with mutual TLS, and one beside the engine."""
+"""`invoke builder` on real BuildKit daemons: a farm of two nodes with mutual TLS, and a builder next to the engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SLOW = (
 
 @dataclass(frozen=True)
 class Farm:
-    """Two nodes, whose certificates `invoke builder.certificates` made, and the machine that builds on them."""
+    """Two nodes with certificates from `invoke builder.certificates`, and the machine that uses them."""
 
     machine: Machine
     nodes: tuple[Node, Node]
@@ -37,12 +37,12 @@ class Farm:
     def add(
         self, name: str, node: Node, *more: str, tls: Path | None = None, env: Mapping[str, str] | None = None
     ) -> process.Done:
-        """`builder.create` of a node."""
+        """Add a node with `builder.create`."""
         words = ("--endpoint", node.address, "--certificates", str(tls or self.tls / "client"))
         return self.machine.run("builder.create", name, *words, *more, **(env or {}))
 
     def builder(self) -> str:
-        """A new builder of both nodes: one for each platform."""
+        """Create a builder with both nodes, one per platform."""
         name = f"farm{secrets.token_hex(3)}"
         for number, platform in enumerate(("amd64", "arm64")):
             more = ["--append"] if number else []
@@ -51,7 +51,7 @@ class Farm:
         return name
 
     def mounts(self, name: str) -> list[set[str]]:
-        """The project's target mounts of each node."""
+        """Return the project's target mounts on each node."""
         nodes = self.machine.document("cache", "--builder", name)["nodes"]
         scope = self.machine.site.scope
         return [{m["platform"] for m in n["mounts"] if m["project"] == scope and m["kind"] == "target"} for n in nodes]
@@ -90,7 +90,7 @@ def farm(machine: Machine, buildkit_image: str, tmp_path_factory: pytest.TempPat
 
 @contextmanager
 def edited(machine: Machine, path: str, old: str, new: str) -> Iterator[None]:
-    """A file with another text, for a while."""
+    """Change the text of a file temporarily."""
     file = machine.site.root / path
     text = file.read_text()
     assert old in text
@@ -118,7 +118,7 @@ def test_each_platform_is_built_by_its_node_and_joined(farm: Farm, registry: Reg
 
 
 def test_an_edit_compiles_one_crate_on_a_node_and_the_image_comes_home(farm: Farm) -> None:
-    """A daemon outside the engine puts a trace into the environment of every step: that must mark nothing."""
+    """Outside the engine, BuildKit adds a trace variable to each step's environment: it must not mark anything."""
     machine, name = farm.machine, farm.builder()
     machine.document("build", "--builder", name)
     assert machine.says() == "worker 8! 1.5\n"
@@ -153,7 +153,7 @@ def test_a_node_that_joins_starts_warm(farm: Farm, registry: Registry) -> None:
     }
     name = f"farm{secrets.token_hex(3)}"
     assert farm.add(name, farm.nodes[0]).code == 0
-    # not out of the layers: what is packed is what lies in the mount
+    # --no-cache: a pack contains what is in the mount, so the build must not use layers
     machine.document("build", "--builder", name, "--no-cache", **remote)
     machine.document("cache.push", "--builder", name, "--force", **remote)
     fresh = {**remote, "BUILDKIT_TASKS_CACHES_NAMESPACE": f"t{secrets.token_hex(4)}"}
@@ -197,11 +197,11 @@ def test_a_client_of_another_authority_is_refused_and_leaves_nothing(farm: Farm,
     name = f"farm{secrets.token_hex(3)}"
     stranger = tmp_path / "stranger"
     stranger.mkdir()
-    # it believes the node, the node does not believe it
+    # the client trusts the node, but the node does not trust the client
     (stranger / "ca.pem").write_bytes((farm.tls / "client/ca.pem").read_bytes())
     for file in ("cert.pem", "key.pem"):
         (stranger / file).write_bytes((tmp_path / "other/client" / file).read_bytes())
-    # in the words of buildx, or of our own handshake where buildx missed the reason
+    # the message of buildx, or of our own handshake if buildx missed the reason
     for tls, words in (
         (stranger, "certificate required|tls: unknown ca"),
         (tmp_path / "other/client", "unknown authority"),

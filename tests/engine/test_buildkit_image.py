@@ -1,4 +1,4 @@
-"""BuildKit's image, built here, as buildx's own builder and as nodes with mTLS. Needs no image registry."""
+"""BuildKit's image, built locally, as buildx's builder and as nodes with mTLS. Needs no image registry."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def named(stage: str) -> str:
 
 @pytest.fixture(scope="module")
 def image(buildkit_image: str) -> str:
-    """The name of BuildKit's image, made by the real task."""
+    """Return the name of BuildKit's image, built by the real task."""
     return buildkit_image
 
 
 @pytest.fixture(scope="module")
 def base(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A build context that brings our Debian to a builder that sees neither the engine's images nor a registry."""
+    """Return a build context with our Debian, for builders that cannot access the engine's images or a registry."""
     place = tmp_path_factory.mktemp("debian")
     save = ["docker", "save", "--output", str(place / "image.tar"), named("debian")]
     process.ok(save, place)
@@ -55,7 +55,7 @@ def base(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class Buildx:
-    """docker buildx with a configuration of its own: the user's builders are neither seen nor touched."""
+    """docker buildx with a separate configuration: the user's builders are neither visible nor changed."""
 
     def __init__(self, place: Path, base: str) -> None:
         self.place, self.base = place, base
@@ -71,7 +71,7 @@ class Buildx:
         return done.all
 
     def arguments(self, builder: str, word: str, platform: str = "", seconds: int = 0) -> list[str]:
-        """Of a build that adds a word to the mount and prints all that are there."""
+        """Return the arguments of a build that adds a word to the mount and prints all words in it."""
         where = ["--platform", platform] if platform else []
         given = ["--build-arg", f"WORD={word}", "--build-arg", f"PAUSE={seconds}"]
         return [
@@ -90,7 +90,7 @@ def buildx(tmp_path: Path, base: str) -> Buildx:
 
 
 def test_it_stands_in_for_the_public_one(image: str, session: Session, engine: Engine) -> None:
-    """Unless a registry gives the public one here."""
+    """The image replaces the public one, unless a registry provides the public one."""
     assert flow.ensure(session, engine, (PUBLIC,)) in ({PUBLIC: image}, {})
     assert flow.ensure(session, engine, (PUBLIC,)) in ({PUBLIC: image}, {}), "as it was decided"
 
@@ -137,7 +137,7 @@ def test_buildx_makes_a_builder_of_it(image: str, buildx: Buildx) -> None:
 
 @pytest.fixture
 def start(image: str, tmp_path: Path) -> Iterator[Callable[[str], Node]]:
-    """Starts a node that says it builds for a platform; all have the authority of `tmp_path/tls`."""
+    """Start a node that claims to build for a platform; all nodes use the authority of `tmp_path/tls`."""
     server, _ = buildkit_nodes.certificates(tmp_path / "tls")
     with ExitStack() as nodes:
         yield lambda platform: nodes.enter_context(
@@ -146,7 +146,7 @@ def start(image: str, tmp_path: Path) -> Iterator[Callable[[str], Node]]:
 
 
 def options(place: Path) -> list[str]:
-    """Of a remote node, for the client whose files are in this folder."""
+    """Return the options of a remote node, for a client with the files in this directory."""
     files = buildkit_nodes.Certificate(place / "ca.pem", place / "client.pem", place / "client-key.pem")
     return ["--driver", "remote", "--driver-opt", files.options]
 
@@ -154,13 +154,13 @@ def options(place: Path) -> list[str]:
 def test_two_nodes_are_one_builder(start: Callable[[str], Node], buildx: Buildx, tmp_path: Path) -> None:
     here, there = start("linux/amd64"), start("linux/arm64")
     tls = options(tmp_path / "tls")
-    # a node that only claims to be an arm64 machine lists this one's platform as well: who gets what is said
+    # a node that claims to be an arm64 machine also lists the host's platform, so assign platforms explicitly
     mine, other = ("--platform", "linux/amd64"), ("--platform", "linux/arm64")
     buildx.ok("create", "--name", "both", "--node", "there", *other, *tls, there.address)
     buildx.ok("create", "--name", "both", "--append", "--node", "here", *mine, *tls, here.address)
     assert buildx.words("both", "word-a", "linux/amd64") == ["word-a"]
     assert buildx.words("both", "word-b", "linux/arm64") == ["word-b"], "another node has a mount of its own"
-    # buildx does not say whose a record is: a builder of one node does
+    # buildx does not report which node a record belongs to; a builder with one node has only that node's records
     buildx.ok("create", "--name", "alone", "--node", "there", *tls, there.address)
     assert buildx.words("alone", "word-c", "linux/arm64") == ["word-b", "word-c"]
     assert buildx.ok("du", "--builder", "alone", "--verbose").count('with id "/bt-node-test"') == 1
@@ -179,7 +179,7 @@ def test_a_client_of_another_authority_is_refused(start: Callable[[str], Node], 
         buildx.ok("create", "--name", name, "--driver", "remote", "--driver-opt", option, node.address)
         asked = buildx("du", "--builder", name)
         assert asked.code == 1
-        # buildx writes before it reads: it may find the line closed, and miss the reason
+        # buildx writes before it reads: it may find the connection closed, and miss the reason
         assert re.search(f"{reason}|broken pipe|connection reset|EOF", asked.err), asked.err
         assert heard in builder_handshake.reason(tmp_path / f"buildx/instances/{name}", f"{name}0", 10)
 
@@ -209,7 +209,7 @@ def test_a_killed_node_ends_the_build_and_keeps_its_mounts(
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "tls"])
 def test_nodes_and_engine_reach_one_registry_by_one_name(image: str, tmp_path: Path, tls: bool) -> None:
-    """What only the engine has gets to a node: pushed, then named as a context."""
+    """An image that only exists in the engine reaches a node: push it, then use it as a context."""
     program = oci_registry.program()
     server, _ = buildkit_nodes.certificates(tmp_path / "tls")
     with oci_registry.running(program, tmp_path / "registry", tls=tls) as registry:

@@ -1,4 +1,4 @@
-"""Mounts of known size on a real engine: listed exactly, cleared one by one, never while a build uses them."""
+"""Mounts of known size on a real engine: listed exactly, cleared individually, but never while a build uses them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.support import process
 
 pytestmark = pytest.mark.engine
 
-#: MiB written into each mount. Random, so that no file system can make them smaller.
+#: MiB written into each mount. Random data, so no file system can compress it.
 SIZES = {"cargo-registry": ("registry", 7), "cargo-git": ("git", 3), "target": ("build", 20)}
 FILL = "; ".join(f"dd if=/dev/urandom of=/mnt/{d}/f bs=1M count={n} 2>/dev/null" for d, n in SIZES.values())
 
 
 @pytest.fixture
 def site(tmp_path: Path, base_images: Mapping[str, str]) -> Iterator[Site]:
-    """A project whose three mounts are filled."""
+    """Create a project with three filled mounts."""
     made = cache_site.make(tmp_path, base_images)
     made.step(FILL)
     yield made

@@ -1,4 +1,4 @@
-"""Warm, bump, trim: what a build then compiles and how large the mount gets. Real crates, our Dockerfile."""
+"""Warm, bump, trim: what the next build compiles and how large the mount becomes. Real crates, our Dockerfile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str]) -> Iterator[Site]:
-    """One workspace for the tests of this file, which follow each other as a developer's days do."""
+    """Create one workspace for all tests of this file, which run in order, like a developer's days."""
     made = cache_site.make_rust(tmp_path_factory.mktemp("rust"), base_images)
     yield made
     made.remove_images()
@@ -26,9 +26,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str
 
 
 def bump(site: Site, itoa: str) -> None:
-    """A commit that takes another version of a dependency, and differs from all before it.
+    """Change to another version of a dependency, with sources that differ from all earlier ones.
 
-    Sources seen before would be a cached step, and cargo would not run at all.
+    Sources that were already built would be a cached step, and cargo would not run at all.
     """
     source = site.root / "services/common/src/lib.rs"
     source.write_text(source.read_text() + f"// {itoa}\n")
@@ -39,7 +39,7 @@ def bump(site: Site, itoa: str) -> None:
 
 
 def target(site: Site) -> dict[str, Any]:
-    """Bytes by category in the one profile directory of the target mount."""
+    """Return the bytes by category in the only profile directory of the target mount."""
     mounts = {m["kind"]: m for m in site.document("cache", "--inside")["mounts"] if m["project"] == site.scope}
     (tree,) = [t for t in mounts["target"]["inside"]["trees"] if t["profile"] == "release"]
     assert tree["note"] == "", tree
@@ -51,7 +51,7 @@ def test_warm_compiles_every_dependency_and_no_crate_of_the_workspace(site: Site
     assert warmed[0]["crates"] >= 4
     made = [line.split("/")[-1] for line in site.in_mounts().splitlines() if "/target/release/" in line]
     assert any(name.startswith("libitoa-") for name in made)
-    # nothing that could be taken for a product: no program, library or build script of the workspace's own crates
+    # nothing that could be mistaken for the product: no program, library or build script of the workspace's crates
     own = re.compile(r"(lib)?(api|worker|common)(-[0-9a-f]{16})?(\.(rlib|rmeta|so|d))?")
     assert [name for name in made if own.fullmatch(name)] == []
     built = site.document("build")
@@ -65,7 +65,7 @@ def test_a_second_warm_compiles_nothing_and_costs_the_next_build_nothing(site: S
 
 
 def test_a_stub_in_the_place_of_a_program_is_not_shipped(site: Site) -> None:
-    """What careless warming leaves behind (a stub program with a new time) must not come out as the product."""
+    """A stub program with a new time, as left by careless warming, must not be shipped."""
     stub = "rm -f $d/api; printf '#!/bin/sh\\necho stub\\n' > $d/api; chmod +x $d/api"
     planted = site.in_mounts(
         f"for d in /mnt/build/*/target/release; do {stub}; done; cat /mnt/build/*/target/release/api"
@@ -76,7 +76,7 @@ def test_a_stub_in_the_place_of_a_program_is_not_shipped(site: Site) -> None:
 
 
 def test_warm_tells_a_dependency_that_does_not_compile(site: Site) -> None:
-    """Refused crates are expected; any other failure is one."""
+    """Refused crates are expected; any other failure is reported."""
     broken = site.root / "services" / "broken"
     (broken / "src").mkdir(parents=True)
     (broken / "Cargo.toml").write_text('[package]\nname = "broken"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n')
@@ -95,12 +95,12 @@ def test_warm_tells_a_dependency_that_does_not_compile(site: Site) -> None:
 
 
 def live(bytes_: Mapping[str, int]) -> int:
-    """Bytes of what a build needs."""
+    """Return the bytes of everything that a build needs."""
     return sum(bytes_[k] for k in ("dependencies", "workspace", "incremental", "other"))
 
 
 def replay(site: Site, versions: list[str]) -> None:
-    """Bumps, each built and trimmed: never larger than a fresh target, and nothing compiled twice."""
+    """Build and trim after each bump: the mount is never larger than a fresh target, and nothing is compiled twice."""
     bump(site, versions[0])
     site.invoke("build")
     site.invoke("cache.trim", "--yes")

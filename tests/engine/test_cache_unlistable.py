@@ -1,6 +1,6 @@
-"""A single path that is too long stops the engine from listing any cache; clearing the mount repairs that.
+"""A single path that is too long prevents the engine from listing any cache; clearing the mount fixes this.
 
-Runs on a second engine, because the shared one would be unusable for other tests meanwhile.
+Runs on a second engine, because other tests could not use the shared one in the meantime.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]  # `nox -s travel`
 
 BASE = "debian:bookworm-slim"
 
-#: 30 directories of 200 characters each, one in the other; `cd -P` by one name at a time, for the path is too long.
+#: 30 nested directories with 200 characters each; `cd -P` one name at a time, because the whole path is too long.
 TOO_LONG = "name=$(printf 'd%.0s' $(seq 200)); for n in $(seq 30); do mkdir $name && cd -P $name || exit 1; done"
 
 
@@ -37,7 +37,7 @@ def second(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFact
 
 
 def site_on(second: SecondEngine, folder: Path, bases: Mapping[str, str]) -> tuple[Site, Machine]:
-    """A project with three filled mounts on the second engine."""
+    """Create a project with three filled mounts on the second engine."""
     site = cache_site.make(folder, bases)
     machine = Machine(site, folder, {"DOCKER_HOST": second.socket})
     step(machine, "for m in registry git build; do echo x > $m-x; cp $m-x $m/; done")
@@ -45,7 +45,7 @@ def site_on(second: SecondEngine, folder: Path, bases: Mapping[str, str]) -> tup
 
 
 def step(machine: Machine, script: str) -> None:
-    """Run a script in /mnt, where the three mounts are."""
+    """Run a script in /mnt, which contains the three mounts."""
     argv = machine.site.step_argv(f"cd /mnt; ({script}); find /mnt -name d* -prune", machine.home / "out")
     process.ok(argv, machine.site.root, machine.env)
 
@@ -56,10 +56,10 @@ def du(machine: Machine) -> process.Done:
 
 @pytest.fixture
 def broken(second: SecondEngine, tmp_path: Path, base_images: Mapping[str, str]) -> Machine:
-    """A machine whose engine lists nothing, because of this project's target mount."""
+    """Return a machine whose engine cannot list its caches, because of this project's target mount."""
     _, machine = site_on(second, tmp_path, base_images)
     site = machine.site
-    # the digests that a step of the site leaves would need the path
+    # the step of the site prints digests, which would need the path
     text = (site.root / "docker/Dockerfile").read_text()
     (site.root / "docker/Dockerfile").write_text(text.replace("find . -type f", "find registry git -type f"))
     step(machine, f"cd build && {TOO_LONG}")

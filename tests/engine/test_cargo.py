@@ -59,7 +59,7 @@ fn it_is() {
 }
 """
 
-#: Speaks just enough of PostgreSQL's protocol: a startup message, to which the server answers with `R`.
+#: Implements just enough of PostgreSQL's protocol: sends a startup message, and the server answers with `R`.
 DATABASE = r"""
 use std::io::{Read, Write};
 
@@ -105,7 +105,7 @@ version = "0.1.0"
 
 
 class Site:
-    """A project with volumes of its own."""
+    """A project with separate volumes."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -114,12 +114,12 @@ class Site:
         self.write("compose.yaml", COMPOSE.format(name=self.name))
         self.write("tasks.py", "from buildkit_tasks import namespace\n__all__ = ['namespace']\n")
         self.write(".env", "DB_PASSWORD=p$$w%40'x\n")
-        # tests are no part of images here
+        # images do not contain tests
         self.write(".dockerignore", "*\n!docker/compile.rs\n!docker/cross.sh\n!services\nservices/*/tests\n")
         for name in ("Dockerfile", "compile.rs", "cross.sh"):
             (root / "docker").mkdir(exist_ok=True)
             shutil.copy(REPOSITORY / "docker" / name, root / "docker" / name)
-        # a step that no engine has in its cache: the first task of a machine must not need an earlier build
+        # a step that no engine has cached: the first task on a machine must not depend on an earlier build
         self.write("docker/cross.sh", (root / "docker/cross.sh").read_text() + f"# {self.name}\n")
         self.write("services/Cargo.toml", '[workspace]\nmembers = ["app", "lib"]\nresolver = "2"\n')
         self.write("services/Cargo.lock", LOCK)
@@ -146,7 +146,7 @@ class Site:
         return done
 
     def containers(self) -> list[str]:
-        """Containers of cargo tasks and of services for tests, running or not."""
+        """Return the containers of cargo tasks and of services for tests, running or not."""
         label = ["--filter", f"label=buildkit-tasks.cargo={self.name}", "--format", "{{.Names}}"]
         named = ["--filter", f"name={self.name}", "--format", "{{.Names}}"]
         return [
@@ -156,7 +156,7 @@ class Site:
         ]
 
     def leftovers(self) -> list[str]:
-        """What the tests' services leave: containers, networks, volumes."""
+        """Return what the tests' services left: containers, networks, volumes."""
         found = self.containers()
         for kind in ("network", "volume"):
             listed = process.ok(["docker", kind, "ls", "--format", "{{.Name}}"], self.root).out.split()
@@ -166,7 +166,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str]) -> Iterator[Site]:
-    """One for all tests, in the order of this file: each compiles only what it changed."""
+    """Create one site for all tests, which run in the order of this file: each compiles only what it changed."""
     made = Site(_folder(tmp_path_factory))
     yield made
     made.invoke("cargo.clean", "--all")
@@ -197,7 +197,7 @@ def test_nothing_changed_compiles_nothing_and_builds_no_image(site: Site) -> Non
 
 
 def test_an_edit_with_an_old_time_is_compiled(site: Site) -> None:
-    """cargo alone takes the old time for "nothing changed": the trap that the sync is there for."""
+    """cargo alone treats the old time as "nothing changed": the sync prevents this."""
     site.write("services/lib/src/lib.rs", LIB.replace("    42\n", "    43\n"), old=True)
     done = site.invoke("cargo.test", "--crate", "lib")
     assert done.code == 101, done.all
@@ -328,14 +328,14 @@ def test_clean_removes_this_projects_volumes_only(site: Site) -> None:
 
 
 def test_a_user_who_is_not_root_owns_what_is_written(site: Site) -> None:
-    """By the engine's socket, which a group may use; Python and this package are readable for all."""
+    """Uses the engine's socket, which a group can access; Python and this package are readable by all users."""
     socket = Path("/var/run/docker.sock")
     python = shutil.which("python3", path="/usr/bin")
     packages = Path(pytest.__file__).parents[1]
     readable = all(p.stat().st_mode & 0o5 == 0o5 for place in (REPOSITORY, packages) for p in (place, *place.parents))
     if os.getuid() != 0 or not socket.exists() or python is None or not readable:
         pytest.skip("needs root, the engine's own socket, and a repository that every user may read")
-    folder = Path(f"/var/tmp/{site.name}")  # pytest's own directories are root's alone
+    folder = Path(f"/var/tmp/{site.name}")  # pytest's own directories are only accessible to root
     shutil.copytree(site.root, folder / "shop")
     try:
         for path in (folder, *folder.rglob("*")):

@@ -1,7 +1,7 @@
-"""The CI templates, executed twice by runners on this machine: the second run, on a new engine, starts warm.
+"""The CI templates, run twice by runners on this machine: the second run, on a new engine, starts warm.
 
-GitHub's workflow runs under act, GitLab's pipeline under gitlab-ci-local; the Jenkinsfile's shell steps run in order.
-One registry with a password keeps packs and base images, as a team's would. `BT_CI_TREE=large` adds dependencies, and
+GitHub's workflow runs under act, GitLab's pipeline under gitlab-ci-local; the Jenkinsfile's shell steps run in order. A
+registry with a password stores packs and base images, like a team's registry. `BT_CI_TREE=large` adds dependencies and
 compares the times.
 """
 
@@ -49,7 +49,7 @@ MORE = (
 PACKAGE = '[package]\nname = "{}"\nversion = "0.1.0"\nedition = "2021"\n\n[dependencies]\n'
 OWN = {"api", "common", "worker"}
 
-#: Actions that are not executed: checkout, which act does itself, and one to which a report is uploaded.
+#: Replaces the upload action. act handles checkout itself.
 UPLOAD = """\
 name: upload
 inputs: {name: {}, path: {}, if-no-files-found: {}, retention-days: {}}
@@ -63,7 +63,7 @@ runs:
 
 @dataclass
 class Team:
-    """A repository, the registry of its team, and the machine on which its jobs run."""
+    """A repository, its team's registry, and the machine that runs its jobs."""
 
     root: Path
     engine: SecondEngine
@@ -74,11 +74,11 @@ class Team:
     said: str = field(default="", repr=False)
 
     def env(self) -> dict[str, str | None]:
-        """What a runner has: an engine and an index, and no state of earlier runs."""
+        """Return a runner's environment: an engine and an index, without state of earlier runs."""
         home = self.root.parent / f"home-{self.runs}"
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         return {
-            "TMPDIR": str(home / "tmp"),  # the engine sees this directory, but not /tmp
+            "TMPDIR": str(home / "tmp"),  # the engine has access to this directory, but not to /tmp
             "HOME": str(home),
             "XDG_STATE_HOME": str(home / "state"),
             "XDG_CACHE_HOME": str(home / "cache"),
@@ -90,19 +90,19 @@ class Team:
         }
 
     def empty_registry(self) -> None:
-        """Delete all packs; the base images stay."""
+        """Delete all packs; keep the base images."""
         for tag in (self.engine.place / "registry").rglob("team/cache/_manifests/tags/*"):
             if tag.name.startswith(("deps-", "all-", "cargo-")):
                 shutil.rmtree(tag)
 
     def load(self) -> None:
-        """Give the engine the base images, which other projects get from a public registry."""
+        """Load the base images into the engine; other projects get them from a public registry."""
         names = [name for name in self.bases.values() if "rust" in name or "debian" in name]
         script = 'docker save "$@" | docker --host "$0" load'
         process.ok(["sh", "-c", script, self.engine.socket, *names], self.root)
 
     def run(self, provider: str, *, fork: bool = False) -> dict[str, Any]:
-        """Run the pipeline of the default branch, or of a fork's pull request, on a new engine; returns the reports."""
+        """Run the pipeline of the default branch, or of a fork's pull request, on a new engine; return the reports."""
         self.runs += 1
         self.engine.renew()
         if fork and self.bases:
@@ -144,7 +144,7 @@ class Team:
         return done, sorted(keep.glob("*/job.json"))
 
     def _gitlab(self, env: dict[str, str | None], *, fork: bool) -> tuple[process.Done, list[Path]]:
-        # what its comment says for a runner with an engine; no image here to run a job in either
+        # adapt it as its comment describes for a runner with an engine; there is also no image to run jobs in
         text = (self.root / ".gitlab-ci.yml").read_text()
         text = re.sub(r"\nvariables:\n(  .*\n)+", "\n", text)
         text = re.sub(r"  image: .*\n  services:\n(    .*\n)+", "", text, count=1)
@@ -170,7 +170,7 @@ class Team:
                 "1",
             ),
             *("--ignore-predefined-vars", "CI_PIPELINE_SOURCE,CI_COMMIT_REF_PROTECTED"),
-            # it sets CI_COMMIT_BRANCH for merge requests, too, so that `push` would start, and refuse
+            # gitlab-ci-local also sets CI_COMMIT_BRANCH for merge requests: `push` would start and be refused
             *(("lint", "test", "build", "multiarch") if fork else ()),
         ]
         done = process.run(argv, self.root, env, timeout=3000)
@@ -237,7 +237,7 @@ def team(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactor
 
 
 def write(root: Path, registry: str, bases: Mapping[str, str]) -> None:
-    """A workspace of two services in a git repository, with all three templates."""
+    """Write a workspace of two services in a git repository, with all three templates."""
     files = {
         "services/Cargo.toml": '[workspace]\nmembers = ["api", "common", "worker"]\nresolver = "2"\n',
         "services/common/Cargo.toml": PACKAGE.format("common") + 'serde_json = "1"\n' + (MORE if LARGE else ""),
@@ -277,23 +277,23 @@ def service(name: str) -> dict[str, Any]:
 
 
 def seconds(reports: Mapping[str, Any]) -> float:
-    """The time of all steps, without the installation of the tasks."""
+    """Return the time of all steps, without installing the tasks."""
     return sum(float(step["seconds"]) for report in reports.values() for step in report["steps"])
 
 
 def stored(team: Team) -> dict[str, bytes]:
-    """What the registry's tags point to."""
+    """Return the targets of the registry's tags."""
     links = (team.engine.place / "registry").rglob("current/link")
     return {str(path): path.read_bytes() for path in links}
 
 
 def compiled(said: str) -> set[str]:
-    """The crates that cargo says it compiles or checks, in the jobs `lint` and `test`."""
+    """Return the crates that cargo compiles or checks in the jobs `lint` and `test`."""
     return set(re.findall(r"(?:Compiling|Checking) (\S+) v", said))
 
 
 def counted(said: str) -> int:
-    """The most crates that an image build says it compiled."""
+    """Return the largest number of crates that an image build compiled."""
     return max((int(number) for number in re.findall(r"(\d+) crates? compiled \(", said)), default=0)
 
 
@@ -308,7 +308,7 @@ def test_the_second_run_on_a_new_engine_starts_warm(team: Team, provider: str) -
     second = team.run(provider)
     assert team.said.count("pulled the shared cache in") == 2  # for image builds, and for tests and checks
     assert compiled(team.said) == OWN
-    assert counted(team.said) <= len(OWN)  # none if the pack contains the workspace, too
+    assert counted(team.said) <= len(OWN)  # none if the pack also contains the workspace
     ratio = seconds(second) / seconds(first)
     if LARGE:
         print(f"{provider}: {seconds(first):.0f} s, then {seconds(second):.0f} s ({ratio:.2f})")  # noqa: T201

@@ -40,7 +40,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A server with a certificate of a CA that nobody trusts, where builds reach it: its address, the CA's file."""
+    """Run a server with a certificate of an unknown CA, reachable from builds; yield its address and the CA's file."""
     inspected = process.ok(["docker", "network", "inspect", "bridge", "-f", "{{json .IPAM.Config}}"], tmp_path).out
     gateway = json.loads(inspected)[0]["Gateway"]
     root = tmp_path / "served"

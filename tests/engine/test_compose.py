@@ -1,4 +1,4 @@
-"""`invoke build` makes the same images as `docker compose build`, with the installed and the newest tools.
+"""`invoke build` creates the same images as `docker compose build`, with the installed and the newest tools.
 
 The tests compare each image's configuration, its tags, and what its steps saw: arguments, secrets, network, limits.
 """
@@ -21,7 +21,7 @@ from tests.support import newer_plugins, process
 
 pytestmark = [pytest.mark.engine]
 
-#: What a step sees, written down; the last stage holds nothing else.
+#: Records what a step sees; the last stage contains nothing else.
 LOOK = """\
 ARG BASE
 FROM ${BASE} AS look
@@ -55,7 +55,7 @@ FILES = {
 
 
 def compose(project: str, base: str) -> dict[str, Any]:
-    """Every key of `build:` that this engine lets through, and the shapes that public bug reports are about."""
+    """Return a model with every key of `build:` that this engine allows, and cases from public bug reports."""
     return {
         "name": project,
         "services": {
@@ -94,7 +94,7 @@ def compose(project: str, base: str) -> dict[str, Any]:
 
 
 class Tree:
-    """A project, and both ways of building it."""
+    """A project, and both ways to build it."""
 
     def __init__(self, root: Path, project: str, config: Path | None) -> None:
         self.root, self.project = root, project
@@ -113,7 +113,7 @@ class Tree:
         return done
 
     def facts(self, image: str) -> dict[str, Any]:
-        """What an image is: configuration and files."""
+        """Return the configuration and files of an image."""
         about = json.loads(self.run("docker", "image", "inspect", image).out)[0]
         config = about["Config"]
         kept = {key: config.get(key) for key in ("User", "Env", "Entrypoint", "Cmd", "Labels", "WorkingDir")}
@@ -154,10 +154,10 @@ def tree(
 
 def test_every_image_is_the_one_that_compose_makes(tree: Tree) -> None:
     newest = "DOCKER_CONFIG" in tree.env
-    if newest:  # compose 2.40 hands `%{` anywhere and `${` in labels to bake, which takes them for templates and fails
+    if newest:  # compose 2.40 passes `%{` and, in labels, `${` to bake, which treats them as templates and fails
         text = (tree.root / "compose.yaml").read_text()
         (tree.root / "compose.yaml").write_text(re.sub(r"%\{(\w)\}", r"%(\1)", text).replace("v$$1 $${q}", "v$$1"))
-        text = (tree.root / "compose.yaml").read_text()  # … and a comma in a secret's path for the end of it
+        text = (tree.root / "compose.yaml").read_text()  # … and a comma ends the path of a secret
         (tree.root / "compose.yaml").write_text(text.replace("a, file.txt", "afile.txt"))
         (tree.root / "afile.txt").write_text("from a file")
     tree.run("docker", "compose", "build")

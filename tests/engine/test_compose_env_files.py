@@ -1,4 +1,4 @@
-"""Variables from files other than .env, and a .env that is not read: secrets and arguments are those of compose."""
+"""Variables from files other than .env, and a .env that is not read: secrets and arguments match compose's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support import built_images, newer_plugins, process
 
 pytestmark = [pytest.mark.engine]
 
-#: Name of the case: .env, the environment, and the folder that the user stands in.
+#: Name of the case: .env, the environment, and the working directory.
 CASES: dict[str, tuple[str, dict[str, str], str]] = {
     "lines, one of them like another variable": ("TOKEN='l1\nl2 $x\nB=l3'\nA=1\n", {}, "."),
     "a BOM, which this bake cannot read": ("\ufeffTOKEN=bom\nA=2\n", {}, "."),

@@ -1,4 +1,4 @@
-"""Which files make up a project, and its name: the same as for compose, in every way to specify them."""
+"""The files and the name of a project are the same as with compose, for every way to specify them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def service(name: str) -> str:
     return f"services: {{{name}: {{build: {{context: ., args: {{FROM: {name}}}}}}}}}\n"
 
 
-#: Name of the case: files, environment, the folder (below the root) that the user stands in.
+#: Name of the case: files, environment, and the working directory (below the root).
 CASES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
     "override": ({"compose.yaml": service("a"), "compose.override.yml": service("b")}, {}, "."),
     "override of the other style": (
@@ -122,7 +122,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, dict[str, str]]:
-    """The folder that the user stands in, and the environment there."""
+    """Return the working directory and its environment."""
     files, env, folder = CASES[request.param]
     root = tmp_path / "My.App"
     for name, text in files.items():
@@ -142,7 +142,7 @@ def ours(cwd: Path, env: dict[str, str]) -> Workspace:
 
 
 def theirs(cwd: Path, env: dict[str, str]) -> dict[str, Any]:
-    """The model in compose's JSON, or what can be read of its YAML where it cannot write JSON."""
+    """Return compose's JSON model, or the parts that can be read from its YAML if compose cannot write JSON."""
     done = process.run(["docker", "compose", "config", "--format", "json"], cwd, dict(env))
     if done.code != 0:
         assert "SSHKey" in done.err, done.err

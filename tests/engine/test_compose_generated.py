@@ -20,15 +20,15 @@ from tests.support.compose_trees import Made
 
 pytestmark = [pytest.mark.engine]
 
-#: How many compose files; `BT_COMPOSE_FILES=300` is the long run, whose files differ each time.
+#: How many compose files; `BT_COMPOSE_FILES=300` is the long run, with different files each time.
 EXAMPLES = int(os.environ.get("BT_COMPOSE_FILES", "15"))
 
-#: Compose files in one build.
+#: Number of compose files per build.
 TOGETHER = 15
 
 
 class Rounds:
-    """Builds the files in rounds."""
+    """Build the files in rounds."""
 
     def __init__(self, place: Path, config: Path | None) -> None:
         self.place, self.newest = place, config is not None
@@ -37,7 +37,7 @@ class Rounds:
         self.images = 0
 
     def play(self, files: Sequence[Made]) -> list[str]:
-        """What differs, a line each; the tree of a round that has any is kept."""
+        """Return the differences, one per line; keep the tree of rounds that have any."""
         project = f"gen{secrets.token_hex(3)}"
         root = self.place / project
         compose_trees.write(root, project, files)
@@ -46,7 +46,7 @@ class Rounds:
             for again in (2, 1, 0):
                 done = process.run(["docker", "compose", "build"], root, self.env)
                 if not (done.code and again and "context deadline exceeded" in done.err):
-                    break  # else an engine that others use too was too busy to take compose's session in time
+                    break  # otherwise, a shared engine was too busy to accept compose's session in time
             assert done.code == 0, done.all
             theirs = built_images.facts(images, root, self.env)
             process.run(["docker", "image", "rm", "-f", *images], root)
@@ -62,7 +62,7 @@ class Rounds:
         return [f"{root}: {line}" for line in found]
 
     def _images(self, root: Path) -> list[str]:
-        """Every name that the active services give."""
+        """Return all image names of the active services."""
         model = json.loads(process.ok(["docker", "compose", "config", "--format", "json"], root, self.env).out)
         names = []
         for name, service in model["services"].items():
@@ -80,9 +80,9 @@ def rounds(request: pytest.FixtureRequest, tmp_path: Path) -> Rounds:
 
 def test_generated_files_make_the_images_that_compose_makes(rounds: Rounds, base_images: Mapping[str, str]) -> None:
     base = base_images.get("debian:bookworm-slim", "debian:bookworm-slim")
-    found: dict[tuple[str, ...], Made] = {}  # hypothesis likes to vary an example only a little
+    found: dict[tuple[str, ...], Made] = {}  # hypothesis tends to vary examples only slightly
 
-    # a smaller example would cost minutes
+    # no shrinking: a smaller example would take minutes
     @settings(
         max_examples=EXAMPLES * 8,
         deadline=None,

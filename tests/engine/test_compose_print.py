@@ -30,8 +30,8 @@ pytestmark = [pytest.mark.engine]
 #: How many compose files; `BT_COMPOSE_FILES=300` is the long run.
 EXAMPLES = int(os.environ.get("BT_COMPOSE_FILES", "25"))
 
-# compose escapes `${` for bake and forgets `%{` and everything but arguments and inline Dockerfiles; those parts are
-# compared by the builds of test_compose.py
+# compose only escapes `${` in arguments and inline Dockerfiles for bake, and never escapes `%{`; test_compose.py
+# compares the other parts by building them
 TEXT = st.text(
     st.sampled_from(["a", "B", "$", "x", "{", "}", "é", " ", "'", '"', "\\", "=", ":", ",", "#"]), max_size=8
 )
@@ -41,18 +41,18 @@ ARGUMENT = st.from_regex(r"[A-Z][A-Z0-9_]{0,8}", fullmatch=True)
 
 
 def doubled(value: str) -> str:
-    """A value as a compose file spells it."""
+    """Return a value as written in a compose file."""
     return value.replace("$", "$$")
 
 
 def template_free(value: str) -> str:
-    """Without what compose itself passes on wrongly: `%{` anywhere, `${` outside of arguments."""
+    """Remove what compose passes on incorrectly: `%{` anywhere, `${` outside of arguments."""
     return value.replace("${", "$").replace("%{", "%")
 
 
 @st.composite
 def builds(draw: st.DrawFn) -> dict[str, Any]:
-    """A `build:` section whose context and Dockerfile are there."""
+    """Generate a `build:` section with an existing context and Dockerfile."""
     found: dict[str, Any] = {
         "context": draw(st.sampled_from([".", "./app", "app dir é", "./link", "https://example.com/x.git#main"]))
     }
@@ -97,7 +97,7 @@ def builds(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def files(draw: st.DrawFn) -> dict[str, Any]:
-    """A compose file of a few services; some belong to a profile, some only run an image."""
+    """Generate a compose file with a few services; some belong to a profile, some only run an image."""
     services: dict[str, Any] = {}
     for name in draw(st.lists(NAME, min_size=1, max_size=4, unique_by=lambda n: n.replace(".", "_"))):
         service: dict[str, Any] = {"build": draw(builds())}
@@ -120,7 +120,7 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def tree() -> Any:
-    """A directory with everything that the generated files name."""
+    """Create a directory with everything that the generated files refer to."""
     with tempfile.TemporaryDirectory(prefix="cxprint-") as scratch:
         root = Path(scratch) / "tree"
         for folder in (root, root / "app", root / "app dir é"):
@@ -133,7 +133,7 @@ def tree() -> Any:
 
 
 def ours(root: Path, config: Path) -> dict[str, Any]:
-    """The definition of our plan."""
+    """Return the definition of our plan."""
     env = {**os.environ, "DOCKER_CONFIG": str(config), "XDG_STATE_HOME": str(root.parent / "state"), "CXPRINT": "x"}
     env.pop("CI", None)
     world = replace(World.real(), cwd=root, env=env)
@@ -144,7 +144,7 @@ def ours(root: Path, config: Path) -> dict[str, Any]:
 
 
 def theirs(root: Path, config: Path) -> dict[str, Any]:
-    """The definition that compose would give to bake, read back as bake does."""
+    """Return the definition that compose would pass to bake, as bake reads it."""
     env = {"DOCKER_CONFIG": str(config), "CXPRINT": "x"}
     done = process.ok(["docker", "compose", "build", "--print"], root, env)
     definition: dict[str, Any] = json.loads(done.out)
@@ -156,21 +156,21 @@ def theirs(root: Path, config: Path) -> dict[str, Any]:
 
 
 def same(target: dict[str, Any]) -> dict[str, Any]:
-    """A target in one form: what has no order sorted, nothing for what is empty, without what we decide otherwise."""
+    """Return a target in a normal form: unordered values sorted, empty values removed, without our own decisions."""
     found = {k: v for k, v in target.items() if v not in ({}, [], "", False, None) and k != "output"}
     for key in ("tags", "entitlements", "ulimits", "ssh"):
         if key in found:
             found[key] = sorted(set(found[key]))
     if str(found.get("dockerfile", "")).startswith("/"):
         found["dockerfile"] = os.path.realpath(found["dockerfile"])
-    if "extra-hosts" in found:  # the resolved model has a host's addresses sorted
+    if "extra-hosts" in found:  # the resolved model sorts a host's addresses
         found["extra-hosts"] = {host: sorted(given.split(",")) for host, given in found["extra-hosts"].items()}
-    if "secret" in found:  # compose does not quote a comma in a file's name: bake then fails
+    if "secret" in found:  # compose does not quote a comma in a file's name, so bake fails
         found["secret"] = [entry.replace('"', "") for entry in found["secret"]]
     return found
 
 
-# a smaller example would cost minutes: each asks docker four times
+# no shrinking: a smaller example would take minutes, because each example asks docker four times
 @settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.reuse, Phase.generate]
 )
@@ -182,6 +182,6 @@ def test_our_definition_is_composes_own_and_our_additions(tree: Path, content: d
     assert sorted(found["group"]["default"]["targets"]) == sorted(expected["group"]["default"]["targets"])
     for name, target in found["target"].items():
         if target.get("no-cache") and target["context"].startswith("https:"):
-            # what lies behind a URL may have cache mounts, which no-cache would empty
+            # the content of a URL may use cache mounts, which no-cache would empty
             target.get("args", {}).pop("BUILDKIT_CACHE_MOUNT_NS", None)
         assert same(target) == same(expected["target"][name])

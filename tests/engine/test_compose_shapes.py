@@ -1,6 +1,6 @@
-"""Shapes of compose files and Dockerfiles from public bug reports: our image of each is the same as compose's.
+"""Forms of compose files and Dockerfiles from public bug reports: our image of each is the same as compose's.
 
-All are services of one project, which compose and we each build once. `SHAPES` describes each.
+All are services of one project, which compose and we each build once. `SHAPES` describes each form.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.engine]
 
 TASKS = "from buildkit_tasks import namespace\n__all__ = ['namespace']\n"
 
-#: Name of the service: what it is about, and its section; @P@ is the project, @B@ an image of Debian.
+#: Name of the service: its subject and its section; @P@ is the project, @B@ a Debian image.
 SHAPES: dict[str, tuple[str, str]] = {
     "short": ("`build:` as a path; the Dockerfile's name in lower case (buildx takes it)", "build: ./lower"),
     "up-and-down": ("a path through `..`", "build: {context: lower/../app}"),
@@ -228,7 +228,7 @@ def write(root: Path, project: str, base: str) -> None:
 def built(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """What compose's build and ours made of the project: by service, ours and theirs."""
+    """Build the project with compose and with our tasks; yield the images of both by service."""
     project = f"shapes{secrets.token_hex(3)}"
     root = tmp_path_factory.mktemp("shapes") / "tree"
     write(root, project, base_images.get("debian:bookworm-slim", "debian:bookworm-slim"))
@@ -236,7 +236,7 @@ def built(
     env |= {"FROM_ENV": "of the environment", "EMPTY_ENV": "", "SECRET_ENV": "of the environment"}
     if request.param == "newest":
         env["DOCKER_CONFIG"] = str(newer_plugins.config())
-        # compose 2.40 builds all at once, whatever depends on what: the image has to be there before
+        # compose 2.40 builds everything at once, regardless of dependencies: the image has to exist before
         process.ok(["docker", "compose", "build", "onbuild"], root, env)
     model = json.loads(process.ok(["docker", "compose", "config", "--format", "json"], root, env).out)
     names = {n: s.get("image", f"{project}-{n}") for n, s in model["services"].items()}
@@ -254,7 +254,7 @@ def built(
 
 
 def lost(built: dict[str, Any]) -> str | None:
-    """The image that compose 2.40 does not make: to it both names are `dotted_name`, and it builds either of them."""
+    """Return the image that compose 2.40 does not create: it treats both names as `dotted_name` and builds one."""
     if not built["newest"]:
         return None
     dotted = {built["names"][name] for name in ("dotted.name", "dotted_name")}
@@ -275,7 +275,7 @@ def test_all_names_are_those_that_compose_gives(built: dict[str, Any]) -> None:
     assert built["ours"].keys() - {lost(built)} == built["theirs"].keys()
 
 
-#: What compose refuses or fails at: the service's section, the exit code, and words of the message.
+#: Errors of compose: the service's section, the exit code, and words of the message.
 REFUSED: dict[str, tuple[str, int, str]] = {
     "context-missing": ("build: ./gone", 9, "The build context of the service 'a' cannot be read"),
     "context-file": ("build: ./more/m", 9, "it is not a directory"),

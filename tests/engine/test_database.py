@@ -1,4 +1,4 @@
-"""`invoke db.*` on a real PostgreSQL, from nothing to nothing; no argument of any docker command holds the password."""
+"""`invoke db.*` on a real PostgreSQL, from creation to deletion; the password never appears in docker's arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MIGRATIONS = {
 
 
 class Shop:
-    """A project with a database, and a docker on PATH that writes down its arguments before it is the real one."""
+    """A project with a database, and a docker on PATH that records its arguments and then runs the real one."""
 
     def __init__(self, root: Path, image: str) -> None:
         self.root, self.log = root, root / "argv.log"
@@ -64,7 +64,7 @@ class Shop:
         return done
 
     def ask(self, query: str, database: str = "shop") -> str:
-        """What the server itself says."""
+        """Return the server's own answer."""
         where = ["docker", "exec", f"{self.project}-db-1", "psql", "-XAt", "-U", "clerk", "-d", database]
         return process.ok([*where, "-c", query], self.root).out
 

@@ -1,4 +1,4 @@
-"""Doctor on this repository and a current engine: nothing fires if it is healthy, and each proof can fail."""
+"""Doctor on this repository and a current engine: no check fires if everything is healthy, and each proof can fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.engine
 
 REPOSITORY = Path(__file__).parents[2]
 
-#: What may differ from machine to machine without the project being at fault.
+#: Checks that may fire on some machines even though the project is fine.
 MACHINE = {
     "one-docker",
     "image-store",
@@ -40,7 +40,7 @@ MACHINE = {
 
 @pytest.fixture
 def sample(tmp_path: Path) -> Path:
-    """The sample's compose file, Dockerfile and workspace, with a .env as `invoke dotenv` makes it, in git."""
+    """Create the sample's compose file, Dockerfile and workspace in git, with a .env from `invoke dotenv`."""
     root = tmp_path / "sample"
     ignore = shutil.ignore_patterns("target")
     for name in ("docker", "services"):
@@ -78,7 +78,7 @@ def test_the_smallest_build_needs_buildkit_and_leaves_no_image(session: Session)
     before = set(process.ok(["docker", "image", "ls", "--all", "--quiet"], REPOSITORY).out.split())
     assert new_shell.probe(session) > 0
     new = set(process.ok(["docker", "image", "ls", "--all", "--quiet"], REPOSITORY).out.split()) - before
-    for image in new:  # of somebody else, at work at the same time
+    for image in new:  # images of other processes that run at the same time
         assert "BUILDKIT_TASKS" not in process.run(["docker", "image", "inspect", image], REPOSITORY).out
 
 
@@ -93,7 +93,7 @@ def test_the_smallest_build_fails_without_buildkit(engine: Engine, tmp_path: Pat
 def test_a_mount_that_does_not_persist_is_a_problem(
     base_images: Mapping[str, str], sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The proof must be able to fail: every step gets a mount of its own here."""
+    """The proof must be able to fail: each step gets a separate mount here."""
     world = World(env=process.environment(), cwd=sample, home=Path.home())
     number = iter(range(9))
     real = proof._step
@@ -108,7 +108,7 @@ def test_a_mount_that_does_not_persist_is_a_problem(
 
 @pytest.mark.usefixtures("engine", "base_images")
 def test_no_buildx_on_a_current_docker_command(sample: Path, tmp_path: Path) -> None:
-    """The plugins are hidden in a mount namespace, compose is given back: the state of many a distribution."""
+    """Hide the plugins in a mount namespace and add compose again, as on many distributions."""
     folders = [f for f in ("/usr/libexec", "/usr/lib", "/usr/local/lib", "/usr/local/libexec") if _has_plugins(f)]
     (tmp_path / "empty").mkdir()
     plugins = tmp_path / "config" / "cli-plugins"

@@ -22,12 +22,12 @@ ASKED = (*NAMES, *AROUND)
 
 @pytest.fixture(scope="module")
 def compose() -> Path:
-    """The compose that the machine has."""
+    """Return the installed compose."""
     return compose_oracle.plugin()
 
 
 def generated(strategy: st.SearchStrategy[bytes], number: int) -> list[bytes]:
-    """So many different files, the same ones each time."""
+    """Return this many different files, the same ones each time."""
     made: dict[bytes, None] = {}
 
     @settings(
@@ -48,14 +48,14 @@ def generated(strategy: st.SearchStrategy[bytes], number: int) -> list[bytes]:
 
 
 def ours(content: bytes) -> dict[str, str]:
-    """Our values of the names that compose is asked for; bytes that are not UTF-8 as Go shows them."""
+    """Return our values of the names that are compared; show bytes that are not UTF-8 as Go does."""
     read = {**dotenv_text.values(dotenv_text.decode(content), ENVIRONMENT), **ENVIRONMENT}
     mark = dict.fromkeys(range(0xDC80, 0xDD00), "\ufffd")
     return {k: v.translate(mark) for k, v in read.items() if k in ASKED}
 
 
 def check(compose: Path, place: Path, files: Sequence[bytes]) -> tuple[int, int]:
-    """Compose and we read and refuse the same files, with the same values; how many were read, how many refused."""
+    """Check that compose and we accept the same files with the same values; count the accepted and rejected files."""
     read: dict[bytes, dict[str, str]] = {}
     refused: dict[bytes, dotenv_text.Refused] = {}
     for content in files:

@@ -1,4 +1,4 @@
-"""`invoke explain` on a real engine: changes with a single cause; it names each, and `--next` predicts it."""
+"""`invoke explain` on a real engine: changes with a single cause; it reports each cause, and `--next` predicts it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def site(tmp_path: Path, base_images: object) -> Iterator[Site]:
 
 @dataclass(frozen=True)
 class Case:
-    """One change, the causes that are true (kind and subject), and the causes per compiled crate.
+    """A change, its causes (kind and subject), and the causes per compiled crate.
 
-    `words`: of the build. `blind`: a prediction cannot know of the change.
+    `words`: arguments of the build. `blind`: the change cannot be predicted.
     """
 
     name: str
@@ -53,10 +53,10 @@ def edit(name: str, old: str, new: str) -> Callable[[Site], None]:
 
 
 def base(site: Site, text: str) -> None:
-    """Another image under the name of the tests' own base image."""
+    """Put another image under the name of the tests' base image."""
     folder = site.root.parent / "base"
     folder.mkdir(exist_ok=True)
-    (folder / "file").write_text(f"{site.scope} {text}")  # BuildKit would know the content of an earlier session
+    (folder / "file").write_text(f"{site.scope} {text}")  # BuildKit would know the content from an earlier session
     (folder / "Dockerfile").write_text("FROM scratch\nCOPY file /file\n")
     process.ok(["docker", "build", "-q", "-t", f"{site.scope}/base:1", str(folder)], site.root)
 
@@ -68,7 +68,7 @@ def use_base(site: Site) -> None:
 
 
 def argument(name: str, value: str) -> Callable[[Site], None]:
-    """A build argument in the compose file."""
+    """Set a build argument in the compose file."""
 
     def change(site: Site) -> None:
         site.args[name] = value
@@ -78,7 +78,7 @@ def argument(name: str, value: str) -> Callable[[Site], None]:
 
 
 def environment(name: str, value: str) -> Callable[[Site], None]:
-    """A setting."""
+    """Set an environment variable."""
     return lambda site: site.env.update({name: value})
 
 
@@ -130,7 +130,7 @@ CASES = (
         "lock file",
         edit("services/Cargo.lock", "version = 3\n", "# another\nversion = 3\n"),
         one("file", "services/Cargo.lock"),
-        {"common": "marked", **BELOW},  # its code names a file with "..": it may read the lock file
+        {"common": "marked", **BELOW},  # its code refers to a file with "..", so it may read the lock file
     ),
     Case(
         "line of the runtime stage",
@@ -176,18 +176,18 @@ CASES = (
 )
 
 
-#: What may be said of a crate instead of its exact cause: that the compile step marked it, or that it is unknown.
+#: Answers that are accepted instead of a crate's exact cause: the compile step marked it, or the cause is unknown.
 VAGUE = ("marked", "unknown")
 
 
 def named(document: dict[str, Any], scope: str, which: str = "causes") -> set[tuple[str, str]]:
-    """The causes for the service api, as kind and subject."""
+    """Return the causes for the service api, as kind and subject."""
     service = next(s for s in document["services"] if s["service"] == "api")
     return {(c["kind"], "" if c["kind"] == "lost" else c["subject"].replace(scope, "SCOPE")) for c in service[which]}
 
 
 def certain(document: dict[str, Any]) -> bool:
-    """Whether each cause is given without doubt."""
+    """Return whether all causes are certain."""
     return all(cause["certain"] for service in document["services"] for cause in service["causes"])
 
 
@@ -198,7 +198,7 @@ def test_every_single_cause_is_named_and_predicted(site: Site) -> None:
         case.change(site)
         service = [w for w in case.words if w != "--no-cache"]
         predicted = site.json("explain", "--next", *service)["next"]
-        # a record of an earlier build would answer for one without changes
+        # a record of an earlier build would be returned for a build without changes
         before = site.json("history")["builds"][0]["id"]
         built = site.json("build", *case.words)
         after = site.json("history")["builds"][0]["id"]
@@ -210,7 +210,7 @@ def test_every_single_cause_is_named_and_predicted(site: Site) -> None:
         found = named(explained, site.scope)
         steps = site.json("history", "--last", "1")["builds"][0]["steps"]
         if case.causes and not any(ran(s) for s in steps):
-            # BuildKit found the results by their content, and ran nothing: there is nothing to explain
+            # BuildKit found the results by their content and ran nothing: there is nothing to explain
             assert not found, case.name
             idle.append(case.name)
             continue
@@ -245,13 +245,13 @@ def test_every_single_cause_is_named_and_predicted(site: Site) -> None:
 
 
 def ran(step: dict[str, Any]) -> bool:
-    """Whether BuildKit reports that a step of a Dockerfile ran."""
+    """Return whether BuildKit reports that a Dockerfile step ran."""
     base = "] FROM " in step["name"] or "exporting" in step["name"]
     return not base and not step["cached"] and step["seconds"] is not None
 
 
 def step(document: dict[str, Any]) -> object:
-    """The first step that ran, or would run, for the service api."""
+    """Return the first step that ran, or would run, for the service api."""
     found = next(s for s in document["services"] if s["service"] == "api")["step"]
     return found and (found["stage"], found["line"])
 

@@ -1,4 +1,4 @@
-"""Another repository adopts the tasks with a two-line tasks.py: built, edited, built without us, interrupted."""
+"""Another repository adopts the tasks with a two-line tasks.py: built, edited, built without the tasks, interrupted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Repository:
         return f"{self.project}/{name}:dev"
 
     def plain_build(self) -> str:
-        """`docker compose build` without us, with the override that `build --plan` names; what it printed."""
+        """Run `docker compose build` without the tasks, with the override from `build --plan`; return its output."""
         plan = json.loads(self.invoke("build", "--plan", "--json").out)["plan"]
         files = [part for f in plan["compose_files"] for part in ("-f", f)]
         return process.ok(["docker", "compose", *files, "--progress", "plain", "build"], self.root).all
@@ -45,7 +45,7 @@ class Repository:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
-    """Made once; the tests below follow one another as a user's day does."""
+    """Create one repository; the tests below run in order, like a user's day."""
     project = f"orchard-{secrets.token_hex(3)}"
     place = tmp_path_factory.mktemp("orchard")
     made = Repository(foreign.make(place / "repo", project), project)
@@ -157,7 +157,7 @@ def test_a_build_script_that_never_ends_is_interrupted_and_nothing_is_left_runni
     _, rest = running.communicate(timeout=60)
     assert running.returncode == 130, rest
     script.unlink()
-    # a build script still running would hold the locked target mount, and this build would wait for ever
+    # a build script that still runs would hold the locked target mount, and this build would wait forever
     edit(repository.root / "apps/pears/src/main.rs", 'println!("PEARS', 'println!("Pears')
     assert repository.build()["cargo"]["compiled"] == ["pears"]
     assert foreign.printed(repository.image("pears"), repository.root) == "Pears shared-six 1"

@@ -1,4 +1,4 @@
-"""A fresh checkout without .env whose compose file requires values: read-only commands work, a build is refused."""
+"""A fresh checkout without .env whose compose file requires values: read-only commands work, builds fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ services:
   db: {image: "debian:bookworm-slim"}
 """
 
-#: What needs no value of .env, with the exit codes that are right.
+#: Commands that do not need values from .env, with the expected exit codes.
 LOOKING = {
     "cache": 0,
     "cache --advice": 0,

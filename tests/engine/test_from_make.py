@@ -1,7 +1,7 @@
-"""Every row of docs/how-to/from-make.md through the real command line, with no Rust on PATH.
+"""Every row of docs/how-to/from-make.md through the real command line, without Rust on PATH.
 
-On the sample, on a repository with PostgreSQL and migrations of sqlx, and on one without a database. What compiles all
-crates of the sample once more is left out there.
+Runs on the sample, on a repository with PostgreSQL and sqlx migrations, and on a repository without a database. The
+sample skips rows that recompile all of its crates.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.usefixtures("bas
 
 @pytest.fixture(scope="module", params=make_rows.REPOSITORIES, ids=lambda r: r.name)
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One for all rows of a repository: a row begins with what the rows before it left."""
+    """Create one site for all rows of a repository: each row starts with the result of the previous rows."""
     with make_site.opened(request.param, tmp_path_factory.mktemp("rows")) as made:
         yield made
 

@@ -24,7 +24,7 @@ def docker(*args: str, timeout: float = 120) -> str:
 
 
 def said(name: str, words: str) -> None:
-    """Wait until the container's log says so; its end, or a minute, is a failure with the log."""
+    """Wait until the container's log contains the words; fail with the log if it exits, or after a minute."""
     follow = process.start(["sh", "-c", f"exec docker logs --follow {name} 2>&1"], ROOT)
     limit = threading.Timer(60, follow.kill)
     limit.start()
@@ -44,7 +44,7 @@ def said(name: str, words: str) -> None:
 
 @pytest.fixture(scope="module")
 def built(engine: Engine) -> Mapping[str, str]:
-    """The two images of the stack, made by the real task; stage to name."""
+    """Build the two images of the stack with the real task; return the name of each stage's image."""
     repository = Path(__file__).parents[2]
     only = ("--only", "postgres", "--only", "rabbitmq")
     process.ok([process.BIN / "invoke", "images.build", *only, "--yes"], repository, timeout=900)
@@ -53,7 +53,7 @@ def built(engine: Engine) -> Mapping[str, str]:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts a container and returns its name; all are removed afterwards, anonymous volumes with them."""
+    """Return a function that starts a container and returns its name; remove containers and volumes afterwards."""
     names: list[str] = []
 
     def run(image: str, *options: str, env: Mapping[str, str] | None = None, command: tuple[str, ...] = ()) -> str:
@@ -77,7 +77,7 @@ def volume() -> Iterator[str]:
 
 
 def query(name: str, user: str, password: str, database: str, sql: str) -> str:
-    """Ask over TCP, where the password counts."""
+    """Query over TCP, where the password is checked."""
     options = ("--env", f"PGPASSWORD={password}", name, "psql", "-h", "127.0.0.1", "-U", user, "-d", database, "-tAc")
     return docker("exec", *options, sql)
 
@@ -113,7 +113,7 @@ def test_postgres_takes_user_password_and_database(built: Mapping[str, str], sta
     )
     docker("stop", "--time", "20", name)
     assert docker("inspect", "--format", "{{.State.ExitCode}}", name) == "0"
-    again = start(built["postgres"], *where)  # no password: the cluster is there
+    again = start(built["postgres"], *where)  # no password: the cluster already exists
     said(again, "listening on IPv4")
     assert query(again, "app", password, "my-db", "select a from t") == "7"
 

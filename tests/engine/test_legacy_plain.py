@@ -51,5 +51,5 @@ def test_images_without_buildkit_are_those_of_compose(tmp_path: Path, base_image
     assert sorted(ours) == sorted(theirs) == sorted(images)
     for image in images:
         found = built_images.difference(ours[image], theirs[image])
-        # BuildKit sets ArgsEscaped everywhere, and only Windows reads it
+        # BuildKit always sets ArgsEscaped, which only Windows reads
         assert [line for line in found if "config ArgsEscaped" not in line] == [], image

@@ -16,7 +16,7 @@ from tests.support.old_engine import OldEngine
 
 pytestmark = pytest.mark.engine
 
-#: Plays rustc and cargo: compiles the one dependency once, and a package whenever it has no record of it.
+#: Simulates rustc and cargo: compiles the only dependency once, and a package whenever there is no record of it.
 CARGO = """\
 #!/bin/sh
 [ "$1" = build ] || exit 0
@@ -56,7 +56,7 @@ services:
 def old(
     engine: Engine, base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OldEngine]:
-    """The old engine with two base images: Debian, and one in which cargo is played by a script."""
+    """Start the old engine with two base images: Debian, and an image with a script that simulates cargo."""
     base = base_images.get("debian:bookworm-slim", "debian:bookworm-slim")
     place = tmp_path_factory.mktemp("old")
     with old_engine.running(base, place) as started:
@@ -73,7 +73,7 @@ def old(
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A small workspace whose program is its source text."""
+    """Create a small workspace with a program that is its own source text."""
     root = tmp_path / "small"
     (root / "services/crates/api/src").mkdir(parents=True)
     (root / "Dockerfile").write_text(DOCKERFILE)
@@ -99,7 +99,7 @@ def program(old: OldEngine, root: Path) -> str:
 
 
 def doctor(old: OldEngine, root: Path, socket: str = "docker.sock", **env: str) -> dict[str, dict[str, Any]]:
-    """The checks that fire, by name."""
+    """Return the checks that fire, by name."""
     done = old.run("invoke", "doctor", "--json", cwd=root, home=root.parent, socket=socket, **env)
     checks = json.loads(done.out)["checks"]
     return {c["name"]: c for c in checks if c["state"] in ("warn", "fail")}
@@ -157,7 +157,7 @@ def test_a_stand_in_that_reaches_an_image_fails_the_build(old: OldEngine, projec
     (project / "services/crates/api/src/main.rs").write_text("// buildkit-tasks-stub-of-a-program\n")
     done = invoke(old, project, "build", BUILDKIT_TASKS_BUILDERS_NAME="legacy")
     assert done.code == 21
-    assert "a stand-in was built" in done.err
+    assert "a stub was built" in done.err
 
 
 def test_plain_docker_fails_at_a_mount_where_buildkit_is_off_and_our_task_does_not(
@@ -245,7 +245,7 @@ checksum = "3bd1574e617a9a6c1f8f8181bd7e841e1f20e4277607ef28945765188d6284d4"
 @pytest.mark.slow
 @pytest.mark.parametrize("builder", ["auto", "legacy"])
 def test_real_rust_in_both_tiers(old: OldEngine, base_images: Mapping[str, str], tmp_path: Path, builder: str) -> None:
-    """Two to four minutes: the Rust image, 2 GB, is copied into the old engine first."""
+    """Takes two to four minutes: the Rust image (2 GB) is copied into the old engine first."""
     rust = base_images.get("rust:1-bookworm", "rust:1-bookworm")
     if rust not in old.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", cwd=tmp_path).out.split():
         old.load(rust)

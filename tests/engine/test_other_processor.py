@@ -20,7 +20,7 @@ OTHER = "arm64" if platform.machine() == "x86_64" else "amd64"
 
 @pytest.fixture
 def place(tmp_path: Path, base_images: Mapping[str, str]) -> Iterator[Site]:
-    """A project of one service that starts from an image of our own, which no registry has."""
+    """Create a project with one service. Its base image is our own and does not exist in any registry."""
     site = Site(tmp_path / "site", f"bt-kind-{secrets.token_hex(4)}", base_images)
     site.root.mkdir()
     (site.root / "tasks.py").write_text("from buildkit_tasks import namespace\n")
@@ -31,7 +31,7 @@ def place(tmp_path: Path, base_images: Mapping[str, str]) -> Iterator[Site]:
 
 
 def base(site: Site, *options: str) -> str:
-    """An image named BASE, as `docker build` with these options makes it of our Debian image or of nothing."""
+    """Build an image named BASE with these `docker build` options, from our Debian image or from scratch."""
     name = f"docker.io/{site.scope}/base:1"
     source = "scratch" if options else site.bases["debian:bookworm-slim"]
     folder = site.root.parent / "base"

@@ -16,12 +16,12 @@ from tests.support import oci_registry, process
 
 pytestmark = pytest.mark.engine
 
-#: The first byte of the digest of what common::number(8) gives.
+#: The first byte of the digest of common::number(8).
 SAYS = f"worker {hashlib.sha256(b'8!').hexdigest()[:2]} zlib 1.\n"
 
 BOTH = ("linux/amd64", "linux/arm64")
 
-#: C and assembler for the target (ring), and a C library built from its sources (zlib).
+#: C and assembly for the target (ring), and a C library compiled from source (zlib).
 MANIFEST = (
     '[dependencies]\ncommon = { path = "../common" }\nring = "0.17"\n'
     'libz-sys = { version = "1", default-features = false, features = ["libc", "static"] }\n'
@@ -37,7 +37,7 @@ fn main() {
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str]) -> Iterator[Machine]:
-    """A workspace whose worker needs a C compiler for its platform."""
+    """Create a workspace with a worker that needs a C compiler for its platform."""
     site = cache_site.make_rust(tmp_path_factory.mktemp("platforms"), base_images)
     (site.root / "services/worker/Cargo.toml").write_text(
         f'[package]\nname = "worker"\nversion = "0.1.0"\nedition = "2021"\n{MANIFEST}'
@@ -50,7 +50,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, 
 
 
 def run_arm(machine: Machine) -> str:
-    """What the worker for arm64 prints, under the emulator that `images.check` uses."""
+    """Return what the worker for arm64 prints, under the emulator that `images.check` uses."""
     found = process.run(["sh", "-c", "command -v qemu-aarch64-static"], machine.home).out.strip()
     emulator = found or str(machine.home / "state/buildkit-tasks/qemu/qemu-aarch64-static")
     mount = ["--mount", f"type=bind,source={emulator},target=/emulator,readonly", "--entrypoint", "/emulator"]

@@ -1,4 +1,4 @@
-"""The sample's api for arm64 beside the other services: it talks to PostgreSQL and RabbitMQ and answers requests."""
+"""The sample's api for arm64 with the other services: it connects to PostgreSQL and RabbitMQ and answers requests."""
 
 from __future__ import annotations
 

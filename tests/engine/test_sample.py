@@ -1,4 +1,4 @@
-"""The sample stack as a newcomer uses it: quickstart, an edit, the running stack, ports, shutdown."""
+"""The sample stack from a new user's perspective: quickstart, an edit, the running stack, ports, shutdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """One for the tests of this file, which follow each other as a newcomer's day does."""
+    """Create one checkout for the tests of this file, which run in order."""
     with copied(tmp_path_factory.mktemp("sample")) as made:
         yield made
 
@@ -46,7 +46,7 @@ def test_quickstart_again_changes_nothing(checkout: Checkout) -> None:
 
 def test_one_line_in_api_compiles_one_crate_and_leaves_the_others_running(checkout: Checkout) -> None:
     path = checkout.root / "services/crates/api/src/main.rs"
-    # words that no earlier run built: the engine would take the step from its layers, and cargo would not run
+    # text that no earlier run built: the engine would use its cached layer, and cargo would not run
     words = f"Takes actions {secrets.token_hex(4)} over HTTP"
     path.write_text(path.read_text().replace("Accepts actions over HTTP", words))
     outcome = json.loads(checkout.ok("build", "--service", "api", "--json").out)
@@ -55,7 +55,7 @@ def test_one_line_in_api_compiles_one_crate_and_leaves_the_others_running(checko
     before = checkout.containers()
     checkout.ok("up", "--progress", "quiet")
     after = checkout.containers()
-    # sensor depends on api, and compose makes a dependant anew with what it depends on; its image is the same
+    # sensor depends on api, and compose recreates dependent services; its image is the same
     assert {s for s in after if after[s] != before[s]} == {"api", "sensor"}
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.engine
 
 
 class Stack:
-    """A compose project of ready images, in a directory of its own."""
+    """A compose project of ready-made images, in a separate directory."""
 
     def __init__(self, root: Path, image: str) -> None:
         self.root, self.image = root, image
@@ -26,7 +26,7 @@ class Stack:
         (root / "tasks.py").write_text("from buildkit_tasks import namespace\n__all__ = ['namespace']\n")
 
     def write(self, services: Mapping[str, Mapping[str, Any]], **more: Any) -> None:
-        """The compose file: JSON, which YAML contains. Containers that would run for ever run for five minutes."""
+        """Write the compose file as JSON, which is valid YAML. Containers run for five minutes instead of forever."""
         base = {"image": self.image, "command": ["sleep", "300"], "init": True, "stop_grace_period": "1s"}
         model = {"services": {n: {**base, **s} for n, s in services.items()}, **more}
         text = "\n".join([f"name: {self.project}", *(f"{key}: {json.dumps(value)}" for key, value in model.items())])
@@ -36,7 +36,7 @@ class Stack:
         return process.run([process.BIN / "invoke", *args], self.root, {**self.env, **env}, timeout=300)
 
     def running(self) -> set[str]:
-        """Services that have a running container."""
+        """Return the services with a running container."""
         form = '{{.Label "com.docker.compose.service"}}'
         label = f"label=com.docker.compose.project={self.project}"
         return set(process.ok(["docker", "ps", "--filter", label, "--format", form], self.root).out.split())
@@ -44,7 +44,7 @@ class Stack:
 
 @pytest.fixture
 def stack(tmp_path: Path, base_images: Mapping[str, str]) -> Iterator[Stack]:
-    """One that is gone when the test is done."""
+    """Create a stack; remove it when the test is done."""
     reference = "debian:bookworm-slim"
     made = Stack(tmp_path, base_images.get(reference, reference))
     yield made

@@ -32,7 +32,7 @@ MANIFEST = {
 
 
 class Shop:
-    """A project with an image that holds a program and its manifest, and a service with a volume."""
+    """A project with an image that contains a program and its manifest, and a service with a volume."""
 
     def __init__(self, root: Path, base: str) -> None:
         self.root, self.project = root, f"tasks-{secrets.token_hex(3)}"
@@ -54,7 +54,7 @@ class Shop:
         return process.run([process.BIN / "invoke", *args], self.root, env, timeout=300)
 
     def left(self) -> dict[str, list[str]]:
-        """What the engine has of this project, by kind."""
+        """Return what the engine has of this project, by kind."""
         label = f"label=com.docker.compose.project={self.project}"
         kinds: dict[str, list[str]] = {"container": ["--all"], "network": [], "volume": [], "image": []}
         return {
@@ -65,7 +65,7 @@ class Shop:
 
 @pytest.fixture
 def shops(tmp_path: Path, base_images: Mapping[str, str]) -> Iterator[tuple[Shop, Shop]]:
-    """Two projects; both are gone when the test is done."""
+    """Create two projects; remove both when the test is done."""
     base = base_images.get("debian:bookworm-slim", "debian:bookworm-slim")
     made = []
     for name in ("one", "two"):
@@ -81,7 +81,7 @@ def test_run_extract_and_clean(shops: tuple[Shop, Shop]) -> None:
     shop, other = shops
     ran = shop.invoke("run", "--service", "api", "--", "two  words", "--flag", "$HOME")
     assert (ran.code, ran.out) == (5, "<two  words>\n<--flag>\n<$HOME>\n"), ran.all
-    assert len(shop.left()["container"]) == 1  # what it depends on; the one-off one is gone
+    assert len(shop.left()["container"]) == 1  # the dependency; the one-off container has been removed
 
     done = shop.invoke("extract", "api", "--to", "out")
     assert done.code == 0, done.all
@@ -95,7 +95,7 @@ def test_run_extract_and_clean(shops: tuple[Shop, Shop]) -> None:
     assert (shop.root / "out" / "data" / "sub" / "tasks.py").is_file()
     assert sorted(p.name for p in (shop.root / "out").iterdir()) == ["api-server", "data"]
 
-    assert other.invoke("up").code == 25  # its api exits with 5; everything of it is there
+    assert other.invoke("up").code == 25  # its api exits with 5; everything has been created
     before = other.left()
     assert all(before.values())
     cleaned = shop.invoke("clean", "--yes")

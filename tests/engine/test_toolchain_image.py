@@ -16,7 +16,7 @@ TOOLS = (
     *("pkg-config", "python3", "ssh", "unzip", "wget", "xz", "cargo", "rustc", "mold", "cmake", "git"),
 )
 
-#: A repository served inside the container: the network of a test reaches no other.
+#: A repository served inside the container: the test's network cannot reach any other.
 GIT_DEPENDENCY = """
 set -e
 export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b.c GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b.c
@@ -35,7 +35,7 @@ cd / && cargo build --frozen --manifest-path=/work/Cargo.toml && /work/target/de
 
 @pytest.fixture(scope="module")
 def toolchain() -> str:
-    """The image as this version of its recipe makes it: built again only where an older recipe made it."""
+    """Return the image of the current recipe; build it only if the recipe has changed."""
     repository = Path(__file__).parents[2]
     process.ok([process.BIN / "invoke", "images.build", "--only", "rust", "--yes"], repository, timeout=1800)
     recipe = names.named("rust")

@@ -1,4 +1,4 @@
-"""Packs through a real registry: a machine that never built only compiles the workspace's own crates."""
+"""Packs through a real registry: a machine that has never built only compiles the workspace's own crates."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str
 
 @pytest.fixture
 def machine(site: Site, registry: Registry, tmp_path: Path) -> Machine:
-    """A machine that never built."""
+    """Create a machine that has never built."""
     return fresh(site, registry, tmp_path)
 
 
@@ -69,7 +69,7 @@ def fresh(site: Site, registry: Registry, folder: Path) -> Machine:
 
 @pytest.fixture(scope="module")
 def first(site: Site, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """The machine that builds and pushes."""
+    """Create the machine that builds and pushes."""
     made = fresh(site, registry, tmp_path_factory.mktemp("first"))
     assert made.compiles() != []
     pushed = made.document("cache.push", "--force")["pack"]
@@ -80,7 +80,7 @@ def first(site: Site, registry: Registry, tmp_path_factory: pytest.TempPathFacto
 
 
 def kinds(pushed: Mapping[str, Any]) -> set[str]:
-    """Of the parts of a pack."""
+    """Return the kinds of a pack's parts."""
     return {name.partition(".")[0].partition("-")[0] for name in pushed["parts"]}
 
 
@@ -98,7 +98,7 @@ def test_a_push_before_the_first_build_says_what_to_do(machine: Machine) -> None
     assert done.code == 59, done.all
     assert "error[pack-empty]: Nothing to pack." in done.err
     assert "RUN" not in done.err.split("error[pack-empty]")[1]
-    assert "hint: invoke build, then invoke cache.push" in done.err
+    assert "hint: run `invoke build`, then `invoke cache.push`" in done.err
 
 
 def test_a_push_of_what_is_there_sends_nothing(first: Machine) -> None:
@@ -123,7 +123,7 @@ def test_a_build_with_empty_mounts_pulls_by_itself_and_a_warm_one_asks_nobody(
 ) -> None:
     on = {"BUILDKIT_TASKS_PACKS_PULL": "when-empty"}
     assert machine.compiles(**on) == sorted(CRATES)
-    # a registry that would keep us waiting: a warm machine does not notice
+    # a registry that would block: a warm machine does not notice
     gone = {**on, "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{registry.host}/team/cache"}
     done = machine.run("build", **gone)
     assert "pull" not in done.err
@@ -140,7 +140,7 @@ def test_another_lock_file_takes_the_newest_of_the_toolchain(
     pulled = other.document("cache.pull")["pull"]
     assert "newest for this toolchain" in pulled["why"]
     assert other.compiles() == sorted([*CRATES, "itoa"])
-    # now there are two packs; the newest of the toolchain is this one, and the exact one stays what it is
+    # now there are two packs; the newest for the toolchain is this one, and the exact one does not change
     assert other.document("cache.push", "--force")["pack"]["pushed"]
     packs = first.document("cache.list")["packs"]
     assert [pack["scope"] for pack in packs] == ["deps", "deps"]
@@ -178,12 +178,12 @@ def test_secrets_that_lie_in_the_mounts_do_not_travel(
     )
     first.site.in_mounts(plant, str(first.more["BUILDKIT_TASKS_CACHES_NAMESPACE"]))
     first.document("cache.push", "--force")
-    # what is looked for in vain must be what can be found
+    # "libitoa" proves that this search finds what is in a pack
     assert words_in(registry, base_images, first.site.root, secret, "libitoa") == ["libitoa"]
 
 
 def words_in(registry: Registry, bases: Mapping[str, str], cwd: Path, *words: str) -> list[str]:
-    """Which of the words any pack in the registry holds: blobs are tars of compressed parts."""
+    """Return which of the words any pack in the registry contains: blobs are tars of compressed parts."""
     patterns = " ".join(f"-e {word}" for word in words)
     look = (
         "for blob in $(find /registry -name data); do tar -xOf $blob > /tmp/part 2>/dev/null || continue; "
@@ -195,7 +195,7 @@ def words_in(registry: Registry, bases: Mapping[str, str], cwd: Path, *words: st
     return process.ok(argv, cwd).out.split()
 
 
-#: Files of a careless repository, and what they say beside the secret.
+#: Files of a careless repository, with their text around the secret.
 SECRETS = {
     ".env": "PASSWORD={}",
     ".git/config": "[http]\n\textraheader = AUTHORIZATION: basic {}",
@@ -211,7 +211,7 @@ SECRETS = {
 def test_secrets_of_a_repository_without_dockerignore_do_not_travel_with_its_sources(
     first: Machine, registry: Registry, base_images: Mapping[str, str], tmp_path: Path, copied: bool
 ) -> None:
-    """`copied`: a build script has put one of them where it puts what it makes."""
+    """`copied`: a build script has copied one of the files to its output directory."""
     secret = f"very-secret-{secrets.token_hex(8)}"
     copy = shutil.copytree(first.site.root, tmp_path / first.site.scope)
     (copy / ".dockerignore").unlink()
@@ -229,9 +229,9 @@ def test_secrets_of_a_repository_without_dockerignore_do_not_travel_with_its_sou
     assert done.code == 0, done.all
     assert f"({len(SECRETS)} in all)" in done.err
     present = ["fingerprint/worker", "state/tree"]
-    # the record of the sources does not name them either
+    # the record of the sources does not mention them either
     assert words_in(registry, base_images, copy, secret, "deploy.key", *present) == present
-    # a clone has none of them, and nothing of them is missed
+    # a clone has none of the files, and nothing is recompiled because of that
     for path in SECRETS:
         (copy / path).unlink()
     for directory in (".git", "services/worker/.aws"):
@@ -244,14 +244,14 @@ def test_secrets_of_a_repository_without_dockerignore_do_not_travel_with_its_sou
 def test_a_forged_pack_is_refused_and_a_build_goes_on_without(
     first: Machine, machine: Machine, registry: Registry, tmp_path: Path
 ) -> None:
-    """Whoever can push can say anything: under the right tag, with the right label, a tar that climbs out."""
+    """Anyone who can push can push anything: the right tag, the right label, and a tar that escapes its directory."""
     first.document("cache.push", "--force")
     exact = str(first.document("cache.list")["packs"][0]["tags"][-1])
     name = f"{registry.host}/team/cache:{exact}"
     client = Client(World(env={}, cwd=tmp_path, home=tmp_path), reference(f"{registry.host}/team/cache"))
     sound = client.manifest(exact)
     assert sound is not None
-    # as our own in everything that is looked at before it is fetched
+    # identical to our own in everything that is checked before it is fetched
     label = json.dumps({**json.loads(client.labels(sound)[pack_model.LABEL]), "parts": {"deps-1.tar.gz": 9}})
     with tarfile.open(tmp_path / "deps-1.tar.gz", "w:gz") as tar:
         item = tarfile.TarInfo("../../../../usr/local/cargo/registry/evil")
@@ -291,7 +291,7 @@ def test_registries_with_tls_and_with_passwords(
             empty.mkdir()
             nobody = {"DOCKER_CONFIG": str(empty)}
             assert reader.refused("cache.pull", "--replace", **nobody) == "registry-denied"
-            # a build goes on without: everything is compiled, and it says why
+            # a build continues without it: everything is compiled, and it prints why
             stranger = fresh(site, other, tmp_path)
             built = stranger.build(**{**more, **nobody, "BUILDKIT_TASKS_PACKS_PULL": "when-empty"})
             assert "itoa" in built["cargo"]["compiled"]

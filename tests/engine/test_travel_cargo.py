@@ -1,4 +1,4 @@
-"""The volumes of cargo tasks travel: a new machine's first test run compiles only the workspace's own crates."""
+"""Shared volumes of cargo tasks: a new machine's first test run compiles only the workspace's own crates."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def site(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str
 
 @pytest.fixture
 def machine(site: Site, registry: Registry, tmp_path: Path) -> Machine:
-    """A machine with empty volumes; the images are those of this engine."""
+    """Create a machine with empty volumes; it uses this engine's images."""
     site.invoke("cargo.clean", "--all")
     repository = f"{registry.host}/team/{secrets.token_hex(4)}"
     return Machine(site, tmp_path, {"BUILDKIT_TASKS_PACKS_REPOSITORY": repository, "CARGO_TERM_COLOR": "never"})
 
 
 def compiled(said: str) -> set[str]:
-    """The crates that cargo says it compiles or checks."""
+    """Return the crates that cargo compiles or checks."""
     return set(re.findall(r"^ *(?:Compiling|Checking) (\S+) v", said, re.MULTILINE))
 
 
@@ -63,7 +63,7 @@ def test_the_first_test_run_of_a_machine_compiles_only_the_workspace(machine: Ma
     assert "pulled the shared cache" in done.err
     assert compiled(done.err) == set(CRATES)
     assert compiled(machine.ok("cargo.check").err) == set(CRATES)
-    # what was pulled is still never stale
+    # pulled objects are still never stale
     source = machine.site.root / "services/common/src/lib.rs"
     before = source.read_text()
     source.write_text(before + "#[test] fn fails() { panic!() }\n")
@@ -77,7 +77,7 @@ def test_the_first_test_run_of_a_machine_compiles_only_the_workspace(machine: Ma
     assert "nothing pulled: " in done.err
     assert compiled(done.err) > set(CRATES)
 
-    # filled volumes are left alone, unless asked
+    # filled volumes are not replaced unless requested
     assert not machine.document("cache.pull", "--cargo")["pull"]["unpacked"]
     assert machine.document("cache.pull", "--cargo", "--replace")["pull"]["unpacked"]
     assert compiled(machine.ok("cargo.test").err) == set(CRATES)

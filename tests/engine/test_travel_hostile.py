@@ -1,4 +1,4 @@
-"""Malicious registries on a real engine: nothing from them runs, and a build continues without them."""
+"""Malicious registries on a real engine: nothing from them runs, and builds continue without them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.hostile_registry import Behavior, Request
 
 pytestmark = pytest.mark.engine
 
-#: Seconds for a pull that never ends by itself, and those that a whole build may take on a very busy machine.
+#: Seconds for a pull that never ends, and for a whole build on a very busy machine.
 PULL, WHOLE = 20, 600
 
 
@@ -30,7 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str
 
 @pytest.fixture
 def machine(site: Site, tmp_path: Path) -> Machine:
-    """A machine that never built, with a secret for its builds."""
+    """Create a machine that has never built, with a secret for its builds."""
     config = tmp_path / "config.toml"
     config.write_text(f"# {SECRET}\n[term]\nquiet = false\n")
     more = {
@@ -46,7 +46,7 @@ SECRET = f"planted-{secrets.token_hex(8)}"
 
 
 def builds(machine: Machine, server: hostile_registry.Hostile) -> str:
-    """Build beside the registry: it ends right, in time and in bounded memory. Returns all that it said."""
+    """Build with this registry: it succeeds in time and with limited memory. Return the whole output."""
     env = {**machine.env, "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{server.host}/team/cache"}
     argv: list[str | Path] = [process.BIN / "invoke", "build", "--no-cache"]
     done, _, size = process.measured(argv, machine.site.root, env, timeout=WHOLE)
@@ -58,13 +58,13 @@ def builds(machine: Machine, server: hostile_registry.Hostile) -> str:
 
 
 def test_a_header_runs_no_command(machine: Machine) -> None:
-    """The command would leave the secret of the build in the mount, print who it is, and hide the rest of the line."""
+    """The command would leave the build secret in the mount, print the user, and hide the rest of the line."""
     command = f"id; cp /stolen /build/stolen; cat /stolen; echo {SECRET[::-1]}; exit 1; #"
     header = f"DIGEST,target=/x --mount=type=secret,id=cargo-config,target=/stolen {command}"
     with hostile_registry.running(hostile_registry.injects(header)) as server:
         said = builds(machine, server)
         pulled = machine.run("cache.pull", "--replace", "--ref", f"{server.host}/team/cache")
-    assert pulled.code == 43, pulled.all  # the sound pack behind the header holds no archive
+    assert pulled.code == 43, pulled.all  # the valid pack behind the header does not contain an archive
     for text in (said, pulled.all):
         assert "uid=" not in text
         assert SECRET not in text
@@ -73,30 +73,30 @@ def test_a_header_runs_no_command(machine: Machine) -> None:
 
 
 def _layers(request: Request) -> bool:
-    """Whether a layer is asked for."""
+    """Return whether a layer is requested."""
     pack = request.server.pack
     return pack is not None and any(hostile_registry.sha256(blob) in request.path for blob in pack.layers)
 
 
-def _other_bytes(request: Request) -> bool:
+def _wrong_bytes(request: Request) -> bool:
     if not _layers(request):
         return False
     request.answer(hostile_registry.layer(), "application/octet-stream")
     return True
 
 
-def _slowly(request: Request) -> bool:
+def _slow_layer(request: Request) -> bool:
     drip = hostile_registry.drips(b"HTTP/1.1 200 OK\r\nContent-Length: 10240\r\n\r\n", b"x")
     return _layers(request) and drip(request)
 
 
-def _without_end(request: Request) -> bool:
+def _endless_layer(request: Request) -> bool:
     start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     return _layers(request) and hostile_registry.drips(start, b"10000\r\n" + bytes(65536) + b"\r\n", 0.01)(request)
 
 
-@pytest.mark.parametrize("behavior", [_other_bytes, _slowly, _without_end], ids=lambda b: b.__name__.strip("_"))
-def test_layers_that_are_not_what_they_should_be_do_not_keep_a_build(machine: Machine, behavior: Behavior) -> None:
+@pytest.mark.parametrize("behavior", [_wrong_bytes, _slow_layer, _endless_layer], ids=lambda b: b.__name__.strip("_"))
+def test_bad_layers_do_not_block_a_build(machine: Machine, behavior: Behavior) -> None:
     with hostile_registry.running(behavior) as server:
         said = builds(machine, server)
         assert any(_layers(request) for request in server.asked), said

@@ -1,4 +1,4 @@
-"""Two engines with a registry between them: nothing cut, flipped, forged or killed on the way breaks a build."""
+"""Two engines with a registry between them: truncated, corrupted, forged or interrupted packs never break a build."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]  # two minutes: `nox -s trav
 
 
 def cold_build(machine: Machine, **env: str | None) -> tuple[list[str], str]:
-    """Build in empty mounts: crates compiled, and why nothing was pulled, if so."""
+    """Build with empty mounts; return the compiled crates, and the reason if nothing was pulled."""
     built = machine.build(**{"BUILDKIT_TASKS_CACHES_NAMESPACE": f"t{secrets.token_hex(4)}", **env})
     return sorted(built["cargo"]["compiled"]), "; ".join(built["pull"]["why_not"])
 
@@ -41,10 +41,10 @@ def second(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFact
 def here(
     base_images: Mapping[str, str], second: SecondEngine, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
-    """The machine that builds; it pushes its base images, where they were built here, and its caches."""
+    """Create the machine that builds. It pushes its base images, if they were built locally, and its caches."""
     site = cache_site.make_rust(tmp_path_factory.mktemp("machines"), base_images)
     home = tmp_path_factory.mktemp("here")
-    # DOCKER_CONFIG keeps both machines from this user's log-ins
+    # DOCKER_CONFIG isolates both machines from this user's logins
     remote = {
         "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{second.registry}/team/cache",
         "BUILDKIT_TASKS_PACKS_SCOPE": "deps",
@@ -61,12 +61,12 @@ def here(
 
 @pytest.fixture(scope="module")
 def there(here: Machine, second: SecondEngine, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """The machine that never built."""
+    """Create the machine that has never built."""
     return Machine(here.site, tmp_path_factory.mktemp("there"), {**here.more, "DOCKER_HOST": second.socket})
 
 
 def blob(here: Machine, second: SecondEngine) -> Path:
-    """The largest layer of the newest pack, in the registry's storage."""
+    """Return the largest layer of the newest pack, in the registry's storage."""
     world = World(env={}, cwd=here.home, home=here.home)
     tag = here.document("cache.list")["packs"][0]["tags"][0]
     manifest = Client(world, reference(str(here.more["BUILDKIT_TASKS_PACKS_REPOSITORY"]))).manifest(tag)
@@ -78,8 +78,8 @@ def blob(here: Machine, second: SecondEngine) -> Path:
 def test_faults_on_the_way_never_break_a_build_and_a_sound_pack_is_taken(
     here: Machine, there: Machine, second: SecondEngine
 ) -> None:
-    """One test, because each step needs an engine that has not seen the pack: what it once had, it does not fetch."""
-    # the base images come from the team's repository by themselves, or from where the others come from
+    """A single test, because each step needs an engine that has not seen the pack: it does not fetch known layers."""
+    # base images are pulled from the team's repository automatically, or from their usual source
     cold, said = cold_build(there)
     assert len(cold) == 7
     assert said == "there is no pack for this platform and profile"
@@ -132,14 +132,14 @@ def test_a_pack_from_a_machine_whose_clock_is_an_hour_ahead(here: Machine, there
 
 @pytest.mark.parametrize("what", ["pull", "push"])
 def test_a_registry_killed_in_the_middle(here: Machine, there: Machine, second: SecondEngine, what: str) -> None:
-    """Killed while a layer is on its way."""
-    # a pack that neither engine nor registry has seen, and that takes longer on its way than a kill
+    """The registry is killed during the transfer of a layer."""
+    # a pack that neither engine nor registry has seen, and that takes longer to transfer than the kill
     big = "/mnt/build/*/target/release/.fingerprint/itoa-*"
     here.site.in_mounts(f"for unit in {big}; do head -c 200000000 /dev/urandom > $unit/big; done")
     words, after = "/v2/team/cache/blobs/uploads/", 0.0
     if what == "pull":
         here.document("cache.push", "--force")
-        # asked for by the engine, as we ask for tags; the layers follow
+        # the engine requests the digest (we request tags); the layers follow
         words, after = "/v2/team/cache/manifests/sha256:", 0.2
     machine = there if what == "pull" else here
     killer = threading.Thread(target=second.stop_registry_at, args=(words, after))
@@ -160,7 +160,7 @@ def test_a_registry_killed_in_the_middle(here: Machine, there: Machine, second: 
     assert compiled == sorted(CRATES), said
 
 
-#: A service of other tools. OFFLINE makes both of them fail if they would have to download anything.
+#: A service that uses other tools. With OFFLINE, both fail if they have to download anything.
 WEB = """\
 FROM debian:bookworm-slim
 ARG OFFLINE=
@@ -197,7 +197,7 @@ LOCK = {
 
 @pytest.fixture
 def web(here: Machine) -> Iterator[None]:
-    """The site with a service that is not Rust."""
+    """Add a service without Rust to the site."""
     root = here.site.root
     folder = root / "web"
     folder.mkdir()
@@ -227,7 +227,7 @@ def test_the_mounts_of_npm_and_apt_travel_and_nothing_is_downloaded_there(here: 
     assert pushed[2]["key_files"] == ["package-lock.json"]
     assert len({one["digest"] for one in pushed}) == 3
     again = here.document("cache.push", "--mount", "npm")["mounts"]
-    assert again[0]["bytes_sent"] == 0  # the same files give the same bytes
+    assert again[0]["bytes_sent"] == 0  # the same files produce the same bytes
     assert len([one for one in here.document("cache.list")["packs"] if one["scope"] == "mount"]) == 3
 
     assert there.run("build", "--service", "web", OFFLINE="1").code != 0
@@ -239,7 +239,7 @@ def test_the_mounts_of_npm_and_apt_travel_and_nothing_is_downloaded_there(here: 
     kept = there.document("cache.pull", "--mount", "npm")["mounts"]
     assert not kept[0]["unpacked"]
 
-    # and by themselves, before a first build
+    # and automatically, before a first build
     workspace = {
         "BUILDKIT_TASKS_CACHES_NAMESPACE": f"t{secrets.token_hex(4)}",
         "BUILDKIT_TASKS_PACKS_MOUNTS": "npm apt",

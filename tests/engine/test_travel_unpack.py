@@ -1,4 +1,4 @@
-"""What the program refuses to unpack, and what a failure leaves behind: on handmade packs, in one container."""
+"""What the program refuses to unpack, and what a failure leaves behind: with handmade packs, in one container."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OLD = f"{PLACE}/target/{UNIT}/old"
 
 
 class Box:
-    """A container with the mounts of a compile step as memory; the pack's directory is shared with us."""
+    """A container with a compile step's mounts in memory; the pack's directory is shared with the host."""
 
     def __init__(self, image: str, folder: Path) -> None:
         self.folder = folder
@@ -39,7 +39,7 @@ class Box:
             REPOSITORY / "src/buildkit_tasks/data/cache": "/scripts",
         }
         mounts = [part for here, there in shared.items() for part in ("-v", f"{here}:{there}:ro")]
-        # few inodes: a full disk that `df` does not foresee
+        # few inodes: a full disk that `df` cannot predict
         memory = [part for place in ("/build", "/cargo") for part in ("--tmpfs", f"{place}:size=600m,nr_inodes=200")]
         process.ok(
             [
@@ -48,7 +48,7 @@ class Box:
             ],
             folder,
         )
-        # as the short build's own step does it; without a warning
+        # compiled as in the short build's own step, and without warnings
         done = self.sh(f"{PROGRAM} -D warnings -o /buildkit-tasks-unpack")
         assert done.code == 0, done.all
         self.sh("printf '0123456789abcdef\\nrustc 1\\nx86_64-unknown-linux-gnu\\nnanoseconds\\n' > /toolchain.key")
@@ -60,24 +60,24 @@ class Box:
         return process.run(["docker", "exec", self.name, "sh", "-c", script], self.folder)
 
     def empty(self) -> None:
-        """Mounts that hold one old unit, and a pack that holds nothing."""
+        """Create mounts with one old unit, and an empty pack."""
         unit = OLD.rpartition("/")[0]
         self.sh(f"rm -rf /build/* /build/.i* /cargo/*; mkdir -p /cargo/registry /cargo/git {unit}; : > {OLD}")
         for path in (self.folder / "pack").iterdir():
             path.unlink()
 
     def unpack(self, limit: int = 500_000_000) -> process.Done:
-        """Unpack what lies in the pack's directory, in the place of what is there."""
+        """Unpack the pack's directory, and replace the content of the mounts."""
         return self.sh(f"cd /tmp && {UNPACK.format(limit=limit)}")
 
     def there(self) -> list[str]:
-        """Every file in the mounts."""
+        """Return every file in the mounts."""
         return sorted(self.sh("find /build /cargo -type f").out.split())
 
     def unpack_and_compare(self) -> process.Done:
-        """Like `unpack`; what is in the mounts afterwards, and was not before or the other way round, is the output.
+        """Like `unpack`; print what was added to the mounts or removed from them.
 
-        In one go: a refusal takes less time than asking for a container.
+        Uses a single command: a refusal takes less time than a request to the container.
         """
         look = (
             "find /build /cargo /etc /tmp -path /tmp/b -prune -o -path /tmp/a -prune -o -printf '%p %y %l %s\\n' | sort"
@@ -120,7 +120,7 @@ def write(box: Box, part: str, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
 
 
 def zstd(box: Box, part: Path) -> Path:
-    """The part in the other form."""
+    """Convert the part to zstd."""
     other = part.with_suffix(".zst")
     done = box.sh(f"gzip -d -c /run/buildkit-tasks-pack/{part.name} | zstd -q -f -o /tmp/{other.name}")
     assert done.code == 0, done.all
@@ -183,60 +183,72 @@ def hard(name: str, to: str) -> Member:
     return member(name, b"", type=tarfile.LNKTYPE, linkname=to)
 
 
-#: What a forged pack holds, by part, and what is said of it. Every part is written beside a sound `deps-1`.
+#: The parts of a forged pack, and the error. Every part is written next to a valid `deps-1`.
 REFUSED: dict[str, tuple[dict[str, Sequence[Member]], str]] = {
-    "a path that climbs": ({"deps-2": [member("release/deps/../../../../etc/evil")]}, "a path that leads outside"),
-    "an absolute path": ({"deps-2": [member("/build/evil")]}, "a path that leads outside"),
-    "a path with a dot": ({"deps-2": [member("./release/deps/x")]}, "a path that leads outside"),
-    "a link that climbs": ({"deps-2": [link("release/deps/x", "../../../etc")]}, "a link that leads outside"),
-    "a link that climbs from the sources": ({"rest": [link("src/a/x", "../../../etc")]}, "a link that leads outside"),
-    "a link that climbs behind a name": ({"rest": [link("src/a/b/c/x", "y/../../z")]}, "a link that leads outside"),
-    "a link to an absolute path": ({"deps-2": [link("release/deps/x", "/etc")]}, "a link that leads outside"),
-    "a link named with an arrow": (
+    "path traversal": ({"deps-2": [member("release/deps/../../../../etc/evil")]}, "a path that leads outside"),
+    "absolute path": ({"deps-2": [member("/build/evil")]}, "a path that leads outside"),
+    "path that starts with ./": ({"deps-2": [member("./release/deps/x")]}, "a path that leads outside"),
+    "symlink with path traversal": ({"deps-2": [link("release/deps/x", "../../../etc")]}, "a link that leads outside"),
+    "symlink out of the sources": ({"rest": [link("src/a/x", "../../../etc")]}, "a link that leads outside"),
+    "symlink with path traversal after a name": (
+        {"rest": [link("src/a/b/c/x", "y/../../z")]},
+        "a link that leads outside",
+    ),
+    "symlink to an absolute path": ({"deps-2": [link("release/deps/x", "/etc")]}, "a link that leads outside"),
+    "symlink with an arrow in its name": (
         {"rest": [link("src/a -> b", "/etc -> x")]},
         "a link that leads outside: src/a -> b",
     ),
-    "a link with an arrow in its destination": (
+    "symlink with an arrow in its target": (
         {"rest": [link("src/a", "x -> ../../../etc")]},
         "a link that leads outside",
     ),
-    "a newline in a name": ({"rest": [member("src/a\nb")]}, "a control character in a name: src/a\\nb"),
-    "a newline in a link": ({"rest": [link("src/a", "b\n/etc")]}, "a link that leads outside"),
-    "a file through a link": (
+    "newline in a file name": ({"rest": [member("src/a\nb")]}, "a control character in a name: src/a\\nb"),
+    "newline in a symlink target": ({"rest": [link("src/a", "b\n/etc")]}, "a link that leads outside"),
+    "file below a symlink": (
         {"rest": [link("src/x", "../state"), member("src/x/env")]},
         "a path through something that is not a directory: src/x",
     ),
-    "a file through a link with an arrow": (
+    "file below a symlink with an arrow in its name": (
         {"rest": [link("src/a -> b", "../target"), member("src/a -> b/x")]},
         "a path through something that is not a directory: src/a -> b",
     ),
-    "a link where another part has a directory": (
+    "symlink in place of another part's directory": (
         {"deps-2": [member("release/build/x/out/file")], "rest": [link("target/release/build/x", "../../../src")]},
         "release/build/x",
     ),
-    "a place that is a link": ({"rest": [link("src", "target")]}, "not allowed in this part: src"),
-    "a hard link that climbs": ({"deps-2": [hard("release/deps/x", "../../state/env")]}, "a path that leads outside"),
-    "a hard link to another place": ({"deps-2": [hard("release/deps/x", "state/env")]}, "a link that leads outside"),
-    "a hard link to nothing": ({"deps-2": [hard("release/deps/x", "release/deps/y")]}, "a hard link to a missing file"),
-    "a hard link to a link": (
+    "symlink in place of a top-level directory": ({"rest": [link("src", "target")]}, "not allowed in this part: src"),
+    "hard link with path traversal": (
+        {"deps-2": [hard("release/deps/x", "../../state/env")]},
+        "a path that leads outside",
+    ),
+    "hard link out of the target directory": (
+        {"deps-2": [hard("release/deps/x", "state/env")]},
+        "a link that leads outside",
+    ),
+    "dangling hard link": ({"deps-2": [hard("release/deps/x", "release/deps/y")]}, "a hard link to a missing file"),
+    "hard link to a symlink": (
         {"deps-2": [link("release/deps/y", "z"), hard("release/deps/x", "release/deps/y")]},
         "a hard link to a missing file",
     ),
-    "a device": ({"deps-2": [member("release/deps/null", b"", type=tarfile.CHRTYPE, devmajor=1)]}, "a device"),
-    "a disk": ({"deps-2": [member("release/deps/sda", b"", type=tarfile.BLKTYPE, devmajor=8)]}, "a device"),
-    "a pipe": ({"deps-2": [member("release/deps/pipe", b"", type=tarfile.FIFOTYPE)]}, "a device or another special"),
-    "a contiguous file": ({"deps-2": [member("release/deps/x", b"", type=tarfile.CONTTYPE)]}, "an entry of type '7'"),
-    "a sparse file": ({"deps-2": [member("release/deps/x", b"", type=tarfile.GNUTYPE_SPARSE)]}, "an entry of type 'S'"),
-    "an unknown type": ({"deps-2": [member("release/deps/x", b"", type=b"Z")]}, "an entry of type 'Z'"),
-    "an attribute of a sparse file": (
+    "character device": ({"deps-2": [member("release/deps/null", b"", type=tarfile.CHRTYPE, devmajor=1)]}, "a device"),
+    "block device": ({"deps-2": [member("release/deps/sda", b"", type=tarfile.BLKTYPE, devmajor=8)]}, "a device"),
+    "named pipe": (
+        {"deps-2": [member("release/deps/pipe", b"", type=tarfile.FIFOTYPE)]},
+        "a device or another special",
+    ),
+    "contiguous file": ({"deps-2": [member("release/deps/x", b"", type=tarfile.CONTTYPE)]}, "an entry of type '7'"),
+    "sparse file": ({"deps-2": [member("release/deps/x", b"", type=tarfile.GNUTYPE_SPARSE)]}, "an entry of type 'S'"),
+    "unknown entry type": ({"deps-2": [member("release/deps/x", b"", type=b"Z")]}, "an entry of type 'Z'"),
+    "pax header of a sparse file": (
         {"deps-2": [member("release/deps/x", pax_headers={"GNU.sparse.major": "1"})]},
         "an attribute that our packs never have: GNU.sparse.major",
     ),
-    "another path in an attribute": (
+    "path overridden by a pax header": (
         {"deps-2": [member("release/deps/x", pax_headers={"path": "../../etc/evil"})]},
         "a path that leads outside",
     ),
-    "another destination in an attribute": (
+    "symlink target overridden by a pax header": (
         {
             "deps-2": [
                 member("release/deps/x", b"", type=tarfile.SYMTYPE, linkname="y", pax_headers={"linkpath": "/etc"})
@@ -244,47 +256,47 @@ REFUSED: dict[str, tuple[dict[str, Sequence[Member]], str]] = {
         },
         "a link that leads outside",
     ),
-    "another size in an attribute": ({"deps-2": [member("release/deps/x", pax_headers={"size": "-1"})]}, ""),
-    "a size of an exabyte": ({"deps-2": [member("release/deps/x", pax_headers={"size": str(1 << 60)})]}, ""),
-    "a long name that climbs": ({"rest": [member("src/../../" + "n" * 200)]}, "a path that leads outside"),
-    "set-user-id": ({"deps-2": [member("release/deps/tool", mode=0o4755)]}, "set-user-id"),
-    "set-group-id": ({"deps-2": [member("release/deps/tool", mode=0o2755)]}, "set-group-id"),
-    "the same file twice": ({"deps-2": [member("release/deps/x"), member("release/deps/x")]}, "twice"),
-    "the same file in two parts": (
+    "negative size in a pax header": ({"deps-2": [member("release/deps/x", pax_headers={"size": "-1"})]}, ""),
+    "1 EiB size in a pax header": ({"deps-2": [member("release/deps/x", pax_headers={"size": str(1 << 60)})]}, ""),
+    "path traversal in a long name": ({"rest": [member("src/../../" + "n" * 200)]}, "a path that leads outside"),
+    "setuid bit": ({"deps-2": [member("release/deps/tool", mode=0o4755)]}, "set-user-id"),
+    "setgid bit": ({"deps-2": [member("release/deps/tool", mode=0o2755)]}, "set-group-id"),
+    "duplicate file": ({"deps-2": [member("release/deps/x"), member("release/deps/x")]}, "twice"),
+    "same file in two parts": (
         {"deps-2": [member("release/deps/x")], "deps-3": [member("release/deps/x")]},
         "twice",
     ),
-    "a file as another part's directory": (
+    "file in place of another part's directory": (
         {"deps-2": [member("release/deps/x")], "deps-3": [member("release/deps/x/y")]},
         "release/deps/x",
     ),
-    "another place": ({"deps-2": [member("state/env")]}, "not allowed in this part"),
-    "another profile": ({"deps-2": [member("debug/deps/libdep-0123456789abcdef.rlib")]}, "not allowed in this part"),
+    "state file in a dependency part": ({"deps-2": [member("state/env")]}, "not allowed in this part"),
+    "different profile": ({"deps-2": [member("debug/deps/libdep-0123456789abcdef.rlib")]}, "not allowed in this part"),
     "credentials": ({"registry": [member("credentials.toml")]}, "not allowed in this part"),
-    "a link in the registry": (
+    "symlink in the registry": (
         {"registry": [link("cache/index-1/a-1.crate", "b-1.crate")]},
         "not allowed in this part",
     ),
-    "an unpacked crate": ({"registry": [member("src/index-1/dep-1.0.0/build.rs")]}, "not allowed in this part"),
-    "a place beside git": ({"git": [member("config")]}, "not allowed in this part"),
-    "a place beside the tree": ({"rest": [member("evil/x")]}, "not allowed in this part"),
-    "a state file of another name": ({"rest": [member("state/forget")]}, "not allowed in this part"),
-    "a state file that is a directory": (
+    "unpacked crate": ({"registry": [member("src/index-1/dep-1.0.0/build.rs")]}, "not allowed in this part"),
+    "file outside git's directories": ({"git": [member("config")]}, "not allowed in this part"),
+    "file outside the tree": ({"rest": [member("evil/x")]}, "not allowed in this part"),
+    "unknown state file": ({"rest": [member("state/forget")]}, "not allowed in this part"),
+    "directory in place of a state file": (
         {"rest": [member("state/tree", b"", type=tarfile.DIRTYPE)]},
         "not allowed in this part",
     ),
-    "a state file that is a link": ({"rest": [link("state/env", "../src/x")]}, "not allowed in this part"),
-    "a path of 4,000 characters": ({"rest": [member("src" + "/" + "/".join(["d" * 199] * 20))]}, "a path longer than"),
-    "a path of 70,000 characters": ({"rest": [member("src" + "/d" * 35_000)]}, "that is too long"),
-    "a destination of 4,000 characters": ({"rest": [link("src/x", "d/" * 2000 + "x")]}, "a link that leads outside"),
-    "a name of 300 characters": ({"rest": [member("src/" + "n" * 300)]}, "a name longer than 255"),
-    "a depth of 3,000": ({"rest": [member("src" + "/d" * 3000)]}, "a path longer than"),
-    "a depth of 100": ({"rest": [member("src" + "/d" * 100)]}, "a path deeper than 64"),
+    "symlink in place of a state file": ({"rest": [link("state/env", "../src/x")]}, "not allowed in this part"),
+    "4,000-character path": ({"rest": [member("src" + "/" + "/".join(["d" * 199] * 20))]}, "a path longer than"),
+    "70,000-character path": ({"rest": [member("src" + "/d" * 35_000)]}, "that is too long"),
+    "4,000-character symlink target": ({"rest": [link("src/x", "d/" * 2000 + "x")]}, "a link that leads outside"),
+    "300-character name": ({"rest": [member("src/" + "n" * 300)]}, "a name longer than 255"),
+    "3,000 levels deep": ({"rest": [member("src" + "/d" * 3000)]}, "a path longer than"),
+    "100 levels deep": ({"rest": [member("src" + "/d" * 100)]}, "a path deeper than 64"),
 }
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_no_pack_of_ours_holds_is_refused_and_nothing_changes(box: Box, what: str) -> None:
+def test_a_hostile_pack_is_refused_and_nothing_changes(box: Box, what: str) -> None:
     parts, reason = REFUSED[what]
     for part, members in parts.items():
         write(box, part, *members)
@@ -297,8 +309,8 @@ def test_what_no_pack_of_ours_holds_is_refused_and_nothing_changes(box: Box, wha
     assert done.out == ""
 
 
-def test_directories_are_counted_because_they_take_no_bytes(box: Box) -> None:
-    """180,000 of them. Beside the mounts, which have few inodes on purpose."""
+def test_the_number_of_directories_is_limited(box: Box) -> None:
+    """180,000 directories, in a separate file system, because the mounts have few inodes on purpose."""
     write(box, "rest", *(member(f"src/{n}{'/d' * 59}/x") for n in range(3000)))
     program = "/buildkit-tasks-unpack write 1000000 90000000000 release /run/buildkit-tasks-pack"
     done = box.sh(
@@ -310,7 +322,7 @@ def test_directories_are_counted_because_they_take_no_bytes(box: Box) -> None:
 
 
 def test_names_are_taken_as_they_are(box: Box) -> None:
-    """Quotes, arrows, backslashes and bytes of no text are names like others."""
+    """Names with quotes, arrows, backslashes and non-text bytes are valid."""
     names = ["a -> b", "it's", 'say "x"', "back\\slash", "$(id)", " ", "é", "*", "-rf"]
     write(box, "rest", *(member(f"src/{name}") for name in names), link("src/x -> y", "a -> b"), member("state/tree"))
     done = box.unpack()
@@ -319,8 +331,8 @@ def test_names_are_taken_as_they_are(box: Box) -> None:
     assert sorted(there) == sorted([*names, "x -> y", "a -> b"])
 
 
-def test_pulls_at_the_same_time_leave_each_other_alone_in_a_shared_registry(box: Box) -> None:
-    """Two platforms have a target mount each and one registry; what one stages is not a killed one's leftover."""
+def test_parallel_pulls_into_a_shared_registry_do_not_interfere(box: Box) -> None:
+    """Two platforms have separate target mounts and one registry; a running pull's staging files are not leftovers."""
     write(box, "registry", *(member(f"cache/index-1/dep-{n}.crate", b"x" * 1000) for n in range(50)))
     write(box, "deps-1", *(member(f"{UNIT}/{n}") for n in range(20)))
     free = "500000000 500000000 release /run/buildkit-tasks-pack"
@@ -336,7 +348,7 @@ def test_pulls_at_the_same_time_leave_each_other_alone_in_a_shared_registry(box:
 
 
 def test_cargo_is_waited_for(box: Box) -> None:
-    """Whoever holds cargo's lock may be writing into the registry or making a repository."""
+    """A process that holds cargo's lock may be writing to the registry or creating a repository."""
     write(box, "git", member("db/x-0123456789abcdef/HEAD"))
     held = "exec 9> /cargo/registry/.package-cache; flock 9; (sleep 1.5; touch /tmp/let-go) &"
     done = box.sh(f"rm -f /tmp/let-go; {held} exec 9>&-; cd /tmp; {UNPACK.format(limit=1000)} && cat /tmp/let-go")
@@ -356,7 +368,7 @@ def _cut(path: Path) -> None:
 
 def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
-    data[-6] ^= 0xFF  # of the checksum at the end: all that was unpacked before looks sound
+    data[-6] ^= 0xFF  # part of the checksum at the end: everything that was unpacked before it looks valid
     path.write_bytes(bytes(data))
 
 
@@ -386,7 +398,7 @@ def test_more_bytes_than_allowed_are_refused(box: Box) -> None:
 
 @pytest.mark.parametrize("form", ["gz", "zst"])
 def test_a_few_bytes_that_become_more_than_allowed_are_refused(box: Box, form: str) -> None:
-    """What counts is what comes out: behind one small file, a hundred million zeros in as many bytes as a word has."""
+    """The unpacked size counts: a small file expands to a hundred million zeros."""
     part = write(box, "deps-1", member(f"{UNIT}/big", bytes(100_000_000)))
     part = zstd(box, part) if form == "zst" else part
     assert part.stat().st_size < 200_000
@@ -464,17 +476,17 @@ def test_parts_are_unpacked_side_by_side_into_the_same_directories(box: Box) -> 
     assert len(box.there()) == 4 * 3 + 2, box.there()
 
 
-# ---- the mount of another tool, as memory in the same container
+# ---- another tool's mount, in memory in the same container
 
 MOUNT = "/run/buildkit-tasks-mount"
-LOOK = (  # the time of a link does not travel
+LOOK = (  # the times of symlinks are not preserved
     f"find {MOUNT} -mindepth 1 -type l -printf '%P %y %l %U %G\\n'"
     " -o -mindepth 1 -printf '%P %y %m %U %G %T@\\n' | sort"
 )
 
 
 def carried(box: Box, script: str) -> process.Done:
-    """Run a script on a mount that was just filled by it."""
+    """Run a script in an empty mount."""
     return box.sh(f"rm -rf {MOUNT} /buildkit-tasks-travel; mkdir -p {MOUNT} && cd {MOUNT} && {script}")
 
 

@@ -1,6 +1,6 @@
 """`up to date` on a real engine: whenever it is printed, BuildKit would have found every step in its cache.
 
-Random steps on real files, images and variables. Each run prints its seed, and `BT_UNCHANGED_SEED=N` repeats it.
+Takes random steps on real files, images and variables. Each run prints its seed; `BT_UNCHANGED_SEED=N` repeats it.
 `BT_UNCHANGED_STEPS=N` sets the number of steps.
 """
 
@@ -55,13 +55,13 @@ class Project:
         (root / "app/link").symlink_to("a")
 
     def build(self) -> dict[str, Any]:
-        """The document of a build."""
+        """Return the JSON output of a build."""
         done = process.run([process.BIN / "invoke", "build", "--json"], self.root, self.env)
         assert done.code == 0, done.all
         return dict(json.loads(done.out))
 
     def forget(self) -> None:
-        """Take the records, so that the next build asks BuildKit."""
+        """Delete the records, so that the next build asks BuildKit."""
         for folder in (self.root.parent / "state").glob("buildkit-tasks/*/unchanged"):
             shutil.rmtree(folder)
 
@@ -74,7 +74,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 def change(project: Project, chance: random.Random) -> str:
-    """One thing that happens between two builds, in words."""
+    """Make a random change between two builds, and return its description."""
     root = project.root
     a, b, link = root / "app/a", root / "app/b", root / "app/link"
     match chance.randrange(14):
@@ -159,7 +159,7 @@ def test_up_to_date_is_said_only_where_buildkit_would_do_nothing(project: Projec
         real = project.build()
         assert not real["up_to_date"]
         assert ids() == before, happened
-        # a step that both images share is reported once as cached and once as never begun
+        # a step that both images share is reported once as cached and once as never started
         ran = [s for s in real["steps"] if not s["cached"] and s["seconds"] is not None and "] FROM " not in s["name"]]
         assert not ran, happened
         assert not any(target["changed"] for target in real["targets"]), happened

@@ -1,4 +1,4 @@
-"""watch and dev with a real engine: after any series of saves, what runs at the end is what the tree contains."""
+"""watch and dev with a real engine: after any series of saves, the running containers match the tree."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.support.watching import Watching
 
 pytestmark = pytest.mark.engine
 
-#: Fails the build while the marker is there.
+#: Fails the build while the marker exists.
 DOCKERFILE = "FROM {base}\nCOPY . /data\nRUN ! grep -rqs '^BROKEN$' /data/sources\n"
 
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
 
 
 class Site:
-    """A project with three services from directories of their own; the third one gets its files without a build."""
+    """A project with three services in separate directories; the third one gets its files without a build."""
 
     def __init__(self, root: Path, base: str) -> None:
         self.root, self.base, self.project = root / "site", base, f"watch-{secrets.token_hex(3)}"
@@ -44,7 +44,7 @@ class Site:
         self.commit()
 
     def compose(self, **more: Any) -> None:
-        """The compose file; `more` goes into every service."""
+        """Write the compose file; `more` is added to every service."""
         runs = {"command": ["sleep", "600"], "init": True, "stop_grace_period": "1s", **more}
         copied = [{"path": "./three", "action": "sync", "target": "/data", "ignore": ["**/*.log", "target"]}]
         services = {
@@ -71,20 +71,20 @@ class Site:
         return started
 
     def tree(self, service: str) -> dict[str, str]:
-        """The files that the container should have: digests by path."""
+        """Return the files that the container should have: digests by path."""
         root = self.root / service
         files = (p for p in root.rglob("*") if p.is_file() and p.suffix != ".log" and "target" not in p.parts)
         kept = (p for p in files if p.name not in ("Dockerfile", ".dockerignore"))
         return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in kept}
 
     def containers(self, service: str, *more: str) -> list[str]:
-        """The running containers of a service; with `--all` the others as well."""
+        """Return the running containers of a service; with `--all`, also the others."""
         labels = (f"project={self.project}", f"service={service}")
         chosen = [part for label in labels for part in ("--filter", f"label=com.docker.compose.{label}")]
         return process.ok(["docker", "ps", "--quiet", *more, *chosen], self.root).out.split()
 
     def inside(self, service: str) -> dict[str, str]:
-        """The files that its container has; none while there is not exactly one."""
+        """Return the files in the service's container; return nothing unless there is exactly one container."""
         name = ",".join(self.containers(service))
         script = "cd /data && find . -type f ! -name Dockerfile ! -name .dockerignore -exec sha256sum {} +"
         said = process.run(["docker", "exec", name, "sh", "-c", script], self.root)
@@ -92,7 +92,7 @@ class Site:
         return {path: digest for digest, path in lines}
 
     def settle(self, watching: Watching, seconds: float = 60) -> None:
-        """Wait until every container has what its tree has."""
+        """Wait until every container has the files of its tree."""
         until = time.monotonic() + seconds
         different: list[str] = ["?"]
         while different:
@@ -109,7 +109,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path, base_images: Mapping[str, str]) -> Iterator[Site]:
-    """A site whose containers and images are gone when the test is done."""
+    """Create a site; remove its containers and images when the test is done."""
     reference = "debian:bookworm-slim"
     made = Site(tmp_path, base_images.get(reference, reference))
     yield made
@@ -121,7 +121,7 @@ def site(tmp_path: Path, base_images: Mapping[str, str]) -> Iterator[Site]:
 
 
 def save(site: Site, chance: random.Random) -> None:
-    """One random change of a tree, as editors, git and people make them."""
+    """Make a random change in a tree, as editors, git and people do."""
     root = site.root / chance.choice(("one", "two", "three"))
     folders = [p for p in root.rglob("*") if p.is_dir() and "target" not in p.parts]
     files = [p for p in root.rglob("*") if p.is_file() and p.name not in ("Dockerfile", ".dockerignore")]
@@ -137,21 +137,21 @@ def save(site: Site, chance: random.Random) -> None:
         shutil.rmtree(place)
     elif kind == 2 and files:
         chance.choice(files).unlink()
-    elif kind == 3 and files:  # an editor's way of saving
+    elif kind == 3 and files:  # the way editors save
         target = chance.choice(files)
         target.with_name(f"{target.name}~").write_text(text)
         target.with_name(f"{target.name}~").replace(target)
-    elif kind == 4 and files:  # half of it, and the rest a moment later
+    elif kind == 4 and files:  # one half now, the rest a moment later
         with chance.choice(files).open("w") as half:
             half.write(text)
             half.flush()
             time.sleep(chance.random() * 0.3)
             half.write(text)
-    elif kind == 5:  # nothing of this is sent
+    elif kind == 5:  # none of these files are sent
         (place / "noise.log").write_text(text)
         (root / "target").mkdir(exist_ok=True)
         (root / "target" / "object").write_text(text)
-    elif kind == 6 and place != root / "sources":  # removed and made again at once
+    elif kind == 6 and place != root / "sources":  # removed and immediately recreated
         shutil.rmtree(place)
         place.mkdir()
         (place / "again").write_text(text)
@@ -160,7 +160,7 @@ def save(site: Site, chance: random.Random) -> None:
 
 
 def storm(site: Site, saves: int) -> None:
-    """Random saves, with a broken build, a branch switch and a changed compose file among them; then the end."""
+    """Save at random, with a broken build, a branch switch and a changed compose file in between; then stop."""
     seed = random.randrange(10**6)
     chance = random.Random(seed)
     watching = site.start("watch")
@@ -204,7 +204,7 @@ def storm(site: Site, saves: int) -> None:
     time.sleep(chance.random())
     assert again.end(signal.SIGINT) == 130
     assert again.left() == []
-    assert site.inside("two") in (before, site.tree("two"))  # the old one or the new one, and nothing between
+    assert site.inside("two") in (before, site.tree("two"))  # the old or the new files, and nothing in between
     assert all(len(site.containers(service, "--all")) == 1 for service in ("one", "two", "three"))
 
 
@@ -288,7 +288,7 @@ def test_files_are_copied_as_compose_copies_them(site: Site, tmp_path: Path, bas
 
 
 def settled(mine: Site, other: Site, seconds: float = 20) -> tuple[list[str], list[str]]:
-    """What the third services' containers have, once it is the same in both or the time is over."""
+    """Return the files of both third services' containers, once they match or the time is up."""
     until = time.monotonic() + seconds
     while True:
         a, b = listing(mine), listing(other)
@@ -300,9 +300,9 @@ def settled(mine: Site, other: Site, seconds: float = 20) -> tuple[list[str], li
 
 
 def listing(site: Site) -> list[str] | None:
-    """Names, kinds, modes, owners and contents of what the third service's container has; none if it changed meanwhile.
+    """Return names, kinds, modes, owners and contents of the third service's files, or None if they are changing.
 
-    A file can go between `find` and `cat`: that is a copy under way, to be looked at again.
+    A file may disappear between `find` and `cat` while a copy is running: try again.
     """
     (name,) = site.containers("three")
     script = (

@@ -1,4 +1,4 @@
-"""Test sessions that share one engine, from this checkout or another one."""
+"""Test sessions that share an engine, from this checkout or another one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def others(lock: Path) -> Iterator[Callable[[], bool]]:
-    """Yield whether this is the only session left. Other sessions then wait until the block ends.
+    """Yield a function that returns whether no other session is left. New sessions then wait until the block ends.
 
-    Objects created since this session began may belong to another, running session: only the last one cleans up.
+    Objects created since this session began may belong to another, running session: only the last session cleans up.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as held:
@@ -30,7 +30,7 @@ def others(lock: Path) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def one_at_a_time(lock: Path) -> Iterator[None]:
-    """Wait for other sessions that start the engine, or make its images, in this moment."""
+    """Wait for other sessions that are starting the engine or building its images."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.with_suffix(".start").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

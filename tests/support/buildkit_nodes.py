@@ -1,6 +1,6 @@
-"""Build nodes: real BuildKit daemons with mTLS, each in a privileged container with its own data.
+"""Build nodes: real BuildKit daemons with mTLS, each in a privileged container with separate data.
 
-They use the host's network, so 127.0.0.1:PORT is the same registry for a node, the engine and this machine.
+They use the host's network, so 127.0.0.1:PORT is the same registry for a node, the engine and the host.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import trustme
 from tests.support import process
 from tests.support.second_engine import free_port
 
-#: BuildKit logs this when it accepts clients.
+#: BuildKit logs this when it is ready to accept clients.
 LISTENS = "running server on"
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """PEM files: the trusted authority, our own certificate, and its key."""
+    """PEM files: the trusted authority, our certificate, and its key."""
 
     ca: Path
     cert: Path
@@ -31,7 +31,7 @@ class Certificate:
 
     @property
     def options(self) -> str:
-        """The options for buildx's remote driver."""
+        """Return the options for buildx's remote driver."""
         return f"cacert={self.ca},cert={self.cert},key={self.key}"
 
 
@@ -54,7 +54,7 @@ def certificates(place: Path) -> tuple[Certificate, Certificate]:
 
 @dataclass(frozen=True)
 class Node:
-    """A daemon in the container `name`; it answers on `port` of 127.0.0.1, even after `kill` and `start`."""
+    """A daemon in the container `name`; it listens on `port` of 127.0.0.1, even after `kill` and `start`."""
 
     name: str
     place: Path
@@ -66,7 +66,7 @@ class Node:
 
     @property
     def logs(self) -> str:
-        """The whole log."""
+        """Return the whole log."""
         return process.ok(["docker", "logs", self.name], self.place).all
 
     def inside(self, script: str) -> process.Done:
@@ -74,12 +74,12 @@ class Node:
         return process.run(["docker", "exec", self.name, "sh", "-c", script], self.place)
 
     def kill(self) -> None:
-        """Kill it, like a power cut."""
+        """Kill the daemon, as in a power cut."""
         process.ok(["docker", "kill", "--signal", "KILL", self.name], self.place)
         process.ok(["docker", "wait", self.name], self.place)
 
     def start(self) -> None:
-        """Restart it on the same data and wait until it listens."""
+        """Restart the daemon on the same data and wait until it listens."""
         process.ok(["docker", "start", self.name], self.place)
         process.wait_for_container(self.name, LISTENS)
 
@@ -93,10 +93,10 @@ def running(
     platform: str = "",
     registries: Mapping[str, Path | None] | None = None,
 ) -> Iterator[Node]:
-    """Run a node from this image; delete it with its data afterwards. Clients need a certificate from `server.ca`.
+    """Run a node from this image; delete it and its data afterwards. Clients need a certificate from `server.ca`.
 
-    `platform`: the platform it claims to build for, whatever this machine's is. `registries`: HOST:PORT to the
-    authority's PEM file, or None for plain http.
+    `platform`: the platform that the node claims to build for, regardless of the host. `registries`: maps HOST:PORT to
+    the authority's PEM file, or to None for plain http.
     """
     place.mkdir(parents=True, exist_ok=True)
     config = place / "buildkitd.toml"
@@ -122,6 +122,6 @@ def running(
 
 
 def _registry(host: str, ca: Path | None) -> str:
-    """A section of buildkitd.toml."""
+    """Return a section of buildkitd.toml."""
     how = f"http = false\nca = [{json.dumps(str(ca))}]" if ca else "http = true"
     return f"[registry.{json.dumps(host)}]\n{how}\n"

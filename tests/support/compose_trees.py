@@ -1,6 +1,6 @@
-"""Generated projects: a compose file with its Dockerfiles, contexts, override and .env, each in its own directory.
+"""Generated projects: a compose file with its Dockerfiles, contexts, override and .env, each in a separate directory.
 
-A root file includes many of them, so one `docker compose build` and one of our builds build all their images.
+A root file includes many projects, so one `docker compose build` and one of our builds build all their images.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Made:
 
 @st.composite
 def projects(draw: st.DrawFn, base: str, *, templates: bool = True) -> Made:
-    """A project of one to four services. `templates`: with values that the newest compose passes incorrectly."""
+    """Generate a project with one to four services. `templates`: add values that the newest compose mishandles."""
     made = Made(secret="secret file,1" if templates else "secret file")  # compose 2.40 does not quote the comma
     _context(draw, made, "ctx")
     _context(draw, made, "a dir")
@@ -138,7 +138,7 @@ def _around(draw: st.DrawFn, made: Made, service: dict[str, Any]) -> dict[str, A
 
 
 def _dockerfile(draw: st.DrawFn, base: str) -> tuple[str, list[str], bool]:
-    """A Dockerfile, the names of its stages, and whether it has no RUN."""
+    """Return a Dockerfile, the names of its stages, and whether it has no RUN."""
     names = draw(st.lists(_WORD.map(lambda w: f"st{w}"), max_size=2, unique=True))
     runs = draw(st.integers(0, 2)) == 0
     lines = ["ARG FIRST=one", f"ARG BASE={base}", "ARG IMAGE=${BASE}"]
@@ -179,7 +179,7 @@ def _instructions(*, runs: bool) -> st.SearchStrategy[str]:
 
 
 def _override(draw: st.DrawFn, name: str, service: dict[str, Any]) -> tuple[str, str]:
-    """Changes to the `build:` of one service in a second file, with compose's own tags; usually none."""
+    """Change the `build:` of one service in a second file, using compose's own tags; usually return nothing."""
     if not isinstance(service.get("build"), dict) or draw(st.booleans()):
         return "", ""
     changes = [
@@ -190,7 +190,7 @@ def _override(draw: st.DrawFn, name: str, service: dict[str, Any]) -> tuple[str,
 
 
 def write(root: Path, project: str, every: Sequence[Made]) -> None:
-    """Write the projects below a root, with a file that includes them all."""
+    """Write the projects below a root directory, with a file that includes all of them."""
     includes = []
     for number, made in enumerate(every):
         folder = root / f"p{number}"

@@ -1,4 +1,4 @@
-"""A fake engine socket with containers: what waiting for healthy services asks through the Docker SDK."""
+"""A fake engine socket with containers: it answers the Docker SDK's queries while tasks wait for healthy services."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Containers:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, what: str) -> object:
-        """The document for a path; None for one that is not there."""
+        """Return the document at a path; return None if it does not exist."""
         *_, kind, name, last = ("", "", *what.strip("/").split("/"))
         if last == "version":
             return {"ApiVersion": "1.43", "Version": "28.5.2"}
@@ -65,7 +65,7 @@ def listening(path: Path) -> Iterator[Containers]:
             return "unix"
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     with _Server(str(path), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-#: Names that files assign and look up; those in AROUND are set in the reader's environment.
+#: Names that files assign and look up; those in AROUND are set in the environment of the reader.
 NAMES = ("A", "B", "AB", "PW", "_x")
 AROUND = ("SET", "EMPTY")
 
@@ -57,7 +57,7 @@ _START = st.sampled_from(["A=", "B: ", "AB =", "export PW=", "#", ""])
 
 
 def _bytes(text: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
-    """Add a BOM to some, remove the last character of others, or insert bytes that are not UTF-8."""
+    """Add a BOM to some texts, remove the last character of others, or insert bytes that are not UTF-8."""
     return st.builds(
         lambda whole, bom, cut, latin: (bom + whole[: len(whole) - cut]).encode() + latin,
         text,

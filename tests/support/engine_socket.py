@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass
 class EngineSocket:
-    """Its answers, which tests can change at any time; if `raw` is set, it is sent instead."""
+    """The answers of the engine, which tests can change at any time; if `raw` is set, it is sent instead."""
 
     path: Path
     engine: str = "engine-1"
@@ -23,7 +23,7 @@ class EngineSocket:
     asked: list[str] = field(default_factory=list)
 
     def answer(self, request: bytes) -> bytes:
-        """The complete answer to one request."""
+        """Return the complete answer to a request."""
         what = request.split(b" ")[1].decode()
         self.asked.append(what)
         if self.raw is not None:

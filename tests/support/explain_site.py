@@ -1,4 +1,4 @@
-"""A tiny Rust workspace on our own Dockerfile: two services, a shared crate, no dependencies; a build takes seconds."""
+"""A tiny Rust workspace with our Dockerfile: two services, a shared crate, no dependencies. A build takes seconds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FILES = {
 
 
 class Site:
-    """The project, and `invoke` in it."""
+    """The project, and `invoke` in its directory."""
 
     def __init__(self, place: Path) -> None:
         self.root = place / "tiny"
@@ -52,11 +52,11 @@ class Site:
         self.compose()
 
     def path(self, name: str) -> Path:
-        """A file of the project."""
+        """Return the path of a file in the project."""
         return self.root / name
 
     def write(self, name: str, text: str) -> None:
-        """Write a file; `-> NAME` makes a link."""
+        """Write a file; `-> NAME` creates a symlink."""
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if text.startswith("-> "):
@@ -66,7 +66,7 @@ class Site:
             path.write_text(text)
 
     def compose(self) -> None:
-        """Write the compose file, with `args` as further build arguments of both services."""
+        """Write the compose file, with `args` as additional build arguments of both services."""
         services = {
             name: {
                 "image": f"{self.scope}/{name}:dev",
@@ -81,13 +81,13 @@ class Site:
         self.write("compose.yaml", json.dumps({"name": self.scope, "services": services}))
 
     def invoke(self, *words: str) -> process.Done:
-        """Run a task; it must succeed."""
+        """Run a task that must succeed."""
         done = process.run([process.BIN / "invoke", *words], self.root, self.env)
         assert done.code == 0, done.all
         return done
 
     def json(self, *words: str) -> dict[str, Any]:
-        """The document of a task."""
+        """Return the JSON output of a task."""
         return dict(json.loads(self.invoke(*words, "--json").out))
 
     def remove(self) -> None:

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """A fake docker that records its calls and answers from a script; first on PATH in tests/cli.
 
-FAKE_DOCKER names a directory: replies.json is a list of {"match", "stdout", "stderr", "code", "wait"}; the first whose
-`match` occurs in the joined arguments answers. Calls are appended to calls.jsonl. A reply with `once` only answers the
-first matching call. A reply with `after` only answers calls after the first one with that word in its arguments.
-`leaves` are files to write to the directory that a bake definition exports to; the reply then only matches definitions
-with such a directory. `task` are files to write to the directory that a container has at /task. `@NOW@` in an answer
-is replaced by the time of the call. `file` is a file whose bytes are the answer.
+FAKE_DOCKER is a directory: replies.json is a list of {"match", "stdout", "stderr", "code", "wait"}. The fake returns
+the first reply with a `match` that occurs in the joined arguments. Calls are appended to calls.jsonl. A reply with
+`once` only answers the first matching call. A reply with `after` only answers calls after the first call with that word
+in its arguments. `leaves` are files to write to the export directory of a bake definition; the reply then only matches
+definitions with an export directory. `task` are files to write to the directory that a container mounts at /task.
+`@NOW@` in a reply is replaced with the time of the call. `file` is a file with the bytes of the answer.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Runs our real command line many times a second: a process that has imported everything forks once per run.
+"""Run our real command line many times a second: a process that has imported everything forks once per run.
 
-`python -m tests.support.fork_server` reads one request per line and answers each with one line. Each run is a process
-of its own, in a session of its own, and is killed with everything that it started if it takes too long. Python itself
-is not started again, so what is decided at its start (the encoding of the locale) needs a run without this.
+`python -m tests.support.fork_server` reads one request per line and answers each with one line. Each run is a separate
+process in a separate session, and is killed with everything it started if it takes too long. Python does not start
+again, so tests of what Python decides at startup (the encoding of the locale) cannot use this server.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from typing import Any, NoReturn
 
 from tests.support.process import Done
 
-#: A user without an entry in the user database, as containers have.
+#: A user who is not in the user database, as in containers.
 NOBODY = 54321
 
 
-#: Modules that are imported late, by us or by Python.
+#: Modules that we or Python import late.
 LATE = (
     *("_strptime", "docker", "encodings.ascii", "encodings.idna", "http.cookiejar", "importlib.readers", "requests"),
     *("rich.console", "sqlite3", "watchfiles"),
@@ -37,7 +37,7 @@ LATE = (
 
 @dataclass(frozen=True)
 class Ran:
-    """A finished run. `late`: it was killed because it took too long."""
+    """A finished run. `late`: it took too long and was killed."""
 
     done: Done
     seconds: float
@@ -48,8 +48,8 @@ class Ran:
 class Request:
     """A run of `invoke ARGV`, with its streams in files below `place`.
 
-    `seconds`: its bound; `user`: who runs it; `out` and `err`: other files, None for a closed stream; `encoding`: that
-    of the streams; `gone`: the working directory is deleted.
+    `seconds`: the time limit; `user`: the user who runs it; `out` and `err`: other files, or None for a closed stream;
+    `encoding`: the encoding of the streams; `gone`: the working directory has been deleted.
     """
 
     argv: Sequence[str]
@@ -64,14 +64,14 @@ class Request:
     gone: bool = False
 
     def values(self) -> dict[str, Any]:
-        """For the process that forks."""
+        """Return the values for the forking process."""
         files = [str(self.place / n) if given == "" else given for n, given in (("out", self.out), ("err", self.err))]
         argv, env = ["invoke", *self.argv], dict(self.env)
         kept = {"cwd": str(self.cwd), "seconds": self.seconds, "user": self.user, "gone": self.gone}
         return {"argv": argv, "env": env, "streams": files, "encoding": self.encoding, **kept}
 
     def ran(self, answer: Mapping[str, Any]) -> Ran:
-        """The run, from the answer of that process."""
+        """Return the run, from the answer of the forking process."""
         texts = [self.place / n for n in ("out", "err")]
         out, err = (t.read_text("utf-8", errors="surrogateescape") if t.exists() else "" for t in texts)
         return Ran(Done(answer["code"], out, err), answer["seconds"], answer["late"])
@@ -79,7 +79,7 @@ class Request:
 
 @dataclass
 class Server:
-    """The process that forks. Closed like a file."""
+    """The forking process. Close it like a file."""
 
     process: subprocess.Popen[str] = field(init=False)
 
@@ -93,11 +93,11 @@ class Server:
         )
 
     def run(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], place: Path, **more: Any) -> Ran:
-        """One run; the arguments are those of `Request`."""
+        """Run a single request with the arguments of `Request`."""
         return self.run_all([Request(argv, cwd, env, place, **more)])[0]
 
     def run_all(self, requests: Sequence[Request]) -> list[Ran]:
-        """All of these at the same time."""
+        """Run all requests at the same time."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps([request.values() for request in requests]) + "\n")
@@ -109,14 +109,14 @@ class Server:
         self.process.communicate(timeout=10)
 
 
-# ---- the process that forks
+# ---- the forking process
 
 
 def _serve() -> None:
     import buildkit_tasks
 
     ours = (m.name for m in pkgutil.walk_packages(buildkit_tasks.__path__, "buildkit_tasks.") if "__main" not in m.name)
-    for name in (*ours, *LATE):  # also what another user could not read where Python is a user's own
+    for name in (*ours, *LATE):  # includes modules that other users cannot read if Python belongs to one user
         importlib.import_module(name)
     for line in sys.stdin:
         requests, began, running = json.loads(line), time.monotonic(), {}
@@ -189,7 +189,7 @@ def _be_invoke(request: dict[str, Any]) -> NoReturn:
 
 
 def _text(request: Mapping[str, Any], number: int, errors: str) -> Any:
-    """A stream as Python makes it at its start; None for a closed one."""
+    """Return a stream as Python creates it at startup, or None for a closed stream."""
     if request["streams"][number - 1] is None:
         return None
     binary = open(number, "wb", closefd=False)  # noqa: SIM115

@@ -1,7 +1,7 @@
-"""A malicious registry: it serves a valid pack for any requested tag, spoiled in one way at a time.
+"""A malicious registry: it serves a valid pack for any requested tag, corrupted in one way at a time.
 
-It uses raw sockets, because no HTTP server would send most of these answers. It claims the toolchain in the requested
-tag, so that a machine accepts the pack as its own and goes on to the next step.
+It uses raw sockets, because no HTTP server would send most of these answers. It claims to have the toolchain in the
+requested tag, so machines accept the pack and continue with the next step.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def sha256(content: bytes) -> str:
 
 
 def layer() -> bytes:
-    """A layer with a part that is not an archive; different each time, so that no engine already has it."""
+    """Return a layer with a part that is not an archive; it is different each time, so no engine has it already."""
     text = f"not an archive {secrets.token_hex(8)}".encode()
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -49,7 +49,7 @@ def layer() -> bytes:
 
 @dataclass
 class Pack:
-    """The pack as JSON values, which a behavior spoils before they are served."""
+    """The pack as JSON values. A behavior can corrupt them before they are served."""
 
     label: dict[str, Any]
     layers: list[bytes] = field(default_factory=lambda: [layer()])
@@ -82,7 +82,7 @@ class Pack:
 
 
 def pack_for(tag: str) -> Pack:
-    """A pack that matches the machine that requests the tag `scope-platform-profile-toolchain…`."""
+    """Return a pack that matches the machine requesting the tag `scope-platform-profile-toolchain…`."""
     scope, platform, profile, toolchain = (tag.split("-") + ["x"] * 4)[:4]
     return Pack(
         {
@@ -108,7 +108,7 @@ def pack_for(tag: str) -> Pack:
 
 @dataclass(frozen=True)
 class Request:
-    """The request, and the socket to answer on."""
+    """The request, and the socket for the answer."""
 
     method: str
     path: str
@@ -132,7 +132,7 @@ Behavior = Callable[[Request], bool]
 
 
 class Hostile(socketserver.ThreadingTCPServer):
-    """`asked`: every request. `pack`: the pack served from the first requested tag on."""
+    """`asked`: all requests. `pack`: the pack that is served once a tag has been requested."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -149,7 +149,7 @@ class Hostile(socketserver.ThreadingTCPServer):
         return f"127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore clients that hang up: the tests make them do so."""
+        """Ignore clients that disconnect: the tests cause this."""
 
 
 class Handler(socketserver.BaseRequestHandler):
@@ -162,7 +162,7 @@ class Handler(socketserver.BaseRequestHandler):
             piece = self.request.recv(65536)
             if not piece:
                 return
-            if not got and piece[0] == 0x16:  # a TLS hello: we have no TLS, and clients recognize this answer
+            if not got and piece[0] == 0x16:  # a TLS hello: we do not support TLS, and clients recognize this answer
                 self.request.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
                 return
             got += piece
@@ -179,7 +179,7 @@ class Handler(socketserver.BaseRequestHandler):
 
 
 def sound(request: Request) -> None:
-    """The answer of an honest registry."""
+    """Answer like an honest registry."""
     path = request.path.partition("?")[0]
     if path.rstrip("/") == "/v2":
         return request.answer(b"{}")
@@ -216,7 +216,7 @@ def running(behavior: Behavior, spoil: Callable[[Pack], None] = lambda _: None) 
 
 
 def _at(place: str, answer: Callable[[Request], None]) -> Behavior:
-    """A behavior for addresses that contain this text."""
+    """Return a behavior for URLs that contain this text."""
 
     def behave(request: Request) -> bool:
         if place in request.path:
@@ -259,7 +259,7 @@ def fails(status: str, more: Mapping[str, str] | None = None) -> Behavior:
 
 
 def injects(header: str) -> Behavior:
-    """The valid manifest, with a digest header that continues with attacker-controlled text."""
+    """Send the valid manifest, with a digest header that continues with attacker-controlled text."""
 
     def answer(request: Request) -> bool:
         name = request.path.rpartition("/")[2]
@@ -277,7 +277,7 @@ def injects(header: str) -> Behavior:
 
 
 def names_itself(request: Request) -> bool:
-    """An index whose only image is the index itself, under every name."""
+    """Send an index that only contains itself, under every name."""
     name = request.path.rpartition("/")[2]
     if "/manifests/" not in request.path:
         return False
@@ -290,7 +290,7 @@ def names_itself(request: Request) -> bool:
 
 
 def goes_on(request: Request) -> bool:
-    """No packs, and a tag list in which every page links to another one."""
+    """Send no packs, and a tag list in which every page links to another page."""
     if "/manifests/" in request.path:
         request.answer(b"{}", status="404 Not Found")
     elif "/tags/list" in request.path:
@@ -313,12 +313,12 @@ def sound_otherwise(_: Request) -> bool:
     return False
 
 
-#: A gigabyte of zeros, in a megabyte.
+#: A gigabyte of zeros, compressed to a megabyte.
 BOMB = gzip.compress(bytes(1 << 20)) * 900
 
 
 def _headers(*lines: str, body: bytes = b"{}") -> Behavior:
-    """An answer with these header lines and nothing else."""
+    """Send these header lines and nothing else."""
 
     def answer(request: Request) -> None:
         head = "".join(f"{line}\r\n" for line in lines)
@@ -333,7 +333,7 @@ _MANIFEST = "/manifests/"
 
 
 def _swapped(request: Request) -> bool:
-    """A different configuration than the manifest names, of the same size."""
+    """Send a configuration of the same size that differs from the one in the manifest."""
     pack = request.server.pack
     if "/blobs/" not in request.path or pack is None:
         return False
@@ -341,95 +341,104 @@ def _swapped(request: Request) -> bool:
     return True
 
 
-#: Attacks before any byte of a pack is downloaded, with the words that the build's message must contain.
+#: Attacks before any byte of a pack is downloaded, with text that must appear in the build's message.
 BEHAVIORS: dict[str, tuple[Behavior, str]] = {
     "html": (says(b"<!doctype html><title>Welcome to the proxy</title>", "text/html"), "invalid JSON"),
     "empty": (says(b""), "invalid JSON"),
     "null": (says(b"null"), "expected dict, found NoneType"),
     "list": (says(b"[1,2]"), "expected dict, found list"),
     "number": (says(b"7"), "expected dict, found int"),
-    "without schema": (says(b"{}"), "schemaVersion"),
-    "without layers": (says(b'{"schemaVersion":2}'), "expected dict"),
-    "deep": (says(b'{"a":' + b"[" * 200_000), "invalid JSON"),
-    "not utf-8": (says(b'{"schemaVersion":2,"a":"\xff\xfe"}'), "invalid JSON"),
-    "utf-16": (says('{"schemaVersion":2}'.encode("utf-16")), "invalid JSON"),
-    "names twice": (says(b'{"schemaVersion":2,"layers":[],"layers":[],"config":{}}'), "duplicate name"),
-    "huge number": (says(b'{"schemaVersion":2,"a":' + b"9" * 400 + b"}"), "a number with 400 digits"),
-    "many numbers": (says(b'{"a":' + b"9" * 900_000 + b"}"), "a number with 900000 digits"),
+    "empty object": (says(b"{}"), "schemaVersion"),
+    "no config or layers": (says(b'{"schemaVersion":2}'), "expected dict"),
+    "deep nesting": (says(b'{"a":' + b"[" * 200_000), "invalid JSON"),
+    "invalid UTF-8": (says(b'{"schemaVersion":2,"a":"\xff\xfe"}'), "invalid JSON"),
+    "UTF-16": (says('{"schemaVersion":2}'.encode("utf-16")), "invalid JSON"),
+    "duplicate names": (says(b'{"schemaVersion":2,"layers":[],"layers":[],"config":{}}'), "duplicate name"),
+    "400-digit number": (says(b'{"schemaVersion":2,"a":' + b"9" * 400 + b"}"), "a number with 400 digits"),
+    "900,000-digit number": (says(b'{"a":' + b"9" * 900_000 + b"}"), "a number with 900000 digits"),
     "endless body": (drips(_HEAD + b"\r\n", b" " * 65536, 0), "the response is larger than 1048576 bytes"),
     "endless chunks": (
         drips(_HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b" " * 65536 + b"\r\n", 0),
         "the response is larger than 1048576 bytes",
     ),
     "endless headers": (drips(b"HTTP/1.1 200 OK\r\n", b"X-More: " + b"x" * 60000 + b"\r\n", 0), "is unreachable"),
-    "endless interim": (drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 99, 0), "is unreachable"),
+    "endless interim responses": (drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 99, 0), "is unreachable"),
     "slow body": (drips(_HEAD + b"Content-Length: 100000\r\n\r\n", b" "), "is unreachable"),
     "slow headers": (drips(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), "is unreachable"),
-    "silent": (waits, "is unreachable"),
-    "short body": (drips(_HEAD + b"Content-Length: 10\r\nConnection: close\r\n\r\n{", b"", LASTING), "is unreachable"),
+    "no response": (waits, "is unreachable"),
+    "truncated body": (
+        drips(_HEAD + b"Content-Length: 10\r\nConnection: close\r\n\r\n{", b"", LASTING),
+        "is unreachable",
+    ),
     "garbage": (drips(b"SSH-2.0-OpenSSH_9.2\r\n", b"x" * 100, LASTING), "is unreachable"),
-    "gzip bomb": (
+    "invalid gzip": (
         _at("/v2/", lambda r: r.answer(b"\x1f\x8b" + bytes(9000), more={"Content-Encoding": "gzip"})),
         "invalid JSON",
     ),
-    "redirects without end": (moves("/v2/again"), "more than 5 redirects"),
-    "redirects to http": (moves("http://192.0.2.1/v2/x"), "only https"),
-    "redirects to a file": (moves("file:///etc/passwd"), "only https"),
-    "redirects to nonsense": (moves("https://[::1/\x01"), "sent an invalid response"),
-    "realm without tls": (asks_for_login('Bearer realm="http://192.0.2.1/token",service="s"'), "only https"),
-    "realm of nonsense": (asks_for_login('Bearer realm="gopher://x",service="s"'), "only https"),
-    "token of another shape": (
+    "redirect loop": (moves("/v2/again"), "more than 5 redirects"),
+    "redirect to http": (moves("http://192.0.2.1/v2/x"), "only https"),
+    "redirect to a file": (moves("file:///etc/passwd"), "only https"),
+    "redirect to an invalid URL": (moves("https://[::1/\x01"), "sent an invalid response"),
+    "realm without TLS": (asks_for_login('Bearer realm="http://192.0.2.1/token",service="s"'), "only https"),
+    "realm with an unknown scheme": (asks_for_login('Bearer realm="gopher://x",service="s"'), "only https"),
+    "token of the wrong type": (
         lambda r: (
             says(b'{"token":["x"]}', place="/token")(r)
             or asks_for_login(f'Bearer realm="http://{r.server.host}/token"')(r)
         ),
         "token",
     ),
-    "token with a header": (
+    "token with an injected header": (
         lambda r: (
             says(b'{"token":"x\\r\\nX-Evil: 1"}', place="/token")(r)
             or asks_for_login(f'Bearer realm="http://{r.server.host}/token"')(r)
         ),
         "token",
     ),
-    "wants a pause": (fails("429 Too Many Requests", {"Retry-After": "3600"}), "asked to retry after 3600 s"),
-    "wants nonsense": (fails("503 Service Unavailable", {"Retry-After": "9" * 400}), "returned 503"),
-    "in trouble": (fails("500 Internal Server Error"), "returned 500"),
-    "index of itself": (names_itself, "the requested digest"),
-    "another configuration": (_swapped, "does not match the manifest"),
+    "Retry-After of an hour": (fails("429 Too Many Requests", {"Retry-After": "3600"}), "asked to retry after 3600 s"),
+    "invalid Retry-After": (fails("503 Service Unavailable", {"Retry-After": "9" * 400}), "returned 503"),
+    "internal server error": (fails("500 Internal Server Error"), "returned 500"),
+    "index that contains itself": (names_itself, "the requested digest"),
+    "different configuration": (_swapped, "does not match the manifest"),
     "endless tag list": (goes_on, "the tag list does not end"),
-    "a cookie of a megabyte": (_headers("Set-Cookie: a=" + "x" * 1_000_000), "is unreachable"),
-    "ten thousand headers": (_headers(*(f"X-{n}: y" for n in range(10_000))), "is unreachable"),
-    "a length that is too short": (_headers("Content-Length: 9", body=b'{"schemaVersion":2}'), "invalid JSON"),
-    "a length that is negative": (_headers("Content-Length: -1", body=b"[" * 99), "invalid JSON"),
-    "two lengths": (_headers("Content-Length: 5", "Content-Length: 7", body=b"[" * 99), "is unreachable"),
-    "a chunk of no size": (_headers("Transfer-Encoding: chunked", body=b"zz\r\n{}\r\n"), "is unreachable"),
-    "a chunk of an exabyte": (
+    "1 MB cookie": (_headers("Set-Cookie: a=" + "x" * 1_000_000), "is unreachable"),
+    "10,000 headers": (_headers(*(f"X-{n}: y" for n in range(10_000))), "is unreachable"),
+    "Content-Length too short": (_headers("Content-Length: 9", body=b'{"schemaVersion":2}'), "invalid JSON"),
+    "negative Content-Length": (_headers("Content-Length: -1", body=b"[" * 99), "invalid JSON"),
+    "two Content-Length headers": (
+        _headers("Content-Length: 5", "Content-Length: 7", body=b"[" * 99),
+        "is unreachable",
+    ),
+    "invalid chunk size": (_headers("Transfer-Encoding: chunked", body=b"zz\r\n{}\r\n"), "is unreachable"),
+    "1 EB chunk": (
         drips(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nDE0B6B3A7640000\r\n", b" " * 65536, 0),
         "the response is larger than 1048576 bytes",
     ),
-    "early hints": (drips(b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 99, 0), ""),
-    "a bomb in gzip": (
+    "endless early hints": (
+        drips(b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 99, 0),
+        "",
+    ),
+    "gzip bomb": (
         _at("/v2/", lambda r: r.answer(BOMB, more={"Content-Encoding": "gzip", "Vary": "Accept-Encoding"})),
         "invalid JSON",
     ),
-    "a number that is none": (says(b'{"schemaVersion":2,"a":NaN}'), "NaN is not JSON"),
-    "infinity": (says(b'{"schemaVersion":2,"a":-Infinity}'), "-Infinity is not JSON"),
-    "half a character in the manifest": (
+    "NaN": (says(b'{"schemaVersion":2,"a":NaN}'), "NaN is not JSON"),
+    "negative infinity": (says(b'{"schemaVersion":2,"a":-Infinity}'), "-Infinity is not JSON"),
+    "lone surrogate in the manifest": (
         says(b'{"schemaVersion":2,"mediaType":"\\ud800"}'),
         "contradictory media types",
     ),
-    "a byte order mark": (says(b'\xef\xbb\xbf{"schemaVersion":2}'), "invalid JSON"),
-    "a status of two digits": (drips(b"HTTP/1.1 42 What\r\n\r\n", b"", LASTING), "is unreachable"),
-    "another protocol": (drips(b"HTTP/9.9 200 OK\r\n\r\n", b"", LASTING), "is unreachable"),
-    "wants a pause of thirty years": (fails("429 Too Many Requests", {"Retry-After": "1000000000"}), "retry after"),
-    "wants a pause until 2099": (
+    "byte order mark": (says(b'\xef\xbb\xbf{"schemaVersion":2}'), "invalid JSON"),
+    "two-digit status code": (drips(b"HTTP/1.1 42 What\r\n\r\n", b"", LASTING), "is unreachable"),
+    "unknown HTTP version": (drips(b"HTTP/9.9 200 OK\r\n\r\n", b"", LASTING), "is unreachable"),
+    "Retry-After of thirty years": (fails("429 Too Many Requests", {"Retry-After": "1000000000"}), "retry after"),
+    "Retry-After until 2099": (
         fails("429 Too Many Requests", {"Retry-After": "Fri, 31 Dec 2099 23:59:59 GMT"}),
         "asked to retry after",
     ),
-    "redirects with a password": (moves("https://me:it-is-4711@127.0.0.1/x"), "only https"),
-    "redirects to the cloud's secrets": (moves("http://169.254.169.254/latest/meta-data/"), "only https"),
-    "redirects to a socket": (moves("unix:///var/run/docker.sock"), "only https"),
+    "redirect with a password": (moves("https://me:it-is-4711@127.0.0.1/x"), "only https"),
+    "redirect to the cloud metadata service": (moves("http://169.254.169.254/latest/meta-data/"), "only https"),
+    "redirect to a socket": (moves("unix:///var/run/docker.sock"), "only https"),
 }
 
 
@@ -453,40 +462,43 @@ def _labels(labels: Any) -> Callable[[Pack], None]:
     return spoil
 
 
-#: Packs with correct digests that still must not be downloaded.
+#: Packs with correct digests that must not be downloaded.
 PACKS: dict[str, tuple[Callable[[Pack], None], str]] = {
-    "labels that are numbers": (_labels({LABEL: 7}), "label: expected str, found int"),
-    "labels that are a list": (_labels([LABEL]), "Labels: expected dict, found list"),
-    "half a character": (_label(rustc="\ud800"), "not Unicode"),
-    "sizes in words": (_label(parts={"deps-1.tar.gz": "many"}), "is not a size"),
-    "a part elsewhere": (_label(parts={"../../etc/cron.d/x": 1}), "is not a valid part name"),
-    "escapes": (_label(toolchain="other", rustc="\x1b[2J\x1b]0;owned\x07\r\nrustc"), "different toolchain"),
+    "numeric label": (_labels({LABEL: 7}), "label: expected str, found int"),
+    "labels in a list": (_labels([LABEL]), "Labels: expected dict, found list"),
+    "lone surrogate in a label": (_label(rustc="\ud800"), "not Unicode"),
+    "non-numeric part size": (_label(parts={"deps-1.tar.gz": "many"}), "is not a size"),
+    "path traversal in a part name": (_label(parts={"../../etc/cron.d/x": 1}), "is not a valid part name"),
+    "escape sequences": (_label(toolchain="other", rustc="\x1b[2J\x1b]0;owned\x07\r\nrustc"), "different toolchain"),
     "compressed layers": (_layers(mediaType=f"{OCI}.layer.v1.tar+gzip"), "uncompressed"),
-    "docker's layers": (_layers(mediaType="application/vnd.docker.image.rootfs.diff.tar"), "uncompressed"),
-    "large layers": (_layers(size=10**14), "its layers total"),
-    "layers of negative size": (_layers(size=-1), "is not a size"),
-    "layers of half a size": (_layers(size=1.5), "is not a size"),
-    "a digest with a command": (
+    "Docker layer media type": (_layers(mediaType="application/vnd.docker.image.rootfs.diff.tar"), "uncompressed"),
+    "oversized layer": (_layers(size=10**14), "its layers total"),
+    "negative layer size": (_layers(size=-1), "is not a size"),
+    "fractional layer size": (_layers(size=1.5), "is not a size"),
+    "digest with a command": (
         _layers(digest=f"{sha256(b'')},target=/x --mount=type=secret,id=ca id"),
         "not a sha256",
     ),
-    "another algorithm": (_layers(digest="md5:d41d8cd98f00b204e9800998ecf8427e"), "not a sha256"),
-    "two media types": (_manifest(mediaType=f"{OCI}.index.v1+json"), "contradictory media types"),
-    "an image and an index": (_manifest(manifests=[]), "an image and an index"),
-    "more layers than parts": (_label(parts={"deps-1.tar.gz": 1, "rest.tar.gz": 1}), "1 layers for 2 parts"),
-    "a digest in capitals": (_layers(digest=sha256(b"").upper().replace("SHA256", "sha256")), "not a sha256"),
-    "a longer algorithm": (_layers(digest=f"sha512:{hashlib.sha512(b'').hexdigest()}"), "not a sha256"),
-    "layers from elsewhere": (_layers(urls=["http://169.254.169.254/latest/meta-data/"]), "is stored elsewhere"),
-    "two thousand layers": (_manifest(layers=[{}] * 2000), "more than 1000"),
-    "a hundred thousand layers": (_manifest(layers=[{"digest": sha256(b"")}] * 100_000), "larger than 1048576 bytes"),
+    "md5 digest": (_layers(digest="md5:d41d8cd98f00b204e9800998ecf8427e"), "not a sha256"),
+    "contradictory media types": (_manifest(mediaType=f"{OCI}.index.v1+json"), "contradictory media types"),
+    "both an image and an index": (_manifest(manifests=[]), "an image and an index"),
+    "fewer layers than parts": (_label(parts={"deps-1.tar.gz": 1, "rest.tar.gz": 1}), "1 layers for 2 parts"),
+    "uppercase digest": (_layers(digest=sha256(b"").upper().replace("SHA256", "sha256")), "not a sha256"),
+    "sha512 digest": (_layers(digest=f"sha512:{hashlib.sha512(b'').hexdigest()}"), "not a sha256"),
+    "layer stored elsewhere": (_layers(urls=["http://169.254.169.254/latest/meta-data/"]), "is stored elsewhere"),
+    "2,000 layers": (_manifest(layers=[{}] * 2000), "more than 1000"),
+    "100,000 layers": (_manifest(layers=[{"digest": sha256(b"")}] * 100_000), "larger than 1048576 bytes"),
     "no layers": (_manifest(layers=[]), "0 layers for 1 parts"),
-    "a configuration of a terabyte": (
+    "1 TB configuration": (
         _manifest(config={"mediaType": f"{OCI}.config.v1+json", "digest": sha256(b""), "size": 10**12}),
         "bytes",
     ),
-    "a label of another kind of text": (_label(rustc="\u202e\u2066 x", toolchain="other"), "different toolchain"),
-    "a date that is none": (_label(created="\x1b]0;x\x07", toolchain="other"), "different toolchain"),
-    "other layers inside": (
+    "bidirectional control characters in a label": (
+        _label(rustc="\u202e\u2066 x", toolchain="other"),
+        "different toolchain",
+    ),
+    "invalid date": (_label(created="\x1b]0;x\x07", toolchain="other"), "different toolchain"),
+    "different layers in the configuration": (
         lambda pack: pack.config.update(rootfs={"diff_ids": [sha256(b"other")]}),
         "list different layers",
     ),

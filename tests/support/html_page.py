@@ -1,4 +1,4 @@
-"""Reads the pages that tasks write: their tags and texts, and whether they depend on anything from outside."""
+"""Parse the pages that tasks write: their tags and texts, and whether they depend on anything external."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ATTRIBUTES = frozenset(
 
 
 class Parsed(HTMLParser):
-    """The tags and texts of a page; fails on tags that are not closed."""
+    """The tags and texts of a page; fail on unclosed tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -47,12 +47,12 @@ class Parsed(HTMLParser):
             self.texts.append(data)
 
     def named(self, tag: str) -> list[dict[str, str | None]]:
-        """The attributes of every such tag."""
+        """Return the attributes of every tag with this name."""
         return [attributes for name, attributes in self.tags if name == tag]
 
 
 def alone(text: str) -> None:
-    """Assert that a page loads nothing and runs nothing, in light and dark mode."""
+    """Assert that a page loads nothing and runs no scripts, in light and dark mode."""
     parsed = Parsed(text)
     assert text.startswith("<!DOCTYPE html>")
     assert "://" not in text.replace("default-src 'none'", "")

@@ -1,7 +1,7 @@
-"""Workflows played without their CI systems: the shell lines of each job, in order, as the runner would start them.
+"""Run workflows without their CI systems: the shell lines of each job, in order, as the runner would start them.
 
-A stand-in for emulators: it knows what our templates use, and refuses everything else. Conditions, rules and secrets
-are for the caller.
+A substitute for emulators: it supports what our templates use, and rejects everything else. Conditions, rules and
+secrets are up to the caller.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 @dataclass(frozen=True)
 class Played:
-    """One job: its shell scripts, the variables each gets, and everything else that was written about it."""
+    """A job: its shell scripts, the variables of each script, and all other keys of the job."""
 
     name: str
     scripts: tuple[str, ...]
@@ -25,7 +25,7 @@ class Played:
 
 
 def github(text: str) -> dict[str, Played]:
-    """The jobs of a GitHub workflow."""
+    """Return the jobs of a GitHub workflow."""
     found = {}
     for name, job in YAML(typ="safe").load(text)["jobs"].items():
         steps = job["steps"]
@@ -38,7 +38,7 @@ def github(text: str) -> dict[str, Played]:
 
 
 def gitlab(text: str) -> dict[str, Played]:
-    """The jobs of a GitLab pipeline; each is one script, after `before_script`."""
+    """Return the jobs of a GitLab pipeline; each is one script, after `before_script`."""
     document = YAML(typ="safe").load(text)
     before = document["default"]["before_script"]
     jobs = {n: j for n, j in document.items() if n not in ("workflow", "stages", "variables", "default")}
@@ -46,7 +46,7 @@ def gitlab(text: str) -> dict[str, Played]:
 
 
 def jenkins(text: str) -> dict[str, Played]:
-    """The stages of a Jenkinsfile, as its layout shows them."""
+    """Return the stages of a Jenkinsfile, found by its indentation."""
     found = {}
     for match in re.finditer(r"^    stage\('([^\n]*)'\) \{\n(.*?)^    \}\n", text, re.MULTILINE | re.DOTALL):
         body = match[2]
@@ -61,7 +61,7 @@ def jenkins(text: str) -> dict[str, Played]:
 
 
 def shims(place: Path, tools: Path) -> Path:
-    """A directory for PATH: a `python3` whose environments have our tools without asking an index, and an `apk`."""
+    """Create a directory for PATH with an `apk`, and a `python3` that links our tools into environments without pip."""
     place.mkdir()
     links = "".join(f'ln -s "{tools / name}" "$3/bin/{name}"\n' for name in ("invoke", "buildkit-tasks", "python3"))
     texts = {

@@ -1,7 +1,7 @@
-"""The rows of docs/how-to/from-make.md as commands: what to type in a repository, in order, and what it leaves.
+"""The rows of docs/how-to/from-make.md as commands: what to type in a repository, in order, and the result.
 
-A row is named by its first cell. tests/unit/test_from_make_page.py compares the rows with the page; each command is a
-real one in tests/engine/test_from_make.py.
+A row is identified by its first cell. tests/unit/test_from_make_page.py compares the rows with the page;
+tests/engine/test_from_make.py runs each command for real.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.support.make_site import Site
 
-#: What the tasks of `db` say in a repository without a database: those that need a file look for it first.
+#: The errors of `db` tasks in a repository without a database: tasks that need a file look for the file first.
 NO_DATABASE = (81, "no supported database")
 NO_FILE = {"db.migrate": (84, "No directory `migrations`"), "db.restore": (87, "out/data.dump")}
 
 
 @dataclass(frozen=True)
 class Repository:
-    """What the rows call by name.
+    """The names that the rows use.
 
-    `service` keeps running; `crate` has tests; `pattern` names services of one family; `agent` is the service with a
-    profile, if there is one; `database` its name, empty without one; `one_off` what `run` gets; `says` a word in the
-    logs. `large`: hundreds of crates, so what compiles all of them once more is left out or only planned.
+    `service` keeps running; `crate` has tests; `pattern` matches services of one family; `agent` is the service with a
+    profile, if there is one; `database` is the name of the database, or empty; `one_off` is the command for `run`;
+    `says` is a word in the logs. `large`: hundreds of crates, so steps that recompile all of them are skipped or only
+    planned.
     """
 
     name: str
@@ -48,10 +49,10 @@ REPOSITORIES = (SAMPLE, LEDGER, DESK)
 
 @dataclass(frozen=True)
 class Step:
-    """A command without `invoke`, its exit code, words in its output, and what can be seen afterwards.
+    """A command without `invoke`, its exit code, words in its output, and a check of the result.
 
-    `until`: words after which it gets Ctrl-C; it would run on. `keys`: it runs on a terminal where these are typed.
-    A command is played once, unless `again`; a step with `after` is its own, which rows may share.
+    `until`: press Ctrl-C when these words appear, because the command does not exit. `keys`: run the command on a
+    terminal and type these keys. A command runs once, unless `again` is set. Rows can share a step with `after`.
     """
 
     line: str
@@ -66,13 +67,13 @@ class Step:
 
     @property
     def words(self) -> list[str]:
-        """The command as a list."""
+        """Return the command as a list."""
         return shlex.split(self.line)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row by its first cell. No steps: the page says why there is nothing to type."""
+    """A row, identified by its first cell. Without steps, the page explains why there is nothing to type."""
 
     targets: str
     steps: tuple[Step, ...] = ()
@@ -85,12 +86,12 @@ DEV = Step("dev", 130, until="following the logs", after=lambda s: s.is_down())
 
 
 def row(targets: str, *steps: Step | None) -> Row:
-    """A row; steps that a repository leaves out are None."""
+    """Return a row; steps that a repository skips are None."""
     return Row(targets, tuple(step for step in steps if step))
 
 
 def rows(r: Repository) -> list[Row]:
-    """Every row, in the order to play them: what removes something comes last."""
+    """Return all rows in the order to run them: steps that remove something run last."""
     return [*_rust(r), *_images(r), *_stack(r), *_databases(r), *_checks(r), *_development(r), *_removal(r)]
 
 
@@ -143,7 +144,7 @@ def _rust(r: Repository) -> list[Row]:
 def _images(r: Repository) -> list[Row]:
     platforms = f"build --service {r.agent} --platform amd64,arm64"
     static = f"build --service {r.agent}"
-    if r.large or not r.database:  # one repository is enough for what compiles everything again
+    if r.large or not r.database:  # one repository is enough for steps that recompile everything
         arm = Step(f"{platforms} --plan", shows="linux/arm64")
         linked = [Step(f"{static} --plan", env=(("BUILDKIT_TASKS_BUILD_STATIC", "gnu"),))]
     else:
@@ -221,7 +222,7 @@ def _databases(r: Repository) -> list[Row]:
         return Step(line, *NO_FILE.get(line.split()[0], NO_DATABASE))
 
     def gone(line: str, what: str = name, after: Callable[[Site], object] | None = None) -> list[Step]:
-        """Asked for without consent, then with it."""
+        """Run the command without confirmation, then with it."""
         if not name:
             return [nothing(line), nothing(f"{line} --yes --name any")]
         return [Step(line, 18, f"--yes --name {what}"), Step(f"{line} --yes --name {what}", after=after)]
@@ -270,7 +271,7 @@ def _checks(r: Repository) -> list[Row]:
     workflow = ".github/workflows/rows.yml"
     written = Step(f"ci.init --provider github --file {workflow} --yes", after=lambda s: s.file(workflow))
     return [
-        # the rows before reset the database: the sensor writes to it when it starts, and every half minute
+        # earlier rows reset the database; the sensor writes to it when it starts, and every 30 seconds
         row("a script that checks whether each service works", Step("restart", again=True) if r.large else None, smoke),
         row("`install-git-hooks`", Step("hooks.install", after=lambda s: s.file(".git/hooks/pre-commit"))),
         row(
@@ -306,7 +307,7 @@ def _development(r: Repository) -> list[Row]:
 
 
 def _removal(r: Repository) -> list[Row]:
-    shared = " --dry-run" if r.large else ""  # the sample's caches are those of the checkout that runs the tests
+    shared = " --dry-run" if r.large else ""  # the sample shares its caches with the checkout that runs the tests
     crate = f" --crate {r.crate}" if r.large else ""
     return [
         row(

@@ -1,4 +1,4 @@
-"""A repository in which the rows of docs/how-to/from-make.md are played, without Rust on PATH; what it has then."""
+"""A repository that runs the rows of docs/how-to/from-make.md without Rust on PATH, and checks of the results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support import process, repositories, repositories_served
 from tests.support.make_rows import Repository, Step, rows
 from tests.support.watching import Watching
 
-#: A program of Rust, by its name.
+#: Programs that belong to Rust, by name.
 RUST = re.compile(r"(cargo|rust|clippy|rls\b).*")
 
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
@@ -30,7 +30,7 @@ SMOKE = '\n[tool.buildkit-tasks.stack]\nsmoke = ["api / "]\n'
 
 
 def path_without_rust(scratch: Path) -> str:
-    """PATH with the same programs, but for those of Rust: a directory that has some is one of links to its others."""
+    """Return PATH without Rust: directories with Rust programs are replaced with symlinks to the other programs."""
     found = []
     for number, folder in enumerate([str(process.BIN), *os.environ["PATH"].split(":")]):
         programs = sorted(p for p in Path(folder).glob("*")) if folder else []
@@ -49,7 +49,7 @@ def path_without_rust(scratch: Path) -> str:
 
 
 class Site:
-    """One repository with a compose project of its own."""
+    """A repository with a separate compose project."""
 
     def __init__(self, repository: Repository, root: Path, project: str, env: dict[str, str | None]) -> None:
         self.repository: Repository = repository
@@ -64,7 +64,7 @@ class Site:
         self._put_beside()
 
     def _put_beside(self) -> None:
-        """What a few rows need: an overlay, and data to load."""
+        """Write files that some rows need: an overlay, and data to load."""
         label = f'services:\n  {self.repository.service}:\n    labels: {{extra: "yes"}}\n'
         (self.root / "compose.extra.yaml").write_text(label)
         (self.root / "seeds").mkdir(exist_ok=True)
@@ -73,7 +73,7 @@ class Site:
             (self.root / "seeds" / "rows.sql").write_text(seed)
 
     def play(self, step: Step) -> None:
-        """Run a command and check what it prints and leaves."""
+        """Run a command and check its output and its result."""
         key = step if step.after or step.again else (step.line, step.env, step.code)
         if key in self.said:
             assert step.shows in self.said[key], step
@@ -114,7 +114,7 @@ class Site:
         done = process.run([program, *argv[1:]], self.root, env, stdin=step.stdin or None, timeout=1200)
         return done.code, done.all
 
-    # what can be seen afterwards
+    # checks of the result
 
     def _containers(self, service: str = "") -> list[str]:
         labels = [f"project={self.project}", *([f"service={service}"] if service else [])]
@@ -125,48 +125,48 @@ class Site:
         return process.ok(["docker", "volume", "ls", "--quiet", "--filter", f"label={label}"], self.root).out.split()
 
     def runs(self, service: str) -> None:
-        """The service has a running container."""
+        """Check that the service has a running container."""
         assert len(self._containers(service)) == 1
 
     def is_down(self) -> None:
-        """The project has no running container."""
+        """Check that the project has no running container."""
         assert self._containers() == []
 
     def has_label(self, service: str, name: str) -> None:
-        """Its container has a label."""
+        """Check that the service's container has a label."""
         form = ["inspect", "--format", f'{{{{index .Config.Labels "{name}"}}}}', *self._containers(service)]
         assert process.ok(["docker", *form], self.root).out.strip() == "yes"
 
     def has_image(self, service: str) -> None:
-        """The service's image is there."""
+        """Check that the service's image exists."""
         label = f"label=com.docker.compose.project={self.project}"
         listed = process.ok(["docker", "image", "ls", "--filter", label, "--format", "{{.Repository}}"], self.root)
         assert any(re.search(rf"[/-]{service}$", name) for name in listed.out.split()), listed.out
 
     def file(self, name: str) -> None:
-        """The file or directory is there, and not empty."""
+        """Check that the file or directory exists and is not empty."""
         path = self.root / name
         assert path.is_dir() or path.stat().st_size > 0
 
     def is_static(self, name: str) -> None:
-        """A program that needs no loader."""
+        """Check that the program does not need a loader."""
         assert archive.starts_by((self.root / name).read_bytes()[:4096])[1] == ""
 
     def restore(self, name: str) -> None:
-        """Put back the committed file."""
+        """Restore the committed file."""
         process.ok([*GIT, "checkout", "--", name], self.root)
 
     def undo_changes(self) -> None:
-        """Take away the hook: it would check every commit."""
+        """Remove the hook: it would check every commit."""
         (self.root / ".git/hooks/pre-commit").unlink()
 
     def no_copies(self) -> None:
-        """Integration tests left none of their services."""
+        """Check that integration tests left no copies of services."""
         named = ["docker", "ps", "--all", "--filter", f"name={self.project[:40]}-cargo-test", "--format", "{{.Names}}"]
         assert process.ok(named, self.root).out == ""
 
     def asked(self, query: str, answer: str, database: str = "") -> None:
-        """What the database itself answers."""
+        """Check the database's answer to a query."""
         name = self.repository.database
         service = "postgres" if self.repository.large else "db"
         (container,) = self._containers(service)
@@ -174,29 +174,29 @@ class Site:
         assert process.ok(["docker", "exec", container, *words], self.root).out.strip() == answer
 
     def is_not_robbed(self) -> None:
-        """Its own containers are still there."""
+        """Check that the project's containers still exist."""
         self.runs(self.repository.service)
 
     def shell_is(self, *, enabled: bool) -> None:
-        """Whether new shells have BuildKit's variables."""
+        """Check whether new shells have BuildKit's variables."""
         rc = self.home / ".bashrc"
         assert ("buildkit" in (rc.read_text().lower() if rc.exists() else "")) == enabled
 
     def has_no_volumes(self) -> None:
-        """The compose project has no volume."""
+        """Check that the compose project has no volume."""
         assert self._volumes(f"com.docker.compose.project={self.project}") == []
 
     def has_no_objects(self) -> None:
-        """The compiled objects of cargo tasks are gone."""
+        """Check that the compiled objects of cargo tasks are gone."""
         assert not [v for v in self._volumes(f"buildkit-tasks.cargo={self.project}") if v.endswith("-target")]
 
     def has_no_caches(self) -> None:
-        """Neither cache mounts nor volumes of cargo tasks."""
+        """Check that there are neither cache mounts nor volumes of cargo tasks."""
         assert self._volumes(f"buildkit-tasks.cargo={self.project}") == []
         assert f'with id "{self.project}-' not in process.ok(["docker", "buildx", "du", "--verbose"], self.root).out
 
     def clean_up(self) -> None:
-        """Remove what is left."""
+        """Remove everything that is left."""
         down = ["down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "1"]
         process.run(["docker", "compose", "-p", self.project, *down], self.root)
         if not self.repository.large:
@@ -206,7 +206,7 @@ class Site:
 
 @contextmanager
 def opened(repository: Repository, place: Path) -> Iterator[Site]:
-    """The sample as a checkout, the others generated and adopted by `init`."""
+    """Open a repository: the sample is a checkout, the others are generated and adopted with `init`."""
     if repository.large:
         with checkout.copied(place) as made:
             process.ok(["git", "init", "-q"], made.root)

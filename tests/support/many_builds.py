@@ -1,4 +1,4 @@
-"""A made-up history: months of builds with edits, updated dependencies, cleared caches and failures."""
+"""A generated history: months of builds with edits, updated dependencies, cleared caches and failures."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import replace
 from buildkit_tasks.history.model import Build, Cargo, Crate, ImageRecord, Inputs, Seen, ServiceRecord, Sizes
 
 SERVICES = ("api", "executor", "notifier", "sensor", "worker")
-#: Crates in the project's lock file, and its own.
+#: The number of crates in the lock file, and of the project's own crates.
 CRATES, OWN = 390, 8
 START = 1_760_000_000.0
 
 
 def builds(count: int, services: Sequence[str] = SERVICES, seed: int = 1) -> list[Build]:
-    """Builds, oldest first: the first one and every hundredth are cold."""
+    """Return builds, oldest first; the first one and every hundredth are cold."""
     chance = random.Random(seed)
     sizes = {name: 90_000_000 + 7_000_000 * n for n, name in enumerate(services)}
     began, found = START, []
@@ -60,13 +60,13 @@ def _build(
 
 
 def inputs(services: Sequence[str]) -> Inputs:
-    """The inputs of a build of these services."""
+    """Return the inputs of a build of these services."""
     records = tuple(ServiceRecord(name, "Dockerfile", {}, (), {}) for name in services)
     return Inputs("engine-1", "28.0.0", "", "", ("linux/amd64",), "release", True, records, (), {}, {})
 
 
 def sizes(count: int, seed: int = 1) -> list[Sizes]:
-    """Listings of the caches, oldest first: they grow until something trims them."""
+    """Return listings of the caches, oldest first: caches grow until they are trimmed."""
     chance = random.Random(seed)
     taken, target, found = START, 1.2e9, []
     for _ in range(count):

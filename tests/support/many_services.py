@@ -1,6 +1,6 @@
-"""A generated repository of fifty services, and by brute force which of their images an edit concerns.
+"""A generated repository of fifty services, and a brute-force check of which images an edit affects.
 
-The oracle knows what it generated and reads no manifest: it hashes everything that goes into each image, before and
+The oracle uses what it generated and reads no manifest: it hashes everything that goes into each image, before and
 after an edit.
 """
 
@@ -26,13 +26,13 @@ COPY --from=compile /out/${BIN} /usr/local/bin/service
 COPY etc/${BIN}.conf /etc/
 """
 WEB = "FROM node\nCOPY . /app\nRUN npm ci\n"
-#: What the ignore file of the root context keeps out.
+#: Files that the root context's ignore file excludes.
 IGNORED = "docs\nweb\n*.md\n**/*.md\n.git\n"
 
 
 @dataclass
 class Crate:
-    """A crate of a workspace. `needs`: names of crates that its builds take, `tests`: of those only its tests take."""
+    """A crate of a workspace. `needs`: the crates that its builds use; `tests`: the crates that only its tests use."""
 
     name: str
     workspace: str
@@ -48,7 +48,7 @@ class Crate:
 
 @dataclass
 class Site:
-    """The repository. `packages`: by `name version` the keys of its own dependencies, by workspace the same for all."""
+    """The repository. `packages` maps `name version` to the keys of its dependencies; all workspaces share it."""
 
     root: Path
     seed: int
@@ -59,7 +59,7 @@ class Site:
     _closures: dict[str, set[str]] = field(default_factory=dict)
 
     def make(self) -> Site:
-        """Generate and write it."""
+        """Generate and write the repository."""
         chance = random.Random(self.seed)
         names = [f"p{n} {v}" for n in range(40) for v in (("1.0.0", "2.0.0") if n % 9 == 0 else ("1.0.0",))]
         for at, key in enumerate(names):
@@ -92,7 +92,7 @@ class Site:
         place.write_text(text)
 
     def write(self) -> None:
-        """Every file of the repository."""
+        """Write all files of the repository."""
         for path, text in {
             "docker/Dockerfile": DOCKERFILE,
             "docker/compile.rs": "// compile",
@@ -122,11 +122,11 @@ class Site:
                 self.put(f"etc/{crate.name}.conf", crate.name)
 
     def inside(self, workspace: str) -> list[Crate]:
-        """The crates of a workspace."""
+        """Return the crates of a workspace."""
         return [c for c in self.crates.values() if c.workspace == workspace]
 
     def manifest(self, crate: Crate) -> str:
-        """Dependencies in the ways that cargo knows: by path, inherited, renamed, for one target, of build scripts."""
+        """Declare dependencies in all forms of cargo: path, inherited, renamed, for one target, for build scripts."""
         lines = [f'[package]\nname = "{crate.name}"\nversion = "0.1.0"\nedition = "2021"\n']
         for at, need in enumerate(crate.needs):
             path = f'path = "../{need}"'
@@ -142,7 +142,7 @@ class Site:
         return "\n".join(lines)
 
     def lock(self, workspace: str) -> str:
-        """The lock file of a workspace."""
+        """Return the lock file of a workspace."""
         known = self.sums[workspace]
         lines = ["version = 4\n"]
         for crate in self.inside(workspace):
@@ -154,12 +154,12 @@ class Site:
         return "\n".join(lines)
 
     def _ref(self, key: str) -> str:
-        """As cargo writes it: with the version only where there are several."""
+        """Return the reference as cargo writes it: with the version only if there are several."""
         name = key.split(" ")[0]
         return key if sum(other.split(" ")[0] == name for other in self.packages) > 1 else name
 
     def config(self) -> dict[str, Any]:
-        """compose's resolved model."""
+        """Return compose's resolved model."""
         services: dict[str, Any] = {}
         for crate in self.crates.values():
             if crate.program:
@@ -173,13 +173,13 @@ class Site:
     # ---- the oracle
 
     def closure(self, name: str) -> set[str]:
-        """The crates of a program."""
+        """Return the crates of a program."""
         if name not in self._closures:
             self._closures[name] = {name}.union(*(self.closure(need) for need in self.crates[name].needs))
         return self._closures[name]
 
     def locked(self, names: set[str]) -> set[str]:
-        """The packages of crates."""
+        """Return the packages of these crates."""
         found: set[str] = set()
         todo = [key for name in names for key in self.crates[name].packages]
         while todo:
@@ -190,7 +190,7 @@ class Site:
         return found
 
     def fingerprints(self) -> dict[str, str]:
-        """By service everything that goes into its image, as one word."""
+        """Return one digest per service of everything that goes into its image."""
         every = [p.relative_to(self.root).as_posix() for p in sorted(self.root.rglob("*")) if p.is_file()]
         texts = {p: (self.root / p).read_text() for p in every if not p.startswith(".git/")}
         return {service: self._fingerprint(service, texts) for service in self.services}
@@ -228,7 +228,7 @@ def _package(name: str, version: str, needs: list[str], checksum: str = "") -> s
 
 
 def edit(site: Site, chance: random.Random) -> str:
-    """One edit, in words."""
+    """Make an edit, and return its description."""
     crate = chance.choice(list(site.crates.values()))
     workspace = chance.choice(list(site.sums))
     web = chance.choice(site.webs)

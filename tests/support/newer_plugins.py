@@ -1,4 +1,4 @@
-"""The newest buildx and compose of Debian testing, unpacked beside the installed ones and selected by DOCKER_CONFIG."""
+"""The newest buildx and compose of Debian testing, unpacked next to the installed ones and used with DOCKER_CONFIG."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ INDEX = f"{MIRROR}/dists/forky/main/binary-amd64/Packages.xz"
 
 
 def config() -> Path:
-    """A directory for DOCKER_CONFIG; downloaded once per machine and checked against the index's digests.
+    """Return a directory for DOCKER_CONFIG; download it once per machine and check it against the index's digests.
 
-    BT_NEW_PLUGINS names an existing one to use instead.
+    Set BT_NEW_PLUGINS to use an existing directory instead.
     """
     if given := os.environ.get("BT_NEW_PLUGINS"):
         return Path(given)

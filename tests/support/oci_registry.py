@@ -1,4 +1,4 @@
-"""A real registry: Debian's docker-registry, unpacked, not installed, on loopback; optionally TLS and passwords."""
+"""A real registry: Debian's docker-registry, unpacked, not installed, on loopback; TLS and passwords are optional."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import trustme
 
 from tests.support import process
 
-#: Where the program is kept between runs.
+#: The directory that keeps the program between runs.
 KEPT = Path.home() / ".cache/buildkit-tasks-tests/docker-registry"
 
 USER, PASSWORD = "me", "a secret, with a colon: yes"
@@ -26,7 +26,7 @@ USER, PASSWORD = "me", "a secret, with a colon: yes"
 
 @dataclass
 class Registry:
-    """A running registry. `data` is its storage; `config` a docker configuration directory with a login."""
+    """A running registry. `data` is its storage; `config` is a docker configuration directory with a login."""
 
     host: str
     data: Path
@@ -34,18 +34,18 @@ class Registry:
     server: subprocess.Popen[str]
 
     def kill(self) -> None:
-        """Kill it, like a power cut."""
+        """Kill the registry, as in a power cut."""
         self.server.kill()
         self.server.wait()
 
     def blobs(self) -> list[Path]:
-        """Every blob in storage, largest first."""
+        """Return all blobs in storage, largest first."""
         found = self.data.glob("docker/registry/v2/blobs/sha256/*/*/data")
         return sorted(found, key=lambda path: path.stat().st_size, reverse=True)
 
 
 def program(folder: Path = KEPT) -> Path:
-    """The registry's program, downloaded from Debian and unpacked into a directory that is kept between runs."""
+    """Return the registry's program; download it from Debian into a directory that is kept between runs."""
     kept = folder / "usr/bin/docker-registry"
     if not kept.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def running(binary: Path, place: Path, *, tls: bool = False, password: bool = Fa
     server = subprocess.Popen(
         [str(binary), "serve", str(place / "config.json")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    # later output is read and discarded: a full pipe would block it
+    # read and discard further output: a full pipe would block the registry
     assert server.stderr is not None
     reader = threading.Thread(target=server.stderr.read, daemon=True)
     try:
@@ -98,7 +98,7 @@ def running(binary: Path, place: Path, *, tls: bool = False, password: bool = Fa
 
 
 def _listening(server: subprocess.Popen[str]) -> str:
-    """The address it listens on: it chose the port and prints it."""
+    """Return the address it listens on: it chooses the port and prints it."""
     assert server.stderr is not None
     said = []
     for line in server.stderr:

@@ -1,4 +1,4 @@
-"""Debian 12's own Docker 20.10.24 without buildx: the daemon in a privileged container, and its docker command."""
+"""Debian 12's Docker 20.10.24 without buildx: the daemon in a privileged container, and the matching docker command."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 @dataclass(frozen=True)
 class OldEngine:
-    """The container, and a directory it shares with the tests: socket, docker command, plugins, data roots."""
+    """The container, and a directory shared with the tests: socket, docker command, plugins, data directories."""
 
     name: str
     place: Path
 
     def environment(self, home: Path, socket: str = "docker.sock") -> Mapping[str, str | None]:
-        """The environment of a user of this docker; without CI, which changes how builds work."""
+        """Return the environment of a user of this docker, without CI, which changes how builds work."""
         return {
             "PATH": f"{self.place}/bin:{process.BIN}:/usr/bin:/bin:/usr/sbin:/sbin",
             "DOCKER_HOST": f"unix://{self.place}/{socket}",
@@ -42,7 +42,7 @@ class OldEngine:
         }
 
     def run(self, *argv: str, cwd: Path, home: Path, socket: str = "docker.sock", **env: str) -> process.Done:
-        """Run a program on a machine whose only docker plugin is our compose."""
+        """Run a program on a machine with our compose as the only docker plugin."""
         hide = " && ".join(
             f"mount --bind {self.place}/empty {folder}/docker/cli-plugins"
             for folder in PLUGINS
@@ -56,7 +56,7 @@ class OldEngine:
         )
 
     def docker(self, *argv: str, cwd: Path) -> process.Done:
-        """The old docker command against the old engine."""
+        """Run the old docker command against the old engine."""
         done = self.run("docker", *argv, cwd=cwd, home=cwd)
         assert done.code == 0, done.all
         return done
@@ -68,7 +68,7 @@ class OldEngine:
     def load(self, image: str) -> None:
         """Copy an image from the current engine to the old one, which cannot read zstd layers.
 
-        The method of docs/how-to/base-images.md, but uncompressed, because nothing leaves the machine.
+        Uses the method of docs/how-to/base-images.md, but uncompressed, because nothing leaves the machine.
         """
         output = "type=docker,dest=-,compression=uncompressed,force-compression=true"
         save = ["docker", "buildx", "build", "--quiet", "--provenance=false", "--tag", image, "--output", output, "-"]
@@ -83,11 +83,11 @@ class OldEngine:
 
 @contextmanager
 def running(base: str, place: Path) -> Iterator[OldEngine]:
-    """Start the engine, and delete it with all its data afterwards. `base` is an image with Debian 12 in it."""
+    """Start the engine; delete it and all its data afterwards. `base` is an image based on Debian 12."""
     name = f"buildkit-tasks-test-old-{uuid.uuid4().hex[:8]}"
     for folder in ("bin", "empty", "config/cli-plugins"):
         (place / folder).mkdir(parents=True)
-    if os.geteuid() == 0:  # a small disk, mounted before the container starts so that both see it
+    if os.geteuid() == 0:  # a small disk, mounted before the container starts so that both can access it
         (place / "small").mkdir()
         with (place / "disk.img").open("wb") as disk:
             disk.truncate(300_000_000)

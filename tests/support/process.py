@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Done:
-    """Exit code and both streams of a finished program."""
+    """The exit code and both streams of a finished program."""
 
     code: int
     out: str
@@ -25,12 +25,12 @@ class Done:
 
     @property
     def all(self) -> str:
-        """Both streams, for text that must (or must not) appear in either."""
+        """Return both streams, for text that must (or must not) appear in either."""
         return self.out + self.err
 
 
 def environment(extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """This process's environment with the tools of this Python first on PATH; a None value removes a variable."""
+    """Return this process's environment with this Python's tools first on PATH; a value of None removes a variable."""
     env = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
     for name, value in (extra or {}).items():
         if value is None:
@@ -48,7 +48,7 @@ def run(
     stdin: str | None = None,
     timeout: float = 600,
 ) -> Done:
-    """Run to the end; the caller checks the exit code."""
+    """Run a program to the end; the caller checks the exit code."""
     done = subprocess.run(
         [str(a) for a in argv],
         cwd=cwd,
@@ -64,7 +64,7 @@ def run(
 
 
 def ok(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] | None = None, **more: float) -> Done:
-    """Like `run`, but any exit code except 0 fails the test with the program's whole output."""
+    """Like `run`, but any exit code other than 0 fails the test with the program's complete output."""
     done = run(argv, cwd, env, timeout=more.get("timeout", 600))
     assert done.code == 0, f"{argv} ended with {done.code}\n{done.out}\n{done.err}"
     return done
@@ -81,9 +81,9 @@ sys.exit(code)
 def measured(
     argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] | None = None, *, timeout: float = 60
 ) -> tuple[Done, float, float]:
-    """Like `run`, plus the seconds it took and the peak memory in MB of its largest process.
+    """Like `run`, but also return the seconds it took and the peak memory in MB of its largest process.
 
-    An intermediate process starts the program, so that memory inherited from this process does not count.
+    An intermediate process starts the program, so memory inherited from this process does not count.
     """
     with tempfile.NamedTemporaryFile("r") as peak:
         began = time.monotonic()
@@ -94,7 +94,7 @@ def measured(
 
 
 def start(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] | None = None) -> subprocess.Popen[str]:
-    """Start in a new session, so that a test can interrupt it without interrupting itself."""
+    """Start a program in a new session, so a test can interrupt it without interrupting itself."""
     return subprocess.Popen(
         [str(a) for a in argv],
         cwd=cwd,
@@ -108,7 +108,7 @@ def start(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] |
 
 
 def wait_for(argv: list[str], words: str, seconds: float = 300) -> None:
-    """Wait until a following command prints a line with these words; fail if it exits first or takes too long."""
+    """Wait until a command that follows a log prints a line with these words; fail if it exits first or times out."""
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as follower:
         assert follower.stdout is not None
         said = []
@@ -128,7 +128,7 @@ def wait_for(argv: list[str], words: str, seconds: float = 300) -> None:
 def wait_for_container(name: str, words: str) -> None:
     """Wait until a container has printed a line with these words since it was last down.
 
-    Not since its start time: a busy engine records that after the first lines.
+    Its start time cannot be used: a busy engine records it after the first lines.
     """
     down = ok(["docker", "inspect", "--format", "{{.State.FinishedAt}}", name], Path.cwd()).out.strip()
     since = [] if down.startswith("0001-") else ["--since", down]

@@ -1,4 +1,4 @@
-"""Recorded builds of made-up projects, for tests of what is said about them: Dockerfile, files and arguments in."""
+"""Recorded builds of generated projects, for tests of reports: built from Dockerfile, files and arguments."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ BASES = {"rust:1": "sha256:1", "debian:12": "sha256:2"}
 
 @dataclass(frozen=True)
 class Project:
-    """What a build is made from."""
+    """The inputs of a build."""
 
     dockerfile: str = DOCKERFILE
     files: Mapping[str, str] = field(default_factory=lambda: dict(FILES))
@@ -65,12 +65,12 @@ class Project:
     programs: Mapping[str, str] = field(default_factory=dict)
 
     def put(self, name: str, text: str | None) -> Project:
-        """With another file; None removes it."""
+        """Return the project with another file; None removes the file."""
         files = {**self.files, name: text}
         return replace(self, files={n: t for n, t in files.items() if t is not None})
 
     def with_args(self, **args: str) -> Project:
-        """With more build arguments."""
+        """Return the project with additional build arguments."""
         return replace(self, args={**self.args, **args})
 
 
@@ -85,7 +85,7 @@ class History:
 
     @property
     def kept(self) -> Kept:
-        """What the history keeps."""
+        """Return what the history keeps."""
         return Kept(self._listings.get, self._texts.get)
 
     def build(self, project: Project, ran: str = "", cargo: Cargo | None = None, **more: object) -> Build:
@@ -126,5 +126,5 @@ class History:
 
     @property
     def earlier(self) -> list[Build]:
-        """All but the last build, the newest first."""
+        """Return all builds except the last one, newest first."""
         return self.builds[-2::-1]

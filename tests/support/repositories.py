@@ -1,4 +1,4 @@
-"""Repositories without buildkit-tasks, in shapes that are common in public: files by path, written for the tests."""
+"""Repositories without buildkit-tasks, in forms that are common in public: files by path, written for the tests."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ITOA = (
 
 
 def manifest(name: str, *lines: str) -> str:
-    """A Cargo.toml."""
+    """Return a Cargo.toml."""
     return "\n".join([f'[package]\nname = "{name}"\nversion = "0.1.0"\nedition = "2021"', *lines]) + "\n"
 
 
 def locked(*entries: str) -> str:
-    """A Cargo.lock with the repository's packages, given as `NAME: DEPENDENCY, DEPENDENCY`."""
+    """Return a Cargo.lock with the repository's packages, given as `NAME: DEPENDENCY, DEPENDENCY`."""
     parts = []
     for entry in sorted(entries):
         name, _, needs = entry.partition(":")
@@ -71,7 +71,7 @@ def single() -> Files:
 
 
 def fleet() -> Files:
-    """A workspace of three services that share one Dockerfile with an argument; anchors in the compose file."""
+    """A workspace of three services that share one Dockerfile with an argument; the compose file uses anchors."""
     files: Files = {
         "Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["services/*", "libs/*"]\n',
         "Cargo.lock": locked("orders: shared", "billing: shared", "mailer: shared", "shared"),
@@ -108,7 +108,7 @@ def fleet() -> Files:
 
 
 def shopfront() -> Files:
-    """A workspace in a subfolder beside a front end that is not Rust; each has its own folder as context."""
+    """A workspace in a subdirectory next to a front end in another language; each uses its own directory as context."""
     return {
         "backend/Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["api", "store"]\n',
         "backend/Cargo.lock": locked("shop-api: store", "store"),
@@ -142,7 +142,7 @@ def shopfront() -> Files:
 
 
 def native() -> Files:
-    """A workspace with a C library, a build script that reads a file beside it, and a proc macro."""
+    """A workspace with a C library, a build script that reads a file next to it, and a proc macro."""
     return {
         "Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["app", "derive"]\n',
         "Cargo.lock": locked("gauge: gauge-derive", "gauge-derive"),
@@ -215,7 +215,7 @@ def onestage() -> Files:
 
 
 def anchored() -> Files:
-    """Services that share their `build:` through anchors and merges, each with its own stage of one Dockerfile."""
+    """Services that share their `build:` through anchors and merges, each with a separate stage of one Dockerfile."""
     files = fleet()
     files["Dockerfile"] = (
         "FROM rust:1-bookworm AS build\nWORKDIR /src\nARG PROFILE=release\nCOPY . .\n"
@@ -248,7 +248,7 @@ def write(place: Path, files: Mapping[str, str]) -> Path:
 
 
 def resolved(place: Path, text: str, project: str = "") -> dict[str, Any]:
-    """A compose file in compose's resolved form, as far as these tests need it."""
+    """Return a compose file in compose's resolved form, as far as these tests need it."""
     from ruamel.yaml import YAML
 
     document = YAML(typ="safe").load(io.StringIO(text)) or {}

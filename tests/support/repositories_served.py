@@ -1,4 +1,4 @@
-"""Repositories whose services keep running, in more shapes from public repositories: files by path, for the tests."""
+"""Repositories whose services keep running, in more forms from public repositories: files by path, for the tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ COPIED = "COPY --from=build /app/target/release/{0} /usr/local/bin/{0}\n"
 
 
 def program(word: str) -> str:
-    """A main that prints a word (a Rust expression) and, if SERVE is set, answers on port 8080 until it is stopped."""
+    """Return a main that prints a word (a Rust expression) and, if SERVE is set, serves port 8080 until stopped."""
     return (
         f'fn main() {{\n    let word = {word};\n    println!("{{word}}");\n'
         '    if std::env::var_os("SERVE").is_none() {\n        return;\n    }\n'
@@ -22,7 +22,7 @@ def program(word: str) -> str:
 
 
 def crate(name: str, word: str, *more: str) -> Files:
-    """A crate in the root."""
+    """Return a crate in the root."""
     return {
         "Cargo.toml": manifest(name, *more),
         "Cargo.lock": locked(name),
@@ -48,7 +48,7 @@ def database() -> Files:
 
 
 def published() -> Files:
-    """A compose file that starts the published image, beside the Dockerfile that builds it."""
+    """A compose file that starts the published image, next to the Dockerfile that builds it."""
     return {
         **crate("clock", '"clock"'),
         "Dockerfile": BUILD + "FROM debian:bookworm-slim\n" + COPIED.format("clock") + 'ENTRYPOINT ["clock"]\n',
@@ -60,7 +60,7 @@ def published() -> Files:
 
 
 def distroless() -> Files:
-    """Alpine's toolchain, a static program, an image without a shell whose user has a name only there."""
+    """Alpine's toolchain, a static program, and an image without a shell that defines the name of its user."""
     return {
         **crate("lamp", '"lamp"'),
         "Dockerfile": (
@@ -106,7 +106,7 @@ def profiles() -> Files:
 
 
 def twins() -> Files:
-    """Two workspaces, each in its own folder with its own Dockerfile."""
+    """Two workspaces, each in a separate directory with its own Dockerfile."""
     files: Files = {
         "docker-compose.yaml": (
             "services:\n"
@@ -121,7 +121,7 @@ def twins() -> Files:
 
 
 def embedded() -> Files:
-    """A stage in another language makes files that the program embeds."""
+    """A stage in another language generates files that the program embeds."""
     return {
         **crate("shelf", 'include_str!("../dist/index.html").trim()'),
         ".gitignore": "target\ndist\n",
@@ -139,7 +139,7 @@ def embedded() -> Files:
 
 
 def prepared() -> Files:
-    """A command of the compile stage makes files that the program embeds and that its image has; all features."""
+    """A command of the compile stage generates files for the program and for its image; all features."""
     word = 'concat!(include_str!("../gen/label.txt"), env!("COLOR"))'
     return {
         **crate("label", f'if cfg!(feature = "bold") {{ {word} }} else {{ "thin" }}', "\n[features]\nbold = []"),
@@ -179,7 +179,7 @@ def options() -> Files:
     }
 
 
-#: Asks the database of `DATABASE_URL`, as far as its first answer: no client is compiled for that.
+#: Query the database at `DATABASE_URL`, up to its first answer, so that no client has to be compiled.
 ASKS = r"""
 use std::io::{Read, Write};
 
@@ -205,7 +205,7 @@ fn the_database_answers() {
 
 
 def ledger() -> Files:
-    """A workspace with PostgreSQL and migrations of sqlx: a server, two workers of one image, an agent by profile."""
+    """A workspace with PostgreSQL and sqlx migrations: a server, two workers with one image, an agent in a profile."""
     built = BUILD.replace("--locked", "--locked --workspace")
     stages = "".join(
         f"FROM debian:bookworm-slim AS {n}\n" + COPIED.format(n) + f'CMD ["{n}"]\n' for n in ("api", "worker")

@@ -1,4 +1,4 @@
-"""Archives as `docker image save` writes them, made in memory: layers, configurations, both forms."""
+"""Archives in the format of `docker image save`, created in memory: layers, configurations, both formats."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-#: A file: its content, or its content and mode, or a member that is complete.
+#: A file: its content, its content and mode, or a complete member.
 File = bytes | tuple[bytes, int] | tarfile.TarInfo
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o644, **more: Any) -> tarfile.TarInfo:
-    """One member without content."""
+    """Return a member without content."""
     made = tarfile.TarInfo(name)
     made.type, made.mode = kind, mode
     for key, value in more.items():
@@ -25,7 +25,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o644, **more: 
 
 
 def layer(files: Mapping[str, File], form: int = tarfile.PAX_FORMAT) -> bytes:
-    """A layer as a tar archive. A name that ends in `/` is a directory; its content is ignored."""
+    """Return a layer as a tar archive. Names that end in `/` are directories; their content is ignored."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w", format=form) as tar:
         for name, file in files.items():
@@ -41,14 +41,14 @@ def layer(files: Mapping[str, File], form: int = tarfile.PAX_FORMAT) -> bytes:
 
 @dataclass
 class Saved:
-    """An archive in the making."""
+    """An archive that is being created."""
 
     blobs: dict[str, bytes] = field(default_factory=dict)
     manifests: list[dict[str, Any]] = field(default_factory=list)
     saved: list[dict[str, Any]] = field(default_factory=list)
 
     def blob(self, content: bytes) -> str:
-        """Add a blob, and return its digest."""
+        """Add a blob and return its digest."""
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         self.blobs[digest] = content
         return digest
@@ -63,7 +63,7 @@ class Saved:
         pack: Callable[[bytes], bytes] = bytes,
         tag: str = "shop/api:dev",
     ) -> str:
-        """Add an image, and return the digest of its configuration: its id in docker's own store."""
+        """Add an image and return the digest of its configuration: the image id in docker's own store."""
         steps = history if history is not None else [f"COPY f{n} / # buildkit" for n in range(len(layers))]
         document = {
             "os": "linux",
@@ -83,11 +83,11 @@ class Saved:
 
     @property
     def manifest(self) -> str:
-        """The digest of the last manifest: the image's id in containerd's store."""
+        """Return the digest of the last manifest: the image id in containerd's store."""
         return str(self.manifests[-1]["digest"])
 
     def oci(self) -> bytes:
-        """An OCI layout with a manifest.json, as Docker 25 and newer write it."""
+        """Return an OCI layout with a manifest.json, as written by Docker 25 and newer."""
         files: dict[str, File] = {f"blobs/{d.replace(':', '/')}": c for d, c in sorted(self.blobs.items())}
         files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": self.manifests}).encode()
         files["manifest.json"] = json.dumps(self.saved).encode()
@@ -95,7 +95,7 @@ class Saved:
         return layer(files)
 
     def docker(self) -> bytes:
-        """The archive of Docker 24 and older: a directory per layer, and a symlink for one that occurs twice."""
+        """Return the archive of Docker 24 and older: a directory per layer, and a symlink for repeated layers."""
         files: dict[str, File] = {}
         entries = []
         for number, entry in enumerate(self.saved):
@@ -116,5 +116,5 @@ class Saved:
 
 
 def zipped(content: bytes) -> bytes:
-    """A gzip stream."""
+    """Return a gzip stream."""
     return gzip.compress(content, 1)

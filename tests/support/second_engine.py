@@ -1,4 +1,4 @@
-"""Another engine of the same version, with its own data and a registry beside it, in a privileged container."""
+"""Another engine of the same version, with separate data and a registry next to it, in a privileged container."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class SecondEngine:
     command: tuple[str, ...] = field(default=(), repr=False)
 
     def start(self) -> None:
-        """Start the engine with empty storage, and the registry with what it had."""
+        """Start the engine with empty storage, and the registry with its existing data."""
         process.ok(list(self.command), self.place)
         process.wait_for_container(self.name, "API listen on")
         self.start_registry()
 
     def renew(self) -> None:
-        """Replace the engine by one that has never done anything, at the same address. The registry keeps its data."""
+        """Replace the engine with a new one at the same address. The registry keeps its data."""
         process.ok(["docker", "rm", "-f", "-v", self.name], self.place)
         self.start()
 
@@ -41,7 +41,7 @@ class SecondEngine:
 
     @property
     def blobs(self) -> Path:
-        """The registry's storage."""
+        """Return the registry's storage directory."""
         return self.place / "registry/docker/registry/v2/blobs/sha256"
 
     def inside(self, script: str) -> process.Done:
@@ -49,13 +49,13 @@ class SecondEngine:
         return process.run(["docker", "exec", self.name, "sh", "-c", script], self.place)
 
     def stop_registry(self) -> None:
-        """Kill the registry, like a power cut."""
+        """Kill the registry, as in a power cut."""
         self.inside(_KILL)
 
     def stop_registry_at(self, words: str, after: float) -> None:
-        """Kill it this many seconds after its log contains these words; return then, or after a minute.
+        """Kill the registry this many seconds after its log contains these words; return then, or after a minute.
 
-        The killer waits inside the container, because sending a layer only takes half a second.
+        The script that kills it waits inside the container, because sending a layer only takes half a second.
         """
         log = f"{self.place}/registry.log"
         # tail exits when it cannot write
@@ -72,7 +72,7 @@ class SecondEngine:
 
 
 def free_port() -> int:
-    """A free port on 127.0.0.1."""
+    """Return a free port on 127.0.0.1."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         return int(door.getsockname()[1])
@@ -80,9 +80,9 @@ def free_port() -> int:
 
 @contextmanager
 def running(base: str, place: Path, registry: Path, *, password: bool = False) -> Iterator[SecondEngine]:
-    """Run the engine from this machine's own programs in a Debian image; delete it with its data afterwards.
+    """Run the engine from this machine's own programs in a Debian image; delete it and its data afterwards.
 
-    `password`: the registry only serves the user of `oci_registry`.
+    `password`: the registry only accepts the user of `oci_registry`.
     """
     name = f"buildkit-tasks-test-second-{secrets.token_hex(4)}"
     port = free_port()

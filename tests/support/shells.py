@@ -12,10 +12,10 @@ from tests.support import process
 
 
 def program(name: str) -> str:
-    """The path of a program, installed from the distribution if possible (Debian, root).
+    """Return the path of a program; install it from the distribution if possible (Debian, root).
 
-    Otherwise the test fails in CI. On a developer's machine, which we do not change, it is skipped with the command
-    that installs it.
+    Otherwise, the test fails in CI. On a developer's machine, nothing is installed: the test is skipped, with the
+    command that installs the program.
     """
     if found := shutil.which(name):
         return found

@@ -1,7 +1,8 @@
-"""Surroundings that go wrong, and a project that every task finds something in.
+"""Broken environments, and a project with something to do for every task.
 
-A situation prepares a project and says how a command is started in it. Whatever it is, the command ends within a
-bound, with a documented code and one error or none, never with a traceback (tests/cli/test_every_task.py).
+A situation prepares a project and defines how a command is started in it. In every situation, the command ends within a
+time limit, with a documented exit code and at most one error, and never with a traceback
+(tests/cli/test_every_task.py).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tests.support.fork_server import NOBODY
 
 PASSWORD = "it-is-4711"
 
-#: The project's files. Each is replaced by what a reader must survive, one at a time.
+#: The project's files. Each one is replaced with invalid content that readers must survive, one at a time.
 FILES: Mapping[str, str] = {
     "docker/Dockerfile": """\
 ARG RUST_IMAGE=rust:1-bookworm
@@ -70,7 +71,7 @@ HOME: Mapping[str, str] = {
     ".cargo/credentials.toml": "[registry]\n",
 }
 
-#: What each task is given, so that it gets further than to its missing arguments. A new task runs without.
+#: Arguments for each task, so that it does not stop at missing arguments. New tasks run without arguments.
 WORDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "audit": ((), ("--json",), ("--image", "shop/api:dev", "--sbom", "out")),
     "build": ((), ("--plan",), ("--plan", "--json"), ("--platform", "linux/arm64"), ("--service", "api", "--json")),
@@ -118,7 +119,7 @@ WORDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "up": ((), ("--no-build",)),
 }
 
-#: Programs that change a machine, or take long: they fail at once, so that no task reaches the real ones.
+#: Programs that change the machine, or take long. They fail immediately, so no task reaches the real ones.
 HARMFUL = (
     *("dockerd", "apt-get", "apt-cache", "systemctl", "service", "sudo", "debootstrap", "mount", "unshare", "chroot"),
     *("taskset", "setsid", "cosign", "install", "rm", "modprobe", "usermod"),
@@ -127,7 +128,7 @@ HARMFUL = (
 
 @dataclass
 class Place:
-    """One prepared run: the project, the home directory, how to start."""
+    """A prepared run: the project, the home directory, and how to start commands."""
 
     root: Path
     fake: Path
@@ -159,7 +160,7 @@ INFO: dict[str, Any] = {
 
 
 def answers(root: Path) -> list[tuple[str, str]]:
-    """Docker's answers, by a pattern of the shell for its arguments; the first that matches answers."""
+    """Return docker's answers by a shell pattern for the arguments; the first match is used."""
     database = {"image": "postgres:15-bookworm", "environment": {"POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": "shop"}}
     config = {
         "name": "shop",
@@ -223,7 +224,7 @@ def answers(root: Path) -> list[tuple[str, str]]:
 
 
 def fake_docker(place: Place, given: list[tuple[str, str]], *, tail: str = "") -> None:
-    """A docker in sh, which starts ten times faster than one in Python. `tail` is run instead of the last answers."""
+    """Write a docker in sh, which starts ten times faster than one in Python. `tail` replaces the last answers."""
     lines = [
         "#!/bin/sh",
         f'for word; do printf "%s\\0" "$word"; done >> {place.fake}/argv',
@@ -241,7 +242,7 @@ def fake_docker(place: Place, given: list[tuple[str, str]], *, tail: str = "") -
 
 
 def make(folder: Path, name: str = "shop") -> Place:
-    """The project in a new folder, in good health."""
+    """Create the project in a new directory, in a healthy state."""
     root, fake = folder / name, folder / "fake"
     home = fake / "home"
     for base, texts in ((root, FILES), (home, HOME)):
@@ -290,7 +291,7 @@ def _env(**more: str | None) -> Prepare:
 
 
 def _nobody(place: Place) -> None:
-    """A user whom the machine does not know, without a home; the project belongs to it."""
+    """Run as a user without an entry in the user database and without a home directory; this user owns the project."""
     place.user = NOBODY
     place.env.pop("HOME")
     place.env.pop("SHELL")
@@ -304,7 +305,7 @@ def _nobody_may_write(place: Place) -> None:
 
 
 def give(folder: Path, user: int) -> None:
-    """Everything below a folder belongs to this user."""
+    """Make this user the owner of everything below a directory."""
     for place in (folder, *folder.rglob("*")):
         os.chown(place, user, user, follow_symlinks=False)
 
@@ -330,7 +331,7 @@ def void(_: object) -> None: ...
 
 
 def _endless(path: Path) -> None:
-    """A link to a device like /dev/zero: one of our own, because a fault could replace the machine's with a file."""
+    """Create a link to a device like /dev/zero. The device is our own, because a bug could replace the real one."""
     device = path.with_name(f"{path.name}.device")
     try:
         os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 5))
@@ -339,7 +340,7 @@ def _endless(path: Path) -> None:
     path.symlink_to(device.name)
 
 
-#: What can be in the place of a file.
+#: What a file can be replaced with.
 KINDS: Mapping[str, Callable[[Path], None]] = {
     "a directory": lambda path: path.mkdir(),
     "unreadable": _unreadable,
@@ -373,7 +374,7 @@ def _file(name: str, kind: str, *, home: bool = False) -> Prepare:
 
 
 def _all_state(kind: str) -> Prepare:
-    """Every file that earlier runs left."""
+    """Replace every file that earlier runs left."""
 
     def prepare(place: Place) -> None:
         base = place.home / ".local/state/buildkit-tasks"
@@ -387,7 +388,7 @@ def _all_state(kind: str) -> Prepare:
     return prepare
 
 
-#: What a broken engine, or something that is not docker, answers.
+#: Answers of a broken engine, or of something that is not docker.
 NONSENSE: Mapping[str, str] = {
     "nothing": "",
     "null": "null\n",
@@ -405,7 +406,7 @@ NONSENSE: Mapping[str, str] = {
 
 
 def _answers(text: str, known: int) -> Prepare:
-    """Docker answers this to all but the questions that it is `known` for: 0 none, 1 its facts, 2 the model too."""
+    """Answer everything with this text, except what `known` allows: 0 nothing, 1 docker's facts, 2 also the model."""
 
     def prepare(place: Place) -> None:
         sound = answers(place.root)[: (0, 4, 7)[known]]
@@ -422,7 +423,7 @@ def _fails(known: int, code: int = 1, words: str = "") -> Prepare:
 
 
 def hangs(place: Place) -> None:
-    """An engine that accepts connections and never answers; what docker's command knows by itself, it answers."""
+    """An engine that accepts connections and never answers; docker still answers what it can without the engine."""
     alone = ("*context inspect*", "*config --", "version*Client*")
     known = [(pattern, text) for pattern, text in answers(place.root) if pattern.startswith(alone)]
     fake_docker(place, known, tail="exec sleep 600")
@@ -444,7 +445,7 @@ def _gone(place: Place) -> None:
 
 @dataclass(frozen=True)
 class Situation:
-    """`name` the folder of the project; `seconds` the bound."""
+    """`name`: the project's directory; `seconds`: the time limit."""
 
     prepare: Prepare
     name: str = "shop"
@@ -458,7 +459,7 @@ def _named(*names: str) -> Iterator[tuple[str, Situation]]:
 
 
 def situations() -> dict[str, Situation]:
-    """All of them, by what is wrong."""
+    """Return all situations by their description."""
     found = {
         "nothing": Situation(_nothing),
         "a home that cannot be written": Situation(_env(HOME="/proc")),
@@ -494,7 +495,7 @@ def situations() -> dict[str, Situation]:
         )
     )
     for file in FILES:
-        kinds = KINDS.keys() - ({"a FIFO"} if file == ".gitignore" else set())  # git waits for it, and we for git
+        kinds = KINDS.keys() - ({"a FIFO"} if file == ".gitignore" else set())  # git blocks on it, and we wait for git
         found |= {f"{file} is {kind}": Situation(_file(file, kind)) for kind in KINDS if kind in kinds}
     for file in HOME:
         found |= {f"~/{file} is {kind}": Situation(_file(file, kind, home=True)) for kind in KINDS}

@@ -1,6 +1,6 @@
-"""Kills commands at random moments, and sees what that leaves: programs that go on, and secrets where none may be.
+"""Kill commands at random moments and check what they leave behind: running processes, and secrets in the wrong places.
 
-A run is known by a variable in its environment, which every program that it starts inherits. Linux only.
+A run is identified by an environment variable that every process it starts inherits. Linux only.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from tests.support import process
 
 MARK = "BUILDKIT_TASKS_TESTS_RUN"
 
-#: Ctrl-C reaches the whole group of the terminal; the others only the command.
+#: Ctrl-C is sent to the terminal's whole process group, the other signals only to the command.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGHUP)
 
-#: Seconds in which everything that a killed command started must be gone.
+#: Seconds after which everything that a killed command started must have exited.
 GONE_WITHIN = 10.0
 
-#: Seconds that a command may take to end after a signal.
+#: Seconds that a command has to exit after a signal.
 ENDS_WITHIN = 40.0
 
 
 @dataclass(frozen=True)
 class Struck:
-    """How a command ended. `hit`: it was still running when the signal came; `left`: what went on after it."""
+    """How a command ended. `hit`: it was still running when the signal arrived; `left`: processes that kept running."""
 
     number: signal.Signals
     code: int
@@ -47,7 +47,7 @@ class Struck:
 
 @dataclass
 class Watch:
-    """Looks at the programs of one run while it lasts: their command lines, and the memory of all of them together."""
+    """Watch the processes of a run: their command lines, and the memory of all of them together."""
 
     mark: str
     seen: set[str] = field(default_factory=set)
@@ -73,7 +73,7 @@ class Watch:
 
 
 def running(mark: str) -> list[int]:
-    """The processes of a run."""
+    """Return the processes of a run."""
     found, words = [], f"{MARK}={mark}".encode()
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -83,14 +83,14 @@ def running(mark: str) -> list[int]:
 
 
 def command_line(pid: int) -> str:
-    """A process's arguments; empty if it has ended."""
+    """Return the arguments of a process, or an empty string if it has exited."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     return ""
 
 
 def memory(pid: int) -> int:
-    """Bytes of a process, with its part of what it shares."""
+    """Return the memory of a process in bytes, with its share of shared memory."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         return int(next(line for line in text.splitlines() if line.startswith("Pss:")).split()[1]) * 1024
@@ -104,7 +104,7 @@ def new_mark() -> str:
 def strike(
     argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None], number: signal.Signals, after: float
 ) -> Struck:
-    """Start a command, and send it a signal after some seconds."""
+    """Start a command, and send it a signal after this many seconds."""
     mark, began = new_mark(), time.monotonic()
     with tempfile.TemporaryFile("w+", errors="replace") as said, Watch(mark) as watch:
         running_command = subprocess.Popen(
@@ -138,14 +138,14 @@ def strike(
 
 
 def _as_from_a_terminal() -> None:
-    """Signals that whoever runs the tests ignores (`nohup`, a job in the background) work."""
+    """Reset signals that the parent of the tests ignores (`nohup`, a background job)."""
     for number in SIGNALS:
         if number != signal.SIGKILL:
             signal.signal(number, signal.SIG_DFL)
 
 
 def _left(mark: str) -> tuple[str, ...]:
-    """What still runs after a while; it is ended, so that the next try is alone."""
+    """Return what still runs after a while, and kill it so that it does not affect the next try."""
     until = time.monotonic() + GONE_WITHIN
     while pids := running(mark):
         if time.monotonic() > until:
@@ -159,12 +159,12 @@ def _left(mark: str) -> tuple[str, ...]:
 
 
 def places(secret_texts: Mapping[str, str], text: str, where: str) -> list[str]:
-    """Which secrets are in a text."""
+    """Return which secrets a text contains."""
     return [f"the secret {name} is in {where}" for name, secret in secret_texts.items() if secret in text]
 
 
 def places_in_files(secret_texts: Mapping[str, str], folder: Path, without: Sequence[Path] = ()) -> list[str]:
-    """Which secrets are in files below a folder, or can be read by others there."""
+    """Return which secrets occur in files below a directory."""
     found = []
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink() and path not in without:

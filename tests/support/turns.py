@@ -1,8 +1,8 @@
-"""Choose the slow sessions of a CI run: those whose code changed, those whose turn it is, and all others that fit.
+"""Choose the slow sessions of a CI run: those with changed code, those that are due, and all others that fit.
 
-A clean checkout has no memory, so the history decides: sessions are in `TURNS` groups, and the number of commits on the
-first-parent line picks one. Many commits may land at once, so a persistent machine also remembers what passed when.
-That file is optional.
+A clean checkout does not remember earlier runs, so the history decides: sessions are in `TURNS` groups, and the number
+of commits on the first-parent line picks a group. Many commits may land at once, so a persistent machine also records
+when each session last passed. That file is optional.
 
 CI runs `python -m tests.support.turns --began SECONDS` after `./dev nox` (.ci/run). `--list` only prints the choice.
 """
@@ -33,8 +33,8 @@ TURNS = 6
 #: Commits that may land in one run: without a record of the last run, everything in them counts as changed.
 LANDING = 10
 
-#: Minutes of a whole run: a session starts if the run would stay below `AT_MOST`. CI kills a run after 90 minutes, so
-#: at `LATEST` the current session is stopped and counts as failed.
+#: Time limits of a run in minutes: a session starts if the run would stay below `AT_MOST`. CI kills a run after 90
+#: minutes, so at `LATEST` the current session is stopped and counts as failed.
 AT_MOST, LATEST = 50.0, 85.0
 
 
@@ -42,7 +42,7 @@ AT_MOST, LATEST = 50.0, 85.0
 class Slow:
     """A slow session. `minutes`: on a bare machine with two cores after `./dev nox`, as in CONTRIBUTING.md.
 
-    `covers`: files and directories that make it due when they change, in addition to those in `EVERYBODY`.
+    `covers`: if one of these files or directories changes, the session is due, as for those in `EVERYBODY`.
     """
 
     name: str
@@ -53,16 +53,16 @@ class Slow:
 
     @property
     def argv(self) -> list[str]:
-        """The command, without `./dev`."""
+        """Return the command, without `./dev`."""
         return ["nox", "-s", *(self.sessions or (self.name,)), *(("--", *self.arguments) if self.arguments else ())]
 
 
-#: A change to these makes every session due.
+#: If one of these changes, every session is due.
 EVERYBODY = ("tests/engine/conftest.py", "tests/support/process.py")
 
 _SRC = "src/buildkit_tasks/"
 
-#: A run's turn is every sixth session: one or two, which together take at most 15 minutes.
+#: A run's turn is every sixth session: one or two sessions, which together take at most 15 minutes.
 SESSIONS = (
     Slow(
         "travel",
@@ -159,8 +159,8 @@ SESSIONS = (
 class Past:
     """What is known about earlier runs. `number` picks the turn.
 
-    `changed`: the files changed since each session passed, or else those in the commits that landed. `rest`: how many
-    runs of this machine ago each session passed; a session that never did counts from before the first run.
+    `changed`: the files changed since each session passed, otherwise the files in the commits that landed. `rest`: how
+    many runs ago each session passed on this machine; sessions that never passed are counted from before the first run.
     """
 
     number: int
@@ -178,7 +178,7 @@ class Choice:
 
 
 def choose(past: Past, sessions: Sequence[Slow] = SESSIONS) -> list[Choice]:
-    """All sessions in the order to run them: changed ones, this turn's, then those of the next turns."""
+    """Return all sessions in the order to run them: changed ones, those of this turn, then those of the next turns."""
     made = []
     for place, session in enumerate(sessions):
         wait = (place - past.number) % TURNS
@@ -189,24 +189,24 @@ def choose(past: Past, sessions: Sequence[Slow] = SESSIONS) -> list[Choice]:
         elif past.rest[session.name] >= TURNS:
             made.append((1, Choice(session, True, f"not passed in the last {past.rest[session.name] - 1} runs here")))
         elif wait == 0:
-            made.append((1, Choice(session, True, f"its turn, as every {TURNS} runs")))
+            made.append((1, Choice(session, True, f"its turn (every {TURNS} runs)")))
         else:
             made.append((1 + wait, Choice(session, False, f"not due for {wait} more run{'s' if wait > 1 else ''}")))
     return [choice for _, choice in sorted(made, key=lambda one: one[0])]
 
 
 def fits(choice: Choice, used: float) -> bool:
-    """Whether a run has time for it after `used` minutes."""
+    """Return whether a run has time for the session after `used` minutes."""
     return used + choice.session.minutes <= AT_MOST
 
 
 def _covered(file: str, covers: Sequence[str]) -> bool:
-    """Whether a session covers a changed file; pages are read by people only."""
+    """Return whether a session covers a changed file. Pages only affect readers, so no session covers them."""
     return not file.endswith(".md") and any(file == one or file.startswith(f"{one}/") for one in covers)
 
 
 def look(repository: Path, memory: Path, sessions: Sequence[Slow] = SESSIONS) -> Past:
-    """The history and, on a persistent machine, its memory."""
+    """Read the history and, on a persistent machine, the record of earlier runs."""
     count = _git(repository, "rev-list", "--count", "--first-parent", "HEAD") or "0"
     merge = _git(repository, "rev-parse", "--verify", "--quiet", "HEAD^2")
     landed = _git(repository, "rev-parse", "--verify", "--quiet", "HEAD^1" if merge else f"HEAD~{LANDING}")
@@ -224,7 +224,7 @@ def look(repository: Path, memory: Path, sessions: Sequence[Slow] = SESSIONS) ->
 
 
 def remembered(memory: Path) -> tuple[int, dict[str, tuple[int, str]]]:
-    """The runs on this machine, with the run and commit at which each session passed; empty if the file is invalid."""
+    """Return the number of runs here, and each session's last pass (run, commit); empty if the file is invalid."""
     try:
         kept = json.loads(memory.read_text("utf-8"))
         return int(kept["runs"]), {str(k): (int(run), str(commit)) for k, (run, commit) in kept["played"].items()}
@@ -244,13 +244,13 @@ def remember(memory: Path, repository: Path, passed: Collection[str]) -> None:
 
 
 def _git(repository: Path, *argv: str) -> str:
-    """git's output; empty if it fails."""
+    """Return git's output, or an empty string if it fails."""
     done = subprocess.run(["git", *argv], cwd=repository, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def play(argv: Sequence[str], minutes: float) -> int:
-    """Run a command until it ends or its time is up; it is interrupted first, so that it can clean up."""
+    """Run a command until it ends or its time is up; interrupt it first, so that it can clean up."""
     with subprocess.Popen(argv, cwd=REPOSITORY, start_new_session=True) as playing:
         try:
             return playing.wait(timeout=minutes * 60)
@@ -267,21 +267,21 @@ def play(argv: Sequence[str], minutes: float) -> int:
 
 
 def main() -> int:
-    """Run the sessions there is time for; return 1 if one failed."""
+    """Run the sessions that fit; return 1 if one of them failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.turns")
-    parser.add_argument("--began", type=float, default=time.time(), help="when the run began, seconds since 1970")
-    parser.add_argument("--list", action="store_true", help="print the choice, play nothing")
+    parser.add_argument("--began", type=float, default=time.time(), help="start of the run, in seconds since 1970")
+    parser.add_argument("--list", action="store_true", help="only print the choice")
     parser.add_argument("--proven", choices=("yes", "no"), default="yes" if proof.holds() else "no")
     given = parser.parse_args()
     if given.proven == "no":
-        # tests/engine/staleness/proof.py: without a proof the engine session has run every case of every design,
-        # which is as long as all other slow sessions together
-        print("turn: no other slow session: this run plays the whole never-stale matrix, the recipe is not proven yet")
+        # tests/engine/staleness/proof.py: without a proof, the engine session has run every case of every design, which
+        # takes as long as all other slow sessions together
+        print("turn: no other slow sessions: this run covers the whole never-stale matrix (recipe not proven yet)")
         return 0
     past = look(REPOSITORY, MEMORY)
     lines: list[str] = []
     passed: list[str] = []
-    spent = 0.0  # what --list would have run
+    spent = 0.0  # minutes that --list would have used
     for choice in choose(past):
         session = choice.session
         used = (time.time() - given.began) / 60 + spent
@@ -290,10 +290,10 @@ def main() -> int:
         if given.list or not room:
             spent += session.minutes if given.list and room else 0
             lines.append(
-                f"{'play' if room else 'skip'} {head}{'' if room or not choice.due else ', but NO TIME IS LEFT'}"
+                f"{'run' if room else 'skip'} {head}{'' if room or not choice.due else ', but NO TIME IS LEFT'}"
             )
             continue
-        print(f"turn: playing {head}", flush=True)
+        print(f"turn: running {head}", flush=True)
         began = time.time()
         code = play(session.argv, LATEST - used)
         passed += [] if code else [session.name]

@@ -1,4 +1,4 @@
-"""A project with a fake engine (names and ids only): its builds record themselves and their inputs."""
+"""A project with a fake engine (names and ids only) whose builds are recorded, including all inputs."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class Site:
         engine.images[BASE] = "sha256:" + "b" * 64
         for folder in (".docker/buildx/defaults", ".docker/cli-plugins", "bin"):
             (place / folder).mkdir(parents=True)
-        _ = self.session().state  # created by the first call of any task
+        _ = self.session().state  # the first call of any task creates it
         self.built = 0
         self.more: dict[str, Any] = {}
 
     def session(self) -> Session:
-        """A new task call."""
+        """Start a new task call."""
         world = World(env=dict(self.env), cwd=self.root, home=self.place)
         return Session(world, Report(world))
 
     def holds(self, request: BuildRequest | None = None) -> BuildOutcome | None:
-        """Whether the next build reports that nothing changed."""
+        """Return the result if the next build would report that nothing changed."""
         session = self.session()
         attempt = decide.begin(session, request or BuildRequest())
         return decide.holds(session, attempt) if attempt else None
@@ -88,7 +88,7 @@ class Site:
         return watch.unknown
 
     def plan(self) -> BuildPlan:
-        """The plan of both services."""
+        """Return the plan of both services."""
         context = self.root / "app"
         services = tuple(
             Service(name, f"shop/{name}:dev", context, context / "Dockerfile", name, key=name) for name in NAMES
@@ -107,7 +107,7 @@ class Site:
         return BuildPlan(workspace, services, "", False, {"target": targets})
 
     def truth(self) -> object:
-        """All inputs of a build, read byte by byte."""
+        """Return all inputs of a build, read byte by byte."""
         names = sorted(
             {p.name for p in self.root.iterdir() if p.name.startswith(("compose", ".env", "docker-compose"))}
         )

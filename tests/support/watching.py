@@ -1,4 +1,4 @@
-"""A long-running `invoke watch` or `invoke dev` in tests: its output as it comes, its end, and what it leaves."""
+"""A long-running `invoke watch` or `invoke dev` in tests: its output so far, its exit, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import process
 
 
 class Watching:
-    """A program in a session of its own, with both streams in one file. Every process it starts carries a mark."""
+    """A program in a separate session, with both streams in one file. Every process it starts carries a mark."""
 
     def __init__(self, argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None], log: Path) -> None:
         self.mark, self.log = f"BT_MARK={secrets.token_hex(8)}", log
@@ -31,11 +31,11 @@ class Watching:
 
     @property
     def said(self) -> str:
-        """Everything so far."""
+        """Return the output so far."""
         return self.log.read_text("utf-8", "replace")
 
     def wait_for(self, words: str, times: int = 1, seconds: float = 60) -> None:
-        """Wait until it has printed the words so many times; fail if it ends first or takes too long."""
+        """Wait until the program has printed the words this many times; fail if it exits first or takes too long."""
         until = time.monotonic() + seconds
         while self.said.count(words) < times:
             assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.said}"
@@ -43,12 +43,12 @@ class Watching:
             time.sleep(0.05)
 
     def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = 60) -> int:
-        """Send a signal, wait for the end; the exit code."""
+        """Send a signal, wait for the program to exit, and return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(seconds)
 
     def left(self) -> list[str]:
-        """The command lines of processes that carry the mark."""
+        """Return the command lines of processes that carry the mark."""
         found = []
         for place in Path("/proc").glob("[0-9]*"):
             try:
@@ -59,6 +59,6 @@ class Watching:
         return [line for line in found if line]
 
     def processor_seconds(self) -> float:
-        """Seconds of processor time so far, its own threads only."""
+        """Return the CPU seconds that the program's own threads have used."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / 100

@@ -1,4 +1,4 @@
-"""From a repository's files to the files that `init` writes: pure, a table of shapes."""
+"""From a repository's files to the files that `init` writes: pure, tested with a table of shapes."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_services_that_are_alike_share_a_stage(tmp_path: Path) -> None:
         ("mailer", "mailer"),
     ]
     text = written.texts["docker/Dockerfile"]
-    assert re.findall(r"(?m)^FROM .*$", text)[3:] == ["FROM ${RUNTIME_IMAGE} AS runtime"]
+    assert re.findall(r"(?m)^FROM .*$", text)[2:] == ["FROM ${RUNTIME_IMAGE} AS runtime"]
     assert 'ARG PROGRAMS="orders billing mailer"' in text
     assert "ARG RUST_IMAGE=rust:1.81-bookworm" in text
     assert "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service /usr/local/bin/app" in text
@@ -148,7 +148,7 @@ def test_a_dockerfile_that_compiles_with_a_script_is_named(tmp_path: Path) -> No
     assert [(n.where, n.text) for n in finding.notes if "cargo" in n.text] == [
         (
             "Dockerfile",
-            "not converted, because no command in it calls cargo; if a script does, call cargo in the Dockerfile",
+            "not converted, because it does not call cargo; if a script does, call cargo in the Dockerfile instead",
         )
     ]
 
@@ -174,11 +174,11 @@ DATABASE = "# data\nservices:\n  db:\n    image: postgres:15\n"
     [
         (DATABASE, "pantry", DATABASE),
         (f"---\n{DATABASE}volumes:\n  data:\n", "pantry", f"---\n{DATABASE}"),
-        # the published image of this program is built from then on, under its name
+        # from then on, the published image of this program is built under its name
         ("services:\n  web:\n    image: shop/pantry:latest\n", "web", "    image: shop/pantry:latest\n"),
-        # another program has the name
+        # another program has this name
         ("services:\n  pantry:\n    image: postgres:15\n", "pantry-app", "    image: postgres:15\n"),
-        # two services start it: which of them is not clear
+        # two services start it, so it is unclear which one to use
         (
             "services:\n  a:\n    image: shop/pantry\n  b:\n    image: shop/pantry:2\n",
             "pantry",
@@ -216,7 +216,7 @@ def test_a_single_stage_gets_a_slim_image_and_says_so(tmp_path: Path) -> None:
     assert "ARG RUNTIME_IMAGE=debian:bookworm-slim" in text
     assert 'CMD ["/usr/local/bin/service", "--port", "8000"]' in text
     assert "COPY templates /usr/src/blog/templates" in text
-    assert any("was the toolchain with all sources" in n.text for n in written.notes if n.open)
+    assert any("contained the toolchain and all sources" in n.text for n in written.notes if n.open)
 
 
 def test_what_services_share_by_anchors_is_not_changed_for_the_others(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_what_was_written_needs_nothing_more(tmp_path: Path, name: str, mode: st
     files = repositories.SHAPES[name]()
     _, written = adopt(place, files, mode)
     if mode == "override" and name != "bare":
-        return  # two files: only compose can join them
+        return  # two files: only compose can merge them
     finding, again = adopt(place, {**files, **written.texts})
     assert again.texts == {}
     assert all(s.adopted for s in finding.services)

@@ -1,4 +1,4 @@
-"""Which cargo command of a Dockerfile runs: `sh` itself is asked, and compared."""
+"""Which cargo command of a Dockerfile runs, compared with the real `sh`."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def test_an_if_takes_the_branch_that_bash_takes(
         script = f"if [ a != a ]; then echo never; else {script}; fi"
     taken = cargo_command.branches_taken(syntax.expand(script, {"P": p, "Q": q}, keep=True))
     if "if " in taken:
-        return  # left as it is: nothing was decided
+        return  # unchanged: nothing was decided
     theirs = process.run(["bash", "-c", script], Path.cwd(), {"P": p, "Q": q})
     if theirs.err:
-        return  # not a test that bash accepts, such as an unquoted word with a blank
+        return  # not a condition that bash accepts, such as an unquoted word with a space
     assert process.ok(["bash", "-c", taken], Path.cwd()).out == theirs.out, taken
 
 
@@ -85,7 +85,7 @@ def services(place: Path, dockerfile: str, compose: str) -> dict[str, Service]:
         ("cargo install --path crates/api -F pg && cargo install --path crates/worker", ("pg",), ()),
         ("cargo build --release && cargo build --release -p worker --features lite,pg", (), ("lite", "pg")),
         ("cargo build --release -p api -F lite && cargo build --release -F pg", ("pg",), ("pg",)),
-        # a tool from the registry has features of its own
+        # a tool from the registry has its own features
         ("cargo build --release && cargo install sqlx-cli --no-default-features -F pg", (), ()),
         ("cargo build --release -F pg && cargo install --git https://example.org/tool tool -F x", ("pg",), ("pg",)),
     ],

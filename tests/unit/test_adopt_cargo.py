@@ -1,4 +1,4 @@
-"""Workspaces and programs as cargo itself sees them: `cargo metadata` is asked, and compared."""
+"""Workspaces and programs as cargo sees them, compared with `cargo metadata`."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_directory_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: p
 
 
 def test_a_crate_of_another_workspace_needs_the_manifest_that_it_inherits_from(tmp_path: Path) -> None:
-    """A workspace inside of another one that takes a crate of the outer one by path."""
+    """A workspace inside another workspace that uses a crate of the outer one by path."""
     inherits = '[package]\nname = "core"\nversion = "0.1.0"\nedition.workspace = true\n'
     files: Files = {
         "Cargo.toml": '[workspace]\nmembers = ["core"]\nexclude = ["bench"]\n[workspace.package]\nedition = "2021"\n',
@@ -156,7 +156,7 @@ def test_a_crate_of_another_workspace_needs_the_manifest_that_it_inherits_from(t
     workspace = next(w for w in cargo.workspaces(found) if w.directory == "bench")
     paths = set(reach.find(found, workspace).paths)
     assert {"Cargo.toml", "core", "bench/Cargo.toml"} <= paths
-    # cargo itself needs no more
+    # cargo itself does not need more
     bare = tmp_path / "bare"
     for path in files:
         if any(path == p or path.startswith(f"{p}/") for p in paths | {"bench/src"}):

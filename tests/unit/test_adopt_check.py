@@ -1,4 +1,4 @@
-"""What `init --check` says of variables that compose requires: the file that sets them is named."""
+"""What `init --check` reports about variables that compose requires, including the file that sets them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compose files in the forms that people write, edited in place: the model changes, every other line stays."""
+"""Compose files in common styles, edited in place: the model changes, and every other line stays the same."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check(text: str) -> str:
     ours = ("context", "dockerfile", "dockerfile_inline", "target", "args")
     assert {k: v for k, v in build.items() if k not in ours} == {k: v for k, v in before.items() if k not in ours}
     assert old == new
-    # a second time changes nothing
+    # running it again changes nothing
     assert composefile.edit({"compose.yaml": after}, [OURS]).texts["compose.yaml"] == after
     return after
 

@@ -1,4 +1,4 @@
-"""`--images bookworm`: what an image on Alpine, or one to compile in, becomes on Debian's slim image."""
+"""`--images bookworm`: how Alpine images and images that compile are converted to Debian's slim image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The written ignore file and the repository's own: what an image did not contain before, it does not contain now."""
+"""The generated ignore file and the repository's own: files that were not in an image before are not added."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def sent(text: str, paths: list[str]) -> list[str]:
         ("**/*.pem\n!**/public.pem\n", ["python/key.pem", "python/a/key.pem"]),
         ("*\n!Cargo.*\n!src\n!python\npython/key.pem\n", ["python/key.pem"]),
         ("python\n!python/public.pem\n", ["python/a.py", "python/README.md", "python/key.pem"]),
-        ("*.md\n*.pem\n", []),  # only at the root
+        ("*.md\n*.pem\n", []),  # only in the root
         ("**/*.md\n", ["python/README.md"]),
     ],
 )
@@ -80,7 +80,7 @@ def test_a_copied_directory_stays_without_what_its_own_list_excludes(
 
 
 def test_the_list_of_a_context_in_a_subfolder(tmp_path: Path) -> None:
-    """Its patterns start at the context. The sources that it excludes are still compiled."""
+    """Its patterns are relative to the context. Sources that it excludes are still compiled."""
     files = {
         **crate("backend/"),
         "backend/web/index.html": "",
@@ -95,7 +95,7 @@ def test_the_list_of_a_context_in_a_subfolder(tmp_path: Path) -> None:
     paths = ["backend/web/index.html", "backend/web/draft.html", "backend/target/x", "backend/src/main.rs"]
     assert sent(text, paths) == ["backend/web/index.html", "backend/src/main.rs"]
     assert sent(text, ["backend/build.rs"]) == ["backend/build.rs"]
-    assert [n.split(":")[0] for n in notes] == ["keeps backend/web/.env out of the images that copied it before"]
+    assert [n.split(":")[0] for n in notes] == ["excludes backend/web/.env, which images used to copy"]
 
 
 def test_the_list_beside_the_dockerfile_wins(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_the_list_beside_the_dockerfile_wins(tmp_path: Path) -> None:
 
 
 def test_what_is_copied_by_name_is_there(tmp_path: Path) -> None:
-    """Even a name that is otherwise noise; and Markdown that a copied directory will get later."""
+    """Even with a name that is usually excluded; also Markdown files that are added to a copied directory later."""
     files = {
         **crate(),
         ".env": "",
@@ -128,7 +128,7 @@ def test_what_is_copied_by_name_is_there(tmp_path: Path) -> None:
 
 
 def test_a_whole_context_stays_without_what_its_own_list_excludes(tmp_path: Path) -> None:
-    """Also inside directories of sources."""
+    """Also inside source directories."""
     files = {
         **crate(),
         "src/keys/one.pem": "",
@@ -156,7 +156,7 @@ PATHS = [f"{x}/{y}/{z}" for x in NAMES for y in NAMES for z in NAMES]
 @given(st.lists(LINE, min_size=1, max_size=5), st.sampled_from((".", "a")), st.sampled_from(("a", "a/b", "a/a/b")))
 @example(["a**/b"], ".", "a/b")
 def test_inside_a_directory_the_lines_mean_the_same(patterns: list[str], context: str, directory: str) -> None:
-    """The oracle is the list itself, at its context. A directory that it excludes as a whole could not be copied."""
+    """The oracle is the list itself, in its context. A directory that it excludes completely could not be copied."""
     theirs = Ignore.parse("\n".join(patterns))
     prefix = "" if context == "." else f"{context}/"
     paths = [f"{directory}/{p}" for p in (*PATHS, *NAMES)]

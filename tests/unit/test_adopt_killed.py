@@ -1,4 +1,4 @@
-"""A run that is killed between two files can be undone, and can be repeated."""
+"""A run that is killed between two files can be undone and repeated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildkit_tasks.adopt import disk, undo
 from buildkit_tasks.adopt.earlier import read_record
 from tests.support import process
 
-#: Writes two new files and an edit, and is killed when a file is about to be replaced for the Nth time.
+#: Write two new files and an edit; the process is killed when it is about to replace a file for the Nth time.
 KILLED = """\
 import os, signal, sys
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_a_killed_run_is_undone(tmp_path: Path, number: int) -> None:
     assert done.code == (-9 if number < 5 else 0), done.all
     old = read_record(tmp_path)
     assert bool(old.files) is (number > 1)
-    # new files come first: until they are there, compose still reads the user's Dockerfile
+    # new files are written first: until they exist, compose still reads the user's Dockerfile
     assert compose.read_text() == ("# mine\n" if number < 5 else "# ours\n")
     assert process.run([sys.executable, "-c", KILLED, "99"], tmp_path).code == 0
     assert not list(tmp_path.rglob(".*.buildkit-tasks-*"))

@@ -20,7 +20,7 @@ MOUNT = "--mount=type=bind,from=sources,source=/app,target=/context"
 
 
 def stage(text: str) -> list[str]:
-    """The instructions of the stage `sources`; empty if there is none."""
+    """Return the instructions of the stage `sources`, or nothing if there is no such stage."""
     if "AS sources\n" not in text:
         return []
     lines = text.partition("AS sources\n")[2].partition("\nFROM ")[0].split("\n")
@@ -31,12 +31,12 @@ def stage(text: str) -> list[str]:
     ("middle", "expected"),
     [
         (f"COPY . .\n{WEB}{COMPILE}", ["WORKDIR /app", "COPY . .", WEB.strip().removeprefix("RUN ")]),
-        # in the command that compiles, with the directory that it is in
+        # in the command that compiles, with its directory
         (
             "COPY . .\nRUN cd web && npm ci && cd .. && cargo build --release && strip target/release/app\n",
             ["WORKDIR /app", "COPY . .", "cd web && npm ci && cd .."],
         ),
-        # lists of dependencies first, a stub that compiles, variables
+        # dependency lists first, a stub that compiles, variables
         (
             "ENV MODE=fast\nCOPY web/package.json web/\nRUN cd web && npm ci\nCOPY Cargo.toml .\n"
             "RUN mkdir src && echo 'fn main() {}' > src/main.rs && cargo build\nRUN rm -rf src\nCOPY . .\n"
@@ -119,7 +119,7 @@ def test_files_of_other_stages_are_there_before_the_commands(tmp_path: Path) -> 
         (START + f"COPY . .\n{COMPILE}RUN ./package.sh\n" + IMAGE, 5),
         (START + "COPY . .\nRUN cargo build --release && ./package.sh\n" + IMAGE, 4),
         (START + "COPY . .\nRUN ./package.sh target/release\n" + COMPILE + IMAGE, 4),
-        # where the repository is in the stage is not clear
+        # the location of the repository in the stage is unclear
         (START + f"COPY Cargo.toml Cargo.lock ./\nCOPY src program/src\nRUN ./gen.sh\n{COMPILE}" + IMAGE, 5),
     ],
 )

@@ -1,4 +1,4 @@
-"""Dockerfiles of Rust services as they are written in public, and what becomes of each line."""
+"""Dockerfiles of Rust services in the styles found in public repositories, and how each line is converted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def understand(place: Path, dockerfile: str, more: Files | None = None) -> tuple
 
 
 def derived(place: Path, dockerfile: str, more: Files | None = None, *, images: str = "keep") -> tuple[str, list[str]]:
-    """Our Dockerfile without comments, and the open notes."""
+    """Return our Dockerfile without comments, and the open notes."""
     found, finding = understand(place, dockerfile, more)
     assert [s.name for s in finding.services] == ["app"], finding.left
     if images == "bookworm":
@@ -55,7 +55,7 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
 @pytest.mark.parametrize(
     ("dockerfile", "expected"),
     [
-        # where the program goes
+        # the destination of the program
         (BUILD + "COPY --from=build /app/target/release/app /usr/local/bin/app\n", TAKEN + "/usr/local/bin/app"),
         (BUILD + "COPY --from=build /app/target/release/app /usr/local/bin\n", TAKEN + "/usr/local/bin/app"),
         (BUILD + "WORKDIR /srv\nCOPY --from=build /app/target/release/app .\n", TAKEN + "/srv/app"),
@@ -86,7 +86,7 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
             BUILD + 'COPY --chown=1:1 --from=build ["/app/target/release/app", "/a b"]\n',
             'COPY --from=compile --chown=1:1 ["/out/${CACHE_SCOPE}/${BIN}/bin/service", "/a b"]',
         ),
-        # out of the target directory under another name
+        # copied out of the target directory under another name
         (
             "FROM rust AS b\nWORKDIR /app\nCOPY . .\n"
             "RUN --mount=type=cache,target=/app/target cargo build --release && cp target/release/app /bin/server\n"
@@ -98,7 +98,7 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
             "FROM debian:bookworm-slim\nCOPY --from=b /usr/local/bin/app /usr/local/bin/app\n",
             TAKEN + "/usr/local/bin/app",
         ),
-        # the directory that holds it
+        # the directory that contains it
         (
             "FROM rust AS b\nWORKDIR /app\nCOPY . .\nRUN cargo install --path . --locked --root /app\n"
             'FROM debian:bookworm-slim\nCOPY --from=b /app/bin /opt/bin\nENTRYPOINT ["/opt/bin/app"]\n',
@@ -109,13 +109,13 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
             "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/ /srv/\n",
             TAKEN + "/srv/app",
         ),
-        # no COPY of it: where the start command looks for it
+        # not copied explicitly: put where the start command expects it
         (
             "FROM rust AS build\nWORKDIR /app\nCOPY . .\nRUN make && cargo build --release --bin app\n"
             'FROM debian:bookworm-slim\nCOPY --from=build /made /srv\nUSER 1000\nCMD ["/srv/app"]\n',
             TAKEN + "/srv/app\nUSER 1000",
         ),
-        # a second program, sources, what the toolchain image has, a tool
+        # a second program, sources, files of the toolchain image, a tool
         (
             BUILD + "COPY --from=build /app/target/release/app /app/target/release/migrate /bin/\n",
             "COPY --from=compile /out/${CACHE_SCOPE}/migrate/bin/service /bin/migrate",
@@ -154,7 +154,7 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
             .replace("RUN cargo build", "RUN . /env-cargo && xx-cargo build"),
             'ARG BUILD_PACKAGES="libpq-dev"',
         ),
-        # packages of another source stay beside the command that adds it
+        # packages from another source stay next to the command that adds the source
         (
             BUILD.replace(
                 "WORKDIR /app", "RUN curl -fsSL https://deb.example.org/setup | bash - && apt-get install -y nodejs"
@@ -173,7 +173,7 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
             + BUILD.replace("rust:1-bookworm", "build-$TARGETARCH"),
             "ARG RUST_IMAGE=rust:1",
         ),
-        # what the user's file says of the user, in the words of the user
+        # the user's own arguments, here-documents and versions are kept
         ("ARG UNAME=me\n" + BUILD + "ARG UNAME\nRUN useradd $UNAME\nUSER $UNAME\n", "ARG UNAME=me"),
         (BUILD + "RUN <<EOF\nset -e\necho hello\nEOF\n", "RUN <<EOF\nset -e\necho hello\nEOF"),
         (BUILD + "RUN apt-get update && apt-get install -y curl=7.* && rm -rf /x\n", 'ARG RUNTIME_PACKAGES="curl=7.*"'),
@@ -223,7 +223,7 @@ def test_a_command_that_only_fetches_package_lists_goes(tmp_path: Path) -> None:
 
 
 def test_variables_come_before_the_commands_that_use_them(tmp_path: Path) -> None:
-    """The commands that install tools go into the toolchain stage, the variables of cargo into the compile stage."""
+    """Commands that install tools go into the toolchain stage, cargo's variables into the compile stage."""
     build = BUILD.replace(
         "WORKDIR /app",
         "ENV POETRY_HOME=/opt/poetry\nENV SQLX_OFFLINE=true\nARG TOOL=1.2\nARG GIT_SHA=dev\n"
@@ -251,7 +251,7 @@ def test_an_argument_before_the_first_from_keeps_its_default(tmp_path: Path) -> 
 
 
 def test_an_argument_that_a_variable_uses_is_there_too(tmp_path: Path) -> None:
-    """Even if no source reads it: `CARGO_BUILD_JOBS=""` stops cargo."""
+    """Even if no source reads it: with `CARGO_BUILD_JOBS=""`, cargo fails."""
     build = BUILD.replace(
         "WORKDIR /app",
         "ARG JOBS=2\nARG LEVEL\nARG OTHER=1\nENV CARGO_BUILD_JOBS=${JOBS}\n"
@@ -271,7 +271,7 @@ def test_an_argument_that_a_variable_uses_is_there_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "kept"),
     [
-        # a `cd`, a `mkdir` and a `mv` are for the commands beside them
+        # `cd`, `mkdir` and `mv` belong to the commands next to them
         (
             "curl -sSL https://example.org/mold.tgz | tar xz && mv mold-1/bin/mold /mold && rm -rf mold-1",
             "RUN curl -sSL https://example.org/mold.tgz | tar xz && mv mold-1/bin/mold /mold && rm -rf mold-1",
@@ -281,10 +281,10 @@ def test_an_argument_that_a_variable_uses_is_there_too(tmp_path: Path) -> None:
             "RUN cd /tmp && git clone https://e.org/lib && cd lib && make",
         ),
         ("mkdir -p /opt/lib && get-lib /opt/lib; rustup target add a-b-c", "RUN mkdir -p /opt/lib && get-lib /opt/lib"),
-        # those of a compilation go
+        # commands that belong to a compilation are removed
         ("mkdir src && echo 'fn main() {}' > src/main.rs && cargo build --release && rm -rf src", ""),
         ("mkdir -p src crates/one/src", ""),
-        # and those that install another cache
+        # so are commands that install another cache
         ("case $TARGETARCH in amd64) A=x86_64 ;; esac && curl example.org/sccache-$A | tar xz && mv sccache /bin/", ""),
         ("curl example.org/sccache.tgz | tar xz && mv sccache /bin/ && chmod +x /bin/sccache", ""),
     ],
@@ -417,13 +417,13 @@ def test_what_is_not_ours_to_build_is_left_alone_and_said_why(tmp_path: Path, do
         ("RUSTFLAGS='--cfg a=\"b c\"' cargo build --release", 'ARG RUSTFLAGS="--cfg a=\\"b c\\""', ""),
         ("SQLX_OFFLINE=true env X=1 cargo build --release", 'ENV SQLX_OFFLINE="true"', ""),
         ("SQLX_OFFLINE=true cargo fetch\nRUN cargo build --release", 'ENV SQLX_OFFLINE="true"', ""),
-        # computed by the shell, or set in one branch only
+        # computed by the shell, or set in only one branch
         ('RUSTFLAGS="${LINKER:+-C linker=}$LINKER" cargo build --release', "", "RUSTFLAGS"),
         ('export RUSTFLAGS="-C linker=$(which clang)" && cargo build --release', "", "RUSTFLAGS"),
         ("if [ -f x ]; then export RUSTFLAGS=-O; fi && cargo build --release", "", "RUSTFLAGS"),
         ("export SQLX_OFFLINE=true; [ -f x ] && export SQLX_OFFLINE=false; cargo build --release", "", "SQLX_OFFLINE"),
         ("export GIT_SHA=$(git rev-parse HEAD) && cargo build --release", "", "GIT_SHA"),  # read by a source
-        # nothing for cargo
+        # not for cargo
         ("cargo build --release && DIR=$(pwd) && cp target/release/app $DIR/x", "", ""),
         ("RUSTFLAGS=$X ./configure\nRUN cargo build --release", "", ""),
     ],
@@ -654,7 +654,7 @@ def test_packages_that_crates_need(locked: list[Locked], build: tuple[str, ...],
 
 
 def test_only_the_crates_that_a_program_depends_on_count(tmp_path: Path) -> None:
-    """Not those of a desktop application in the same workspace."""
+    """A desktop application's dependencies in the same workspace do not count."""
     files: Files = {
         "Cargo.toml": '[workspace]\nmembers = ["api", "desktop", "shared"]\n',
         "Cargo.lock": repositories.locked(
@@ -684,7 +684,7 @@ def test_tests_that_a_build_ran_are_named(tmp_path: Path) -> None:
     text, notes = derived(tmp_path, BUILD.replace("RUN cargo", "RUN cargo test --release && cargo") + END)
     assert "cargo test" not in text
     assert notes == [
-        "Dockerfile:4: builds of images no longer run these tests: RUN cargo test --release && cargo build --release"
+        "Dockerfile:4: image builds no longer run these tests: RUN cargo test --release && cargo build --release"
     ]
 
 
@@ -700,10 +700,10 @@ ARGUMENTS = (
 @pytest.mark.parametrize(
     ("given", "resolved", "written", "removed"),
     [
-        # the user's variables stay
+        # the user's variables are kept
         ("FEATURES: ${DB:-pg,redis}", {"FEATURES": "pg,redis"}, "FEATURES: ${DB:-pg,redis}", ""),
         ("PROFILE: ${PROFILE:-fast}", {"PROFILE": "fast"}, "PROFILE: ${PROFILE:-fast}", ""),
-        # read by BuildKit itself
+        # BuildKit itself reads these
         ('BUILDKIT_INLINE_CACHE: "1"', {"BUILDKIT_INLINE_CACHE": "1"}, 'BUILDKIT_INLINE_CACHE: "1"', ""),
         ("https_proxy: ${P:-x}", {"https_proxy": "x"}, "https_proxy: ${P:-x}", ""),
         ("BASE: ${BASE:-ubuntu}", {"BASE": "ubuntu"}, "", "BASE"),
@@ -723,7 +723,7 @@ def test_build_arguments_of_the_compose_file(
     assert others == ([written] if written else [])
     notes = [n.text for n in made.notes if "removed" in n.text]
     assert notes == (
-        [f"removed build arguments whose current values the new files contain: {removed}"] if removed else []
+        [f"removed build arguments, since the new files contain their current values: {removed}"] if removed else []
     )
 
 
@@ -801,7 +801,7 @@ def test_a_library_that_a_crate_brings_is_not_linked_from_a_package_that_only_th
     text, _ = derived(tmp_path / "b", installed + END, {"Cargo.lock": lock})
     assert 'ARG BUILD_PACKAGES="libcurl4-openssl-dev libssl-dev pkg-config"\n' in text
     files = {**CRATE, "Cargo.lock": lock}
-    repositories.write(tmp_path / "c", files)  # without a Dockerfile, both stages are ours
+    repositories.write(tmp_path / "c", files)  # without a Dockerfile, we generate both stages
     found = tree.read(tmp_path / "c")
     config = repositories.resolved(tmp_path / "c", files["compose.yaml"])
     text = adopted.write(found, look.find(found, config, ("compose.yaml",))).texts["docker/Dockerfile"]
@@ -870,7 +870,7 @@ def test_an_image_with_all_sources_gets_them_from_the_repository(tmp_path: Path)
     assert "COPY . /app\n" in text
     assert TAKEN + "/app/target/release/app\n" in text
     assert text.index("COPY . /app") < text.index("/bin/service /app/target")
-    assert notes[0].startswith("Dockerfile:6: copies the sources, but no longer what cargo left in them: COPY --from")
+    assert notes[0].startswith("Dockerfile:6: copies the sources, but no longer cargo's output in them: COPY --from")
 
 
 def test_a_directory_of_sources_with_a_programs_name_is_not_the_program(tmp_path: Path) -> None:
@@ -893,7 +893,7 @@ def test_a_copy_of_a_copied_program_is_the_program(tmp_path: Path) -> None:
 def test_what_no_command_installs_is_not_a_tool(tmp_path: Path) -> None:
     text, notes = derived(tmp_path, BUILD + END + "COPY --from=build /usr/local/bin/other /bin/\n")
     assert "AS tools" not in text
-    assert notes[0].startswith("Dockerfile:7: created by a stage that our compile step replaces")
+    assert notes[0].startswith("Dockerfile:7: created by a stage that the compile step replaces")
     get = "RUN curl -o /usr/local/bin/other https://example.org/other\nWORKDIR"
     text, notes = derived(
         tmp_path / "b", BUILD.replace("WORKDIR", get) + END + "COPY --from=build /usr/local/bin/other /bin/\n"
@@ -936,7 +936,7 @@ def test_a_computed_target_is_for_musl_if_the_stage_names_no_other(
     dockerfile = BUILD.replace("RUN cargo build --release\n", f"{chosen}RUN {command}\n")
     text, notes = derived(tmp_path, dockerfile + "COPY --from=build /bin/app /bin/app\n")
     assert ("ARG STATIC=musl\n" in text) == static
-    assert [note for note in notes if "computes cargo's target" in note] == notes
+    assert [note for note in notes if "computes the cargo target" in note] == notes
     assert bool(notes) == named
 
 

@@ -1,4 +1,4 @@
-"""The shapes whose services stay up, without an engine: understood, nothing to look at, nothing more to write."""
+"""The shapes whose services keep running, without an engine: understood, nothing to check, nothing left to write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support import repositories
 from tests.support.repositories_served import CASES, SHAPES
 
 
-@pytest.mark.parametrize("shape", sorted(set(SHAPES) - {"profiles"}))  # only compose joins its files
+@pytest.mark.parametrize("shape", sorted(set(SHAPES) - {"profiles"}))  # only compose can merge its files
 def test_a_shape_is_understood_whole(tmp_path: Path, shape: str) -> None:
     options, service, prints, _ = CASES[shape]
     place = tmp_path / shape

@@ -1,4 +1,4 @@
-"""Which stages of which Dockerfile become a service, and under which names; several workspaces in one repository."""
+"""Which stages of which Dockerfile become a service, and their names; multiple workspaces in one repository."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def dockerfile(place: Path, files: Files, path: str = "docker/Dockerfile") -> st
 
 
 def test_a_manifest_may_use_what_cargo_s_newer_toml_allows(tmp_path: Path) -> None:
-    """TOML 1.1, which cargo reads and Python's own reader does not: line breaks and a comma at the end in a table."""
+    """TOML 1.1, which cargo reads but Python's parser does not: line breaks and trailing commas in a table."""
     more = 'itoa = {\n  version = "1",\n  default-features = false,\n}\n'
     files = {**crate("app"), "Cargo.toml": manifest("app", "\n[dependencies]", more), "Dockerfile": BUILD + RUN}
     _, finding = found(tmp_path, files)
@@ -103,7 +103,7 @@ def front(name: str, side: str, use: str) -> str:
 
 
 def test_stages_of_the_same_name_are_kept_apart(tmp_path: Path) -> None:
-    """Each image copies from the stage of its own Dockerfile, as before; the same stage is written once."""
+    """Each image still copies from the stage of its own Dockerfile; a shared stage is only written once."""
     first = front("api", "FROM node:20 AS assets\nRUN make api\n", "COPY --from=assets /made /srv\n")
     second = front("web", "FROM node:22 AS assets\nRUN make web\n", "COPY --from=assets /made /srv\n")
     text = dockerfile(tmp_path, two(first, second))
@@ -147,7 +147,7 @@ def test_a_stage_with_a_name_of_ours_gets_another(tmp_path: Path, name: str) -> 
 
 
 def test_a_stage_without_a_name_gets_one(tmp_path: Path) -> None:
-    """`COPY --from=0` is BuildKit's number of a stage, and not the same in our Dockerfile."""
+    """`COPY --from=0` uses BuildKit's stage number, which differs in our Dockerfile."""
     files = {
         **crate("app"),
         "Dockerfile": f"FROM alpine\nRUN make\n{BUILD}{RUN}COPY --from=0 /made /srv\n",
@@ -229,7 +229,7 @@ def test_another_compose_file_that_builds_is_proposed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        # a job in the background, which docker waits for as well
+        # a background job, which docker also waits for
         ("apk add --no-cache openssl-dev & cargo install cargo-chef", "libssl-dev"),
         ("apk add --no-cache --virtual .build openssl-dev || true", "libssl-dev"),
         ("apk add -X https://dl.example.org/edge openssl-dev > /dev/null", "libssl-dev"),
@@ -273,7 +273,7 @@ def test_commands_of_a_run(text: str, expected: list[str]) -> None:
 
 
 def test_a_stand_in_for_the_sources_is_not_a_command_of_ours(tmp_path: Path) -> None:
-    """Dummy sources that fill a layer with dependencies: our step needs none, and a `;` in their text ends nothing."""
+    """Dummy sources that fill a layer with dependencies: our step needs none, and `;` in them is not a separator."""
     dummy = 'RUN mkdir src && echo "fn main() {}" > src/main.rs && echo "pub mod a; pub mod b;" > src/lib.rs\n'
     build = BUILD.replace("COPY . .\n", f"COPY Cargo.toml .\n{dummy}RUN cargo build --release\nCOPY . .\n")
     read, finding = found(
@@ -290,7 +290,7 @@ def test_a_stand_in_for_the_sources_is_not_a_command_of_ours(tmp_path: Path) -> 
         ("cp target/release/api target/release/web /usr/local/bin", "/usr/local/bin/web", "web"),
         ("cp target/release/web target/release/api /usr/local/bin", "/usr/local/bin/web", "web"),
         ("mv -v target/release/api target/release/web /out/", "/out/web", "web"),
-        # one file: its new name
+        # one file: it gets the new name
         ("cp target/release/web /usr/local/bin/server", "/usr/local/bin/server", "web"),
         ("install -m 755 target/release/web /usr/local/bin/server", "/usr/local/bin/server", "web"),
         ("install -Dm755 target/release/web /srv/server", "/srv/server", "web"),
@@ -303,7 +303,7 @@ def test_a_stand_in_for_the_sources_is_not_a_command_of_ours(tmp_path: Path) -> 
 def test_a_program_is_known_by_the_name_that_it_was_copied_to(
     tmp_path: Path, command: str, copied: str, program: str
 ) -> None:
-    """Never another program of the workspace under this one's name."""
+    """Never another program of the workspace under this program's name."""
     files = {k: v for k, v in two("", "").items() if not k.endswith(("Dockerfile", ".yaml"))}
     text = (
         f"FROM rust:1 AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release --workspace && {command}\n"
@@ -315,7 +315,7 @@ def test_a_program_is_known_by_the_name_that_it_was_copied_to(
 
 
 def test_stages_put_on_debian_are_kept_apart(tmp_path: Path) -> None:
-    """The stages of an image that was put on Debian are no longer those of its Dockerfile, but renamed all the same."""
+    """Stages of an image that was moved to Debian differ from those of its Dockerfile, but are renamed as well."""
     build = "FROM rust:1-alpine AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release\n"
     last = "FROM alpine:3.20\nCOPY --from=build /app/target/release/{0} /bin/{0}\n"
     sides = {name: f"FROM node:20 AS assets\nRUN make {name}\n" for name in ("api", "web")}
@@ -337,7 +337,7 @@ def test_an_image_without_a_name_is_said_and_not_written(tmp_path: Path, base: s
     text = f"ARG BASE\nARG VERSION\n{BUILD}{image}"
     _, finding = found(tmp_path, {**crate("app"), "Dockerfile": text})
     assert next(n.text for n in finding.notes).startswith(
-        "not converted, because line 7 starts from an argument without a value"
+        "not converted, because line 7 uses an argument without a value in FROM"
     )
     assert not any(s.recipe for s in finding.services)
 
@@ -354,11 +354,11 @@ def test_an_argument_of_the_compose_file_names_the_image(tmp_path: Path) -> None
     ("option", "why"),
     [
         ("--bin ${SERVICE}", "does not show which program it ships"),
-        ("--bin shop-api", "builds --bin shop-api, which is not a program here"),
+        ("--bin shop-api", "builds --bin shop-api, which is not in this repository"),
     ],
 )
 def test_a_program_that_does_not_exist_is_not_guessed(tmp_path: Path, option: str, why: str) -> None:
-    """Neither the only program of another workspace, nor that of the package with this name."""
+    """Use neither the only program of another workspace, nor the program of the package with this name."""
     two_programs = '[[bin]]\nname = "api"\npath = "src/main.rs"\n[[bin]]\nname = "job"\npath = "src/job.rs"\n'
     text = (
         "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nARG SERVICE\n"
@@ -392,7 +392,7 @@ def test_a_program_that_does_not_exist_is_not_guessed(tmp_path: Path, option: st
     ],
 )
 def test_the_compose_file_of_the_working_directory_is_the_one_to_edit(tmp_path: Path, here: str, chosen: str) -> None:
-    """Without one at the root; compose itself looks in the working directory and its parents."""
+    """This applies without one in the root; compose itself looks in the working directory and its parents."""
     text = "services:\n  one:\n    build: .\n"
     files = {f"crates/{name}/compose.yaml": text for name in ("fetcher", "server")}
     files |= {f"crates/{name}/Cargo.toml": manifest(name) for name in ("fetcher", "server")}
@@ -420,7 +420,7 @@ def stripping(name: str, command: str) -> str:
     ],
 )
 def test_programs_are_stripped_as_before(tmp_path: Path, first: str, second: str, kind: str | None) -> None:
-    """By cargo, which compiles all programs with one profile; if it cannot, the user is reported."""
+    """cargo strips them, with one profile for all programs; if it cannot, this is reported to the user."""
     read, finding = found(tmp_path, two(stripping("api", first), stripping("web", second)))
     written = adopted.write(read, finding)
     text = written.texts["docker/Dockerfile"]
@@ -456,7 +456,7 @@ def test_a_dockerfile_that_is_not_clear_is_named_if_there_is_no_service(tmp_path
             ['web was compiled without RUSTFLAGS; all services now share RUSTFLAGS="-C target-cpu=native"'],
         ),
         ("ENV MODE=a\n", "ENV MODE=b\n", ['api was compiled with MODE="a"; all services now share MODE="b"']),
-        ("ENV SQLX_OFFLINE=true\n", "", []),  # only for the build scripts and macros that ask for it
+        ("ENV SQLX_OFFLINE=true\n", "", []),  # only for build scripts and macros that ask for it
         ("ENV MODE=a\n", "ENV MODE=a\n", []),
         (
             "ARG RUSTFLAGS=-g\n",
@@ -486,7 +486,7 @@ def test_a_program_that_is_now_static_is_named(tmp_path: Path) -> None:
         tmp_path, two(first, (BUILD + RUN).replace("/app/target/release/app", "/app/target/release/web"))
     )
     assert [n.text for n in adopted.write(read, finding).notes if n.open] == [
-        "web is now a static program (musl) like api: all services share one compile step"
+        "web is now linked statically (musl) like api: all services share one compile step"
     ]
 
 
@@ -503,7 +503,7 @@ def test_a_program_that_is_now_static_is_named(tmp_path: Path) -> None:
 def test_packages_of_another_distribution_have_its_names(
     tmp_path: Path, images: tuple[str, str, str], expected: str
 ) -> None:
-    """The services share one image; each list was written for the service's own."""
+    """The services share one image; each list was written for the service's own image."""
     apk = "RUN apk add --no-cache musl-dev openssl-dev unheard-of\n"
     apt = "RUN apt-get update && apt-get install -y build-essential pkg-config libssl-dev unheard-of\n"
     names = ("api", "web", "job")
@@ -526,7 +526,7 @@ def test_packages_of_another_distribution_have_its_names(
     written = adopted.write(read, finding)
     assert f'BUILD_PACKAGES="{expected}"' in written.texts["docker/Dockerfile"]
     assert [n.text for n in written.notes if "name" in n.text] == [
-        f"unheard-of may have another name in {images[0]}: check it"
+        f"unheard-of may be named differently in {images[0]}: check it"
     ]
 
 
@@ -547,7 +547,7 @@ def test_a_compose_file_under_another_name_is_named_before_a_new_one_is_added(tm
 
 
 def test_a_dockerfile_that_copies_what_is_not_there_is_named(tmp_path: Path) -> None:
-    """Such as a submodule that is not checked out. One whose files are in another context is converted."""
+    """For example, a submodule that is not checked out. Dockerfiles with files in another context are converted."""
     files: Files = {
         **crate("app"),
         **crate("job", "jobs/"),
@@ -558,7 +558,7 @@ def test_a_dockerfile_that_copies_what_is_not_there_is_named(tmp_path: Path) -> 
     _, finding = found(tmp_path, files)
     assert [s.binary for s in finding.services] == ["job"]
     assert [(n.where, n.text) for n in finding.notes if "not converted" in n.text] == [
-        ("Dockerfile", "not converted, because vendor/lib, which it copies, is not in the repository")
+        ("Dockerfile", "not converted, because it copies vendor/lib, which is not in the repository")
     ]
 
 
@@ -573,8 +573,8 @@ def test_a_program_that_only_helps_to_build_an_image_is_no_service(tmp_path: Pat
     _, finding = found(tmp_path, files)
     assert [s.binary for s in finding.services] == ["app"]
     assert [n.text for n in finding.notes if n.where == "ui.Dockerfile"] == [
-        "not converted, because it compiles render, but its image does not contain it; give it a service in "
-        "the compose file, with the build arguments that select the program"
+        "not converted, because it compiles render, but its image does not contain it; add a service to "
+        "the compose file with the build arguments that select the program"
     ]
 
 
@@ -653,7 +653,7 @@ def test_a_directory_with_more_than_programs_is_reported(tmp_path: Path, more: s
     }
     read, finding = found(tmp_path, files)
     notes = [note.text for note in adopted.write(read, finding).notes]
-    assert any("created by a stage that our compile step replaces" in text for text in notes), notes
+    assert any("created by a stage that the compile step replaces" in text for text in notes), notes
 
 
 @pytest.mark.parametrize(
@@ -701,7 +701,7 @@ def test_a_profile_that_only_the_builder_knows_is_said(tmp_path: Path, declared:
     assert [s.profile for s in finding.services] == [profile]
     said = [note.text for note in adopted.write(read, finding).notes if note.open]
     assert [text for text in said if "profile" in text] == (
-        ["the profile ${KIND} is not known, so it is release: set the build argument PROFILE of app"]
+        ["cannot determine the profile ${KIND}, so release is used: set the build argument PROFILE of app"]
         if profile == "release"
         else []
     )
@@ -775,7 +775,7 @@ def test_a_file_that_is_copied_over_the_sources_is_there_when_cargo_runs(tmp_pat
     _, _, stage = made.texts["docker/Dockerfile"].partition("FROM toolchain AS sources\n")
     stage = stage.partition("\n\n")[0]
     assert stage.index("COPY . .") < stage.index("COPY docker/cargo-config.toml .cargo/config.toml")
-    assert not [note for note in made.notes if "where they are in the repository" in note.text]
+    assert not [note for note in made.notes if "at their paths in the repository" in note.text]
 
 
 def test_a_file_that_the_sources_are_copied_over_is_not(tmp_path: Path) -> None:
@@ -796,8 +796,8 @@ def test_a_file_over_the_sources_of_one_service_of_several_is_reported(tmp_path:
     }
     read, finding = found(tmp_path, files)
     said = [f"{note.where}: {note.text}" for note in adopted.write(read, finding).notes if note.open]
-    assert [text for text in said if "where they are in the repository" in text] == [
-        "api.Dockerfile:4: our compile step reads the files where they are in the repository: "
+    assert [text for text in said if "at their paths in the repository" in text] == [
+        "api.Dockerfile:4: the compile step reads files at their paths in the repository: "
         "COPY docker/cargo-config.toml .cargo/config.toml"
     ]
 
@@ -810,7 +810,7 @@ def test_a_build_argument_that_no_line_declares_is_the_user_s(tmp_path: Path) ->
     assert "UNUSED" in made.texts["compose.yaml"]
     assert "MODE" not in made.texts["compose.yaml"]
     assert [n.text for n in made.notes if "removed build arguments" in n.text] == [
-        "removed build arguments whose current values the new files contain: MODE"
+        "removed build arguments, since the new files contain their current values: MODE"
     ]
 
 

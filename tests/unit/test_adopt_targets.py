@@ -82,7 +82,7 @@ def test_each_target_has_the_options_of_its_own_stage(tmp_path: Path) -> None:
 def test_programs_of_one_image_with_different_options_are_named(tmp_path: Path) -> None:
     finding, written, _ = converted(tmp_path, SEVERAL, worker="both")
     assert (finding.services[0].binary, finding.services[0].features) == ("worker", ("worker/gpu",))
-    assert "api was compiled with other cargo options than worker, and is now with the same" in [
+    assert "api was compiled with different cargo options than worker; both now use the same" in [
         n.text for n in written.notes if n.open
     ]
 
@@ -96,12 +96,12 @@ def test_programs_of_one_stage_with_different_options_are_named(tmp_path: Path, 
     finding, written, _ = converted(tmp_path, text, worker="both")
     assert (finding.services[0].binary, finding.services[0].features) == ("worker", ())
     assert [n.text for n in written.notes if n.open] == (
-        ["api was compiled with other cargo options than worker, and is now with the same"] if named else []
+        ["api was compiled with different cargo options than worker; both now use the same"] if named else []
     )
 
 
 def test_a_target_that_compiles_in_its_own_image_is_not_the_last_stage(tmp_path: Path) -> None:
-    """With what it has from the stage that it starts from."""
+    """Includes everything from its base stage."""
     text = (
         "FROM rust:1-bookworm AS base\nWORKDIR /srv/app\nENV ROLE=dev\nCOPY . .\n"
         'FROM base AS dev\nRUN cargo build -p api\nEXPOSE 7000\nCMD ["target/debug/api"]\n'
@@ -144,10 +144,10 @@ def test_variables_of_another_program_s_stage_do_not_count(tmp_path: Path) -> No
     for other in ("crt-static", "agent", "LEVEL", "STRIP"):
         assert other not in text
     assert [n.text for n in written.notes if n.open] == [
-        "worker was stripped by its Dockerfile and is not stripped now: set `strip` in a profile of Cargo.toml",
-        "worker was compiled with other RUSTFLAGS, MODE than api, and is now with the same",
+        "worker was stripped by its Dockerfile but is no longer stripped: set `strip` in a profile in Cargo.toml",
+        "worker was compiled with different RUSTFLAGS, MODE than api; both now use the same",
     ]
-    assert "    cargo install sqlx-cli --locked\n" in text  # our image has no xx
+    assert "    cargo install sqlx-cli --locked\n" in text  # our image does not contain xx
 
 
 def test_options_of_a_tool_are_not_those_of_the_program(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_dockerfile_that_copies_git_lacks_nothing_where_it_is_there(tmp_path: 
         (tmp_path / ".git").mkdir()
     finding = look.find(tree.read(tmp_path), repositories.resolved(tmp_path, compose), ("compose.yaml",))
     assert [s.binary for s in finding.services] == (["api"] if there else [])
-    assert any(".git, which it copies, is not in the repository" in note.text for note in finding.notes) is not there
+    assert any("it copies .git, which is not in the repository" in note.text for note in finding.notes) is not there
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_an_example_is_not_mistaken_for_a_program(tmp_path: Path, command: str, 
     assert finding.services == ()
     name = "api" if "--examples" in command else "demo"
     assert [s.why for s in finding.left] == [
-        f"Dockerfile ships the example {name}, and the compile step builds programs only"
+        f"Dockerfile ships the example {name}, but the compile step builds only programs"
     ]
 
 
@@ -236,7 +236,7 @@ def test_an_image_may_have_an_example_besides_its_program(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        ("cargo build --example demo", "it ships the example demo, and the compile step builds programs only"),
+        ("cargo build --example demo", "it ships the example demo, but the compile step builds only programs"),
         ("cargo leptos build --release", "it builds with cargo leptos, which does more than compile"),
     ],
 )
@@ -298,7 +298,7 @@ def test_what_changes_a_program_and_is_not_converted_is_named(tmp_path: Path, co
     finding, written, _ = converted(tmp_path, text, api="end")
     assert finding.services[0].profile == "release"
     assert [n.text for n in written.notes if n.open] == (
-        [f"api was compiled with `{words}`, which is not converted"] if words else []
+        [f"api was compiled with `{words}`, which was not converted"] if words else []
     )
 
 
@@ -316,7 +316,7 @@ def test_the_toolchain_that_cargo_is_called_with_compiles(tmp_path: Path) -> Non
     text += "FROM rust:1-bookworm AS other\nWORKDIR /app\nCOPY . .\nRUN cargo build --release\n"
     image += "FROM debian:bookworm-slim AS two\nCOPY --from=other /app/target/release/worker /bin/\n"
     _, written, ours = converted(tmp_path / "b", text + image, api="end", worker="two")
-    assert "api was compiled with `cargo +nightly-2026-01-01`, and is now compiled with the toolchain that all" in str(
+    assert "api was compiled with `cargo +nightly-2026-01-01`; all services now share one toolchain" in str(
         [n.text for n in written.notes if n.open]
     )
 

@@ -1,4 +1,4 @@
-"""Package sources: both spellings read, one written, and the mirror they make of a machine."""
+"""Package sources: both formats are read, one is written, and the resulting mirror of a machine."""
 
 from __future__ import annotations
 

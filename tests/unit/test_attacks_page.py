@@ -1,4 +1,4 @@
-"""docs/explanation/attacks.md names tests that exist."""
+"""Every test mentioned in docs/explanation/attacks.md exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every rule of the audit, on archives made in memory."""
+"""Every rule of the audit, on archives created in memory."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def findings(
     if bases is not None:
         image = replace(image, base=bases)
     found = rules.check(rules.Case(image, Search(SECRETS), entry))
-    for finding in found:  # no value is ever shown
+    for finding in found:  # values are never shown
         assert not any(value in f"{finding}" for value in (*SECRETS.values(), GITHUB, "pass5678") if len(value) > 4)
     return list(found)
 
@@ -108,7 +108,7 @@ def test_values_of_env_files_in_any_layer_of_any_file_and_across_chunks() -> Non
     assert found[0].message == "/app/config.toml contains the value of DB_PASSWORD from .env"
     assert found[0].layer is not None
     assert (found[0].layer.number, found[0].layer.of, found[0].layer.step) == (1, 2, "COPY f0 /")
-    assert "put it into .env.example if it is not secret" in found[3].message
+    assert "add it to .env.example if it is not secret" in found[3].message
 
 
 @pytest.mark.parametrize(
@@ -291,10 +291,10 @@ def test_a_value_that_is_a_common_word_is_a_note_everywhere() -> None:
     found = findings({**lists, "usr/bin/x": word}, {**many, "z": b"good morning", "k": KEY}, config=config)
     assert {(f.severity, f.code) for f in found} == {("note", "BA001"), ("warning", "BA001"), ("error", "BA002")}
     assert [f.subject for f in found if f.severity == "warning"] == ["/z"]
-    assert "/f000 contains the value of DB_PASSWORD from .env, a word that is also in files of the distribution" in {
+    assert "/f000 contains the value of DB_PASSWORD from .env, a word that also occurs in distribution files" in {
         f.message for f in found
     }
-    assert [f.message for f in found if "more such" in f.message] == ["50 more such files are in this layer"]
+    assert [f.message for f in found if "more such" in f.message] == ["this layer has 50 more such files"]
     # the same without such a file in a package
     assert {f.severity for f in findings(many, config=config)} == {"error"}
 
@@ -346,7 +346,7 @@ def test_suppression_with_a_reason_a_pattern_and_what_is_unused() -> None:
     assert "has no reason" in judged[2].message
     assert "BA001:X never there" in judged[3].message
     assert len(suppress.apply(suppress.entries(given), found, complete=False)) == 3
-    with pytest.raises(Problem, match="names no rule"):
+    with pytest.raises(Problem, match="does not start with a known code"):
         suppress.entries(["BA999 x"])
 
 

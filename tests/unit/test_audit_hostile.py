@@ -1,4 +1,4 @@
-"""Archives that are damaged or made to harm: they end as a finding or a refusal, in bounded time and memory."""
+"""Damaged or malicious archives: they result in a finding or a refusal, with limited time and memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read(content: bytes, search: Search = NOTHING) -> Layer:
 
 
 def raw(name: str, kind: bytes, size: int, content: bytes = b"") -> bytes:
-    """A member with a size of its own choice."""
+    """Return a member with an arbitrary size."""
     made = member(name, kind, size=size)
     return made.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
 
@@ -156,7 +156,7 @@ def test_200_000_files_in_seconds_and_little_memory() -> None:
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     found = read(content)
     assert (found.files, found.unread) == (200_000, "")
-    assert time.process_time() - began < 30  # 6 s here
+    assert time.process_time() - began < 30  # 6 s on a development machine
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60 * 1024
     assert list(map(found.paths.among({hash("/f0000001")}).hides, ["/f0000001", "/x"])) == [True, False]
 
@@ -164,7 +164,7 @@ def test_200_000_files_in_seconds_and_little_memory() -> None:
 def test_a_damaged_header_is_not_the_end() -> None:
     content = layer({"a": b"1"})[:1024] + b"\1" * 512 + layer({"b": (b"", 0o4755)})
     assert read(content).unread == "a header in it is damaged"
-    assert read(layer({"a": b"1"})[:1024]).unread == ""  # some builders write no end
+    assert read(layer({"a": b"1"})[:1024]).unread == ""  # some builders write no end marker
     assert read(layer({"a": b"1"})[:1024] + b"b" * 99).unread
 
 
@@ -173,7 +173,7 @@ def test_limits_of_files_and_facts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(many.modes), many.more) == (1000, {"writable": 500})
     image = Image("x", "", "linux/amd64", {"User": "1"}, [], [many], [""])
     said = [f.message for f in rules.check(rules.Case(image, NOTHING)) if "more such" in f.message]
-    assert said == ["500 more such files are in this layer"]
+    assert said == ["this layer has 500 more such files"]
     monkeypatch.setattr(layers, "MOST_FILES", 10)
     assert read(layer({f"f{n}": b"" for n in range(11)})).unread == "it contains more than 10 files"
     monkeypatch.setattr(layers, "MOST_TEXT", 1 << 20)

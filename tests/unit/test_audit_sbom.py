@@ -1,4 +1,4 @@
-"""The SBOM against the official schema, and the packages, crates and programs in it."""
+"""Check the SBOM against the official schema, and its packages, crates and programs."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_debian_packages_the_crates_of_the_program_and_its_digest(workspace: Pat
     assert "pkg:cargo/serde@1.0.0" in needs["pkg:cargo/api@0.1.0"]
     assert "pkg:cargo/api@0.1.0" in needs[root["bom-ref"]]
     properties = {p["name"]: p["value"] for p in made["metadata"]["properties"]}
-    assert properties["buildkit-tasks:crates"].startswith("all packages in Cargo.lock that the crate depends on")
+    assert properties["buildkit-tasks:crates"].startswith("all dependencies of the crate in Cargo.lock")
     assert "changed" not in properties["buildkit-tasks:crates"]
 
 

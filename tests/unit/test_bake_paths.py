@@ -1,4 +1,4 @@
-"""bake runs in a directory without .env; the paths of a definition still mean the same."""
+"""bake runs in a directory without .env, and the paths of a definition keep their meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark's edits: found in a workspace without settings, or read from them."""
+"""The benchmark's edits: found in a workspace without settings, or read from the settings."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_without_a_shared_crate_there_is_no_such_edit(tmp_path: Path) -> None:
     repositories.write(tmp_path, files)
     got = edits.find(tree.read(tmp_path), {"one": (".", "one")})
     assert (got.code, got.shared) == ((Edit("src/main.rs", "hello to you"),), ())
-    assert got.dependency is None  # its manifest has no section for one
+    assert got.dependency is None  # its manifest has no dependency section
 
 
 def test_nothing_to_edit_is_an_error_with_the_way_out(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a failed solve is called if no step failed."""
+"""How a failed solve is reported if no step failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words of cargo, rustc, linkers and build scripts as they print them, and the remedy that is named."""
+"""Messages of cargo, rustc, linkers and build scripts, and the suggested remedy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from buildkit_tasks.buildlog import lacks
             "cargo generate-lockfile",
         ),
         ("error: no bin target named `apy` in default-run packages", "no program named apy", "BIN"),
-        ("buildkit-tasks: error: no binary 'apy' in the workspace; there are: api", "no program named apy", "BIN"),
+        ("buildkit-tasks: error: no binary 'apy' in the workspace; available: api", "no program named apy", "BIN"),
         (
             "error: couldn't read `/build/1-ab/src/crates/api/src/../../../assets/a.txt`: No such file or directory",
             "The file assets/a.txt is not in the build context",

@@ -1,4 +1,4 @@
-"""What the views of a running build say: states of images, shared steps, silence, and both renderings."""
+"""What the views of a running build print: states of images, shared steps, silence, and both renderings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AT = "2026-01-01T00:00:0{}Z"
 
 
 class Said:
-    """A report that keeps what is said, with a clock that the test moves."""
+    """A report that keeps its messages, with a clock that the test controls."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

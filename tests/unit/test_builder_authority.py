@@ -1,4 +1,4 @@
-"""Certificates of a farm, by real TLS handshakes in memory."""
+"""Certificates of a farm, tested with real TLS handshakes in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from buildkit_tasks.builders.authority import Pair
 
 
 def context(role: ssl._SSLMethod, place: Path, trusted: Pair, own: Pair) -> ssl.SSLContext:
-    """One side, that demands a certificate of the other."""
+    """Return the context of one side, which requires a certificate from the other side."""
     place.mkdir()
     for name, data in {"ca.pem": trusted.certificate, "cert.pem": own.certificate, "key.pem": own.key}.items():
         (place / name).write_bytes(data)
@@ -25,7 +25,7 @@ def context(role: ssl._SSLMethod, place: Path, trusted: Pair, own: Pair) -> ssl.
 
 
 def shake(server: ssl.SSLContext, client: ssl.SSLContext, host: str) -> None:
-    """A handshake, and a byte each way: with TLS 1.3 a server's refusal comes after the client is content."""
+    """Do a handshake and send a byte each way: with TLS 1.3, the server may refuse after the client has accepted."""
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     there = server.wrap_bio(up, down, server_side=True)
     here = client.wrap_bio(down, up, server_hostname=host)

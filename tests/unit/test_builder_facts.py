@@ -1,4 +1,4 @@
-"""Builders: what buildx says of them, which node a platform goes to, what a cluster will be given."""
+"""Builders: what buildx reports about them, which node builds a platform, and what a cluster gets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Endpoint: tcp://10.0.0.3:1234
 Status:   inactive
 """
 
-#: As buildx words them, asked for the records of a node.
+#: buildx's messages when asked for the records of a node.
 REFUSALS = (
     'connection error: desc = "error reading server preface: remote error: tls: certificate required"',
     "tls: failed to verify certificate: x509: certificate signed by unknown authority",
@@ -67,7 +67,7 @@ def test_inspect_is_read_node_by_node() -> None:
         True,
     )
     assert first.platforms == ("linux/amd64", "linux/amd64/v2", "linux/386")
-    # the star says that a person claimed it; what the node runs itself is what it reports
+    # the star marks platforms that a user set; the node reports those it runs natively
     assert (second.fixed, second.platforms[0]) == (("linux/arm64",), "linux/amd64")
     assert not third.running
 

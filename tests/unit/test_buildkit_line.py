@@ -1,4 +1,4 @@
-"""rc edits: adding twice is adding once, undo gives the same bytes back, in every kind of file."""
+"""rc edits: adding twice is the same as adding once, and undo restores every byte, in every kind of file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LINES = {
     for shell in buildkit_line.SHELLS
 }
 
-# What rc files are made of, and what breaks naive editors: no last line end, CRLF, lone CR, form feeds, continuations,
-# bytes that are no UTF-8 (surrogates, as files are read), comments and our own words without our mark.
+# The content of rc files, including what breaks naive editors: a missing last line break, CRLF, lone CR, form feeds,
+# continuations, bytes that are not UTF-8 (surrogates, as files are read), comments and our own text without our marker.
 ROWS = (
     *("export A=1", "alias ll='ls -l' \\", "\\", "\\\\", "# buildkit-tasks", "if true; then", "fi", "set -gx A b"),
     *("case $- in *i*) ;; *) return;; esac", "\x0c", "\u2028", "\udcff\udc80", "source x\r", "\r", " ", ""),

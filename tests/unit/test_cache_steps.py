@@ -1,4 +1,4 @@
-"""The steps of a Dockerfile as BuildKit caches them, and the same steps found in its progress."""
+"""The steps of a Dockerfile as BuildKit caches them, and the same steps in its progress."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def test_our_own_dockerfile() -> None:
     text = (REPOSITORY / "docker/Dockerfile").read_text()
     found = read(text, {"BIN": "api", "CACHE_SCOPE": "shop", "TARGETARCH": "amd64", "BUILDARCH": "amd64"})
     assert [(s.stage, s.keyword, s.after, s.needs) for s in found] == [
-        ("choice", "COPY", None, ()),
-        ("choice", "COPY", 0, ()),
-        ("toolchain", "RUN", None, (1,)),
+        ("toolchain", "COPY", None, ()),
+        ("toolchain", "COPY", 0, ()),
+        ("toolchain", "RUN", 1, ()),
         ("toolchain", "RUN", 2, ()),
         ("compile", "WORKDIR", 3, ()),
         ("compile", "RUN", 4, ()),
@@ -102,7 +102,7 @@ SERVICE = Service("api", "api", Path("/x"), Path("/x/Dockerfile"), "api", key="a
 
 
 def progress(*vertexes: tuple[str, str]) -> Progress:
-    """The progress of a build: names and states of its steps."""
+    """Return the progress of a build: names and states of its steps."""
     made = Progress()
     times = {"started": "2026-01-01T00:00:00Z", "completed": "2026-01-01T00:00:01.5Z"}
     for at, (name, state) in enumerate(vertexes):

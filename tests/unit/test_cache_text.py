@@ -1,4 +1,4 @@
-"""Texts that open, warm and configure: Dockerfiles, rules of a builder, policies."""
+"""Text for opening, warming and configuring caches: Dockerfiles, builder rules, policies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cargo tasks, as far as they are pure: cargo's arguments, the container, what of a tree is shown, the services."""
+"""The pure parts of the cargo tasks: cargo's arguments, the container, the visible part of the tree, the services."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_colors_where_only_messages_go_to_a_terminal() -> None:
     }
 
 
-# ---- what of a tree is shown
+# ---- which part of the tree is visible
 
 TREE = (
     *("README.md", ".env", "docs/a.md", "docker/compile.rs", ".git/HEAD", "node_modules/x/y.js"),
@@ -162,7 +162,7 @@ def _tree(root: Path, names: tuple[str, ...] = TREE) -> Path:
 
 
 def _seen(root: Path, found: tuple[Shown | str, ...]) -> set[str]:
-    """The files that a container would see, by a plain reading of the mounts."""
+    """Return the files that a container would see, from a simple evaluation of the mounts."""
     seen: set[str] = set()
     for one in found:
         path, hidden = (one, ()) if isinstance(one, str) else (one.path, one.hidden)
@@ -333,7 +333,7 @@ def test_the_services_to_start() -> None:
             [],
             {"DATABASE_URL": "postgres://u:p%40@db:5432/app?x=1"},
         ),
-        # the copy publishes nothing: 5433 is the host's side of 5432
+        # the copy publishes no ports: 5433 is the host port of 5432
         (
             {
                 "DATABASE_URL": "postgres://localhost:5433/app",
@@ -347,14 +347,14 @@ def test_the_services_to_start() -> None:
         ({"DB_HOST": "127.0.0.1", "OTHER_HOST": "localhost"}, [], {"DB_HOST": "db", "OTHER_HOST": "localhost"}),
         ({"U": "postgresql://u@127.0.0.1/app"}, [], {"U": "postgresql://u@db:5432/app"}),
         ({"API": "http://localhost:9/x", "N": "1"}, [], {"API": "http://localhost:9/x", "N": "1"}),
-        # what the programs of the stack get wins, where they agree
+        # variables of the stack's programs take precedence if they agree
         (
             {"DATABASE_URL": "x"},
             [{"DATABASE_URL": "postgres://u@db:5432/a", "PORT": "1"}, {"DATABASE_URL": "postgres://u@db:5432/a"}],
             {"DATABASE_URL": "postgres://u@db:5432/a"},
         ),
         ({}, [{"URL": "postgres://u@db/a"}, {"URL": "postgres://u@db/b"}], {}),
-        # in pieces
+        # in separate variables
         (
             {},
             [{"POSTGRES_HOST": "db", "POSTGRES_USER": "u", "PORT": "1"}],

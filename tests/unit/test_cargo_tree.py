@@ -1,4 +1,4 @@
-"""A target mount taken apart: what cargo's fingerprints reach is needed, the rest is not; what is unclear stays."""
+"""The units in a target mount: units reached by cargo's fingerprints and unclear ones are kept, others are not."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ LOCK = 'name = "api"\nversion = "0.1.0"\nname = "serde"\nversion = "1.0.1"\nsour
 
 @dataclass
 class Mount:
-    """Lays out a cargo target directory unit by unit; each file takes 8 blocks of 512 bytes."""
+    """Create a cargo target directory unit by unit; each file uses 8 blocks of 512 bytes."""
 
     lines: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=lambda: [f"./1-aaaa/src/Cargo.lock:{x}" for x in LOCK.splitlines()])
     inode: int = 0
 
     def add(self, path: str, *, directory: bool = False, inode: int = 0, time: int = 1000) -> int:
-        """One entry; returns its inode."""
+        """Add an entry; return its inode."""
         self.inode += 1
         number = inode or self.inode
         self.lines.append(f"{'41ed' if directory else '81a4'} 8 {time} {number} ./{path}")
         return number
 
     def unit(self, name: str, key: str, own: int, needs: dict[str, int], *, root: str = ROOT, kind: str = "lib") -> int:
-        """A unit `name-key` with fingerprint number `own`, made from other units; returns the inode of its object."""
+        """Add a unit `name-key` with fingerprint number `own`, built from other units; return its object's inode."""
         if not any(line.endswith(f"{root}/.fingerprint") for line in self.lines):
             self.add(f"{root}/.fingerprint", directory=True)
         key = key * 16
@@ -44,22 +44,22 @@ class Mount:
         return self.add(f"{root}/deps/{'' if kind == 'bin' else 'lib'}{name}-{key}{'' if kind == 'bin' else '.rlib'}")
 
     def program(self, name: str, inode: int, root: str = ROOT) -> None:
-        """The hard link that cargo leaves for a finished program."""
+        """Add the hard link that cargo creates for a finished program."""
         self.add(f"{root}/{name}", inode=inode)
 
     @property
     def content(self) -> Content:
-        """As it is read from a mount."""
+        """Return the content as read from a mount."""
         return mount_listing.read("\n".join(self.lines), "\n".join(self.texts), "g1")
 
     def tree(self) -> cargo_tree.Tree:
-        """The only profile directory."""
+        """Return the only profile directory."""
         (tree,) = cargo_tree.take_apart(self.content).trees
         return tree
 
 
 def built() -> Mount:
-    """api made from serde; an older api and an older serde beside them."""
+    """api built from serde, next to an older api and an older serde."""
     made = Mount()
     made.unit("serde", "a", 11, {})
     made.unit("serde", "b", 12, {})
@@ -69,7 +69,7 @@ def built() -> Mount:
 
 
 def stale_keys(tree: cargo_tree.Tree) -> set[str]:
-    """The first letters of the hashes that are called stale."""
+    """Return the first letters of the hashes that are reported as stale."""
     return {path.rpartition("-")[2][0] for path in tree.stale}
 
 
@@ -83,7 +83,7 @@ def test_what_the_program_was_made_from_is_kept_and_nothing_else() -> None:
 
 
 def test_the_program_in_place_decides_not_the_newest_object() -> None:
-    """Going back to an older lock file: cargo finds the old objects fresh and links the old program again."""
+    """After returning to an older lock file, cargo finds the old objects fresh and links the old program again."""
     made = built()
     made.unit("serde", "e", 13, {})
     made.unit("api", "f", 23, {"serde": 13}, kind="bin")
@@ -92,7 +92,7 @@ def test_the_program_in_place_decides_not_the_newest_object() -> None:
 
 def test_a_service_built_alone_leaves_the_other_pointing_at_an_older_state() -> None:
     made = built()
-    # worker was made from a state of serde whose fingerprint has been overwritten since: all units of that name stay
+    # worker uses a version of serde whose fingerprint has since been overwritten: all units with that name are kept
     made.program("worker", made.unit("worker", "e", 31, {"serde": 99}, kind="bin"))
     assert stale_keys(made.tree()) == {"d"}
 
@@ -162,7 +162,7 @@ def test_registry_and_git_leftovers_are_what_no_lock_file_names() -> None:
 
 
 def record(identity: str, size: int, idle: float = 0, **more: object) -> cache_records.Record:
-    """A record of a mount of ours."""
+    """Return a record of one of our mounts."""
     values: dict[str, object] = {"reclaimable": True, "shared": False, **more}
     return cache_records.Record(f"r-{identity}", (), size, idle, "", mount_id=identity, **values)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Cache mounts of other tools: which can travel, what decides their key, and what a registry may say of them."""
+"""Cache mounts of other tools: which can be shared, what determines their key, what registries may report."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_mounts_are_chosen_by_kind_or_id(tmp_path: Path) -> None:
     [
         ("maven", "cache-missing", "npm-amd64 (npm)"),
         ("/ccache", "bad-argument", "from="),
-        ("other", "bad-argument", "only known in the build"),
+        ("other", "bad-argument", "known only during the build"),
     ],
 )
 def test_mounts_that_cannot_travel_are_refused_by_name(tmp_path: Path, word: str, code: str, why: str) -> None:
@@ -191,7 +191,7 @@ def test_a_label_comes_back_and_fits_only_its_own_mount(tmp_path: Path) -> None:
     assert said is not None
     assert (said["scope"], said["entries"], said["parts"]) == ("mount", 12, {"mount.tar.zst": 3_000})
     assert mounts.objections(said, found["npm-amd64"], 3_000) == []
-    assert "another mount" in mounts.objections(said, found["/go/pkg/mod"], 3_000)[0]
+    assert "a different mount" in mounts.objections(said, found["/go/pkg/mod"], 3_000)[0]
     assert "packs.limit" in mounts.objections(said, found["npm-amd64"], 2_999)[0]
 
 

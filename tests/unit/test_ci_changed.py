@@ -1,4 +1,4 @@
-"""Changed files to the services that they concern: fifty services against brute force, and the rules one by one."""
+"""Map changed files to affected services: fifty services against a brute-force check, and each rule separately."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_exactly_the_images_that_an_edit_concerns(many: many_services.Site, seed
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """A root crate with a member that reads a file of another, a crate outside, and a patched package."""
+    """A root crate, a member that reads a file of another member, an outside crate, and a patched package."""
     texts = {
         "Cargo.toml": '[workspace]\nmembers = ["a", "b"]\n[package]\nname = "top"\nversion = "0.1.0"\n'
         '[dependencies]\nout = { path = "other/out" }\nserde = "1"\n[patch.crates-io]\nleaf = { path = "leaf" }\n',
@@ -105,11 +105,11 @@ def small(tmp_path: Path) -> Path:
         ("a/src/main.rs", "a"),
         ("b/src/main.rs", "b"),
         ("b/data.json", "a b"),  # a reads it
-        ("templates/x.html", "a b top child"),  # of a crate with crates below it: anybody may read it
+        ("templates/x.html", "a b top child"),  # it belongs to a crate with nested crates: any of them may read it
         ("Cargo.toml", "a b top child"),
         ("leaf/src/lib.rs", "top child"),  # patched
         ("other/out/src/lib.rs", "top child"),
-        ("other/Cargo.toml", "top child"),  # the workspace of a crate that top takes
+        ("other/Cargo.toml", "top child"),  # the workspace of a crate that top uses
         ("Dockerfile", "a b top child"),
         ("compose.yaml", "a b child far on plain top"),
         ("dev/compose.more.yml", "a b child far on plain top"),

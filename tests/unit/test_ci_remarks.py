@@ -1,4 +1,4 @@
-"""Errors and warnings found in what tools print, and the forms that CI systems take them in."""
+"""Errors and warnings found in the output of tools, and their formats for CI systems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workflows that `ci.init` writes: what they say, what linters say of them, and that ours is up to date."""
+"""The workflows that `ci.init` writes: their content, the results of linters, and whether ours is up to date."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def put(root: Path, text: str, provider: str) -> Path:
     return path
 
 
-# ---- what they say
+# ---- content
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -62,7 +62,7 @@ def test_github_gives_the_least_rights(kind: str) -> None:
     assert "pull_request_target" not in text
     assert "workflow_run" not in text
     assert text.count("persist-credentials: false") == text.count("uses: actions/checkout@")
-    assert not re.search(r"run: \|\n(?: {10}.*\n)*? {10}.*\$\{\{", text)  # expressions reach a shell as variables only
+    assert not re.search(r"run: \|\n(?: {10}.*\n)*? {10}.*\$\{\{", text)  # expressions only reach a shell as variables
     for name, job in jobs.github(text).items():
         writes = name in ("push", "nightly")
         assert job.facts["permissions"]["contents"] == "read"
@@ -70,7 +70,7 @@ def test_github_gives_the_least_rights(kind: str) -> None:
         assert job.facts["timeout-minutes"] > 0
         assert ("github.ref == 'refs/heads/main'" in job.facts.get("if", "")) == writes
         secrets = [value for env in job.env for value in env.values() if "secrets." in value and "USER" not in value]
-        if not writes:  # nothing for a fork, whatever the settings of the repository are
+        if not writes:  # nothing for a fork, regardless of the repository's settings
             assert all("head.repo.full_name == github.repository) && secrets." in value for value in secrets)
         if name in ("ci-run", "cargo-deny-check"):
             assert secrets == []
@@ -148,7 +148,7 @@ def test_a_command_arrives_as_it_was_written(text: str, provider: str) -> None:
     assert any(script.rstrip("\n").endswith(command) for script in found)
 
 
-# ---- whose file it is
+# ---- existing files
 
 
 @pytest.mark.parametrize(("kind", "provider"), TABLE)
@@ -167,11 +167,11 @@ def test_the_workflow_of_this_repository_is_up_to_date() -> None:
     assert (ROOT / github.PATH).read_text("utf-8") == ci_init.render(flow, "github"), "run invoke ci.init"
 
 
-# ---- what linters say
+# ---- linters
 
 
 def tool(name: str) -> Path:
-    """A tool of the development environment, or of the machine. One that is nowhere: CI has to have ours."""
+    """Return the path of a tool in the development environment or on the machine; CI fails if ours is missing."""
     found = process.BIN / name
     if not found.exists():
         elsewhere = shutil.which(name)
@@ -188,7 +188,7 @@ YAMLLINT = (
 
 
 def complaints(root: Path, provider: str, *paths: Path, required: bool) -> str:
-    """What the linters that are there print about files; `required`: only those of the development environment."""
+    """Return what the installed linters print about files; `required`: only those of the development environment."""
     schema = {
         "github": ["--builtin-schema", "vendor.github-workflows"],
         "gitlab": ["--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"],

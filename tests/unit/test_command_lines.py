@@ -1,4 +1,4 @@
-"""What docker, compose and buildx are asked, word by word: every function of the modules that spell docker."""
+"""The exact command lines of docker, compose and buildx, for every function that builds docker commands."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ CASES: tuple[tuple[Command, str], ...] = (
     ),
 )
 
-#: Every key of a bake target that a plain build takes as a flag.
+#: Every key of a bake target that a plain build accepts as a flag.
 TARGET = {
     "args": {"A": "1", "B": "x y"},
     "labels": {"l": "v"},

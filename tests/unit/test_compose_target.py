@@ -1,4 +1,4 @@
-"""What becomes of each key of the compose specification's `build:`."""
+"""How each key of the compose specification's `build:` is translated."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SPECIFICATION = [
 
 
 def workspace(build: dict[str, Any] | str, **service: Any) -> Workspace:
-    """A project `shop` whose service `a.b` has this section."""
+    """Return a project `shop` with a service `a.b` that has this section."""
     config = {
         "name": "shop",
         "services": {

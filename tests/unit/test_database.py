@@ -1,4 +1,4 @@
-"""Which database, which tool, which migrations; the text that is sent. All of it without a server."""
+"""Which database, tool and migrations are used, and the text that is sent; all without a server."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path, content: bytes) -> N
 
 @pytest.mark.parametrize(
     ("name", "version", "sql", "checksum"),
-    [  # what refinery-core 0.8.16 says of these three
+    [  # the results of refinery-core 0.8.16 for these three
         ("initial", 1, "CREATE TABLE persons (id int);", "2686532623648937061"),
         ("add_cars", 2, "é\n", "3268289427012094039"),
         ("x", 2147483647, "", "8702725734937231574"),
@@ -273,7 +273,7 @@ def migration(key: str, checksum: str = "", **more: Any) -> Migration:
 def test_a_database_is_compared_as_sqlx_compares_it() -> None:
     found = [migration("1", "aa"), migration("2", "bb"), migration("3", "cc")]
     now = compare.status("sqlx", found, [Applied("1", "aa"), Applied("3", "cc")])
-    assert [m.key for m in now.pending] == ["2"]  # sqlx applies one that comes late
+    assert [m.key for m in now.pending] == ["2"]  # sqlx applies late migrations
     compare.require_sound("sqlx", now)
     for applied, words, ignore in (
         ([Applied("1", "xx")], "1.sql has changed", False),

@@ -1,4 +1,4 @@
-"""A SQLite file through the whole life of a database; the splitter of its scripts, with SQLite itself as the oracle."""
+"""A SQLite file from creation to deletion; its script splitter, with SQLite itself as the oracle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILE = Wanted()
 
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
-    """A project with a SQLite file, two migrations of sqlx, and seeds."""
+    """Create a project with a SQLite file, two sqlx migrations, and seeds."""
     files = {
         "compose.yaml": "name: shop\n",
         "pyproject.toml": '[tool.buildkit-tasks.database]\nurl = "sqlite:data/app.db"\n',
@@ -85,7 +85,7 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(session: Session) -> No
     (session.root / "migrations/2_rows.up.sql").write_text(
         "INSERT INTO a VALUES (7);\n\nINSERT INTO nope VALUES (1);\n"
     )
-    with pytest.raises(Problem, match=r"2_rows.up.sql, line 3: .*; migrations applied before it: 1") as failed:
+    with pytest.raises(Problem, match=r"2_rows.up.sql, line 3: .*; earlier migrations applied: 1") as failed:
         migrate.migrate(session, FILE, ignore_missing=False)
     assert failed.value.causes == ("no such table: nope",)
     assert rows(session, "SELECT count(*) FROM a") == [(0,)]

@@ -1,4 +1,4 @@
-"""What a plan reads out of a Dockerfile."""
+"""What a plan reads from a Dockerfile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation points at things that exist, and names tasks that exist."""
+"""The documentation only links to existing files, and only mentions existing tasks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(REPOSITORY)))
 def test_every_task_that_is_named_exists(page: Path) -> None:
     known = {*namespace.task_names, *(alias for names in namespace.task_names.values() for alias in names)}
-    # inside code spans and blocks: `invoke NAME`, where NAME is not an option
+    # inside code spans and blocks: `invoke NAME`, unless NAME is an option
     text = "\n".join(re.findall(r"`[^`\n]+`|^(?: {4}|\$ ).+$", page.read_text("utf-8"), re.MULTILINE))
     named = set(re.findall(r"\binvoke ([a-z][a-z.-]+[a-z])\b", text))
     assert named - known == set()

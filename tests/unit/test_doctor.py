@@ -1,4 +1,4 @@
-"""Every check: one broken fixture that fires it and nothing else; a healthy machine fires none."""
+"""Every check: a broken fixture triggers only that check, and a healthy machine triggers none."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ HEALTHY = Facts(
 OLD = replace(ENGINE, version=(20, 10, 24), containerd_store=False)
 NEWEST = replace(ENGINE, version=(29, 6, 0))
 
-#: (check, state, what is broken)
+#: (check, state, fault)
 BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("docker", "fail", {"clis": (), "engine": None}),
     ("docker", "fail", {"podman_cli": True}),
@@ -121,7 +121,7 @@ def test_a_healthy_machine_fires_nothing_and_nothing_is_unknown() -> None:
 
 @pytest.mark.parametrize(("driver", "status"), [("remote", "running"), ("docker-container", "inactive")])
 def test_a_builder_that_the_settings_name_is_no_fault(driver: str, status: str) -> None:
-    """buildx starts containers by itself, and nothing else."""
+    """buildx starts containers automatically, but nothing else."""
     facts = replace(HEALTHY, builder=Builder("farm", driver, status, wanted=True))
     assert [c.name for c in doctor.examine(facts, doctor.RULES) if c.fires] == []
 
@@ -164,7 +164,7 @@ def test_garbage_collection_is_judged_by_version(version: tuple[int, ...], confi
 
 NO_ENGINE = {"engine": replace(ENGINE, version=()), "silent": ("No engine listens.", "invoke engine.start")}
 
-#: (what was not seen, the checks that must not say ok then)
+#: (what could not be read, the checks that must not report ok in that case)
 UNSEEN: list[tuple[dict[str, Any], set[str]]] = [
     ({"compose_read": False}, {"compose-file", "ports", "bind-sources", "health-checks"}),
     ({"compose_read": False, "registry_state": ""}, {"registry"}),

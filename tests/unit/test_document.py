@@ -1,4 +1,4 @@
-"""What a build of one target needs of a Dockerfile: as BuildKit asks for it."""
+"""What the build of one target needs from a Dockerfile, as BuildKit requests it."""
 
 from __future__ import annotations
 

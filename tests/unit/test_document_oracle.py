@@ -1,4 +1,4 @@
-"""Our reading of Dockerfiles against BuildKit's own parser, on generated files."""
+"""Our parser of Dockerfiles compared with BuildKit's, on generated files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BLANK = st.sampled_from([" ", "  ", "\t", " \\\n ", " \\\n# note\n ", " \\\n\n  
 
 @st.composite
 def lines(draw: st.DrawFn) -> str:
-    """One instruction, perhaps over several lines."""
+    """Generate an instruction, sometimes with several lines."""
     keyword = draw(st.sampled_from(["FROM", "run", "Copy", "ARG", "env", "WORKDIR", "LABEL", "user"]))
     parts = draw(st.lists(st.tuples(BLANK, WORD), min_size=1, max_size=4))
     flags = draw(st.lists(FLAG, max_size=2)) if keyword.upper() in ("RUN", "COPY", "FROM") else []
@@ -24,7 +24,7 @@ def lines(draw: st.DrawFn) -> str:
     return text.rstrip("\\")
 
 
-#: Words that begin a here-document, or look as if they did, and lines that end one, or look as if they did.
+#: Words that begin a here-document, or look like it, and lines that end one, or look like it.
 NAMED = [
     "<<A",
     "<<-A",
@@ -76,7 +76,7 @@ ENDS = [
 
 @st.composite
 def documents(draw: st.DrawFn) -> str:
-    """An instruction that may have here-documents, and lines that may be theirs."""
+    """Generate an instruction that may have here-documents, and lines that may belong to them."""
     keyword = draw(st.sampled_from(["RUN", "run", "COPY", "ADD", "ONBUILD RUN", "onbuild copy", "LABEL", "ENV a"]))
     flag = draw(st.sampled_from(["", "", "--link ", '--mount=type=bind,"target=/x y" ']))
     words = draw(st.lists(st.sampled_from([*NAMED, "x", "\\\n", "\\\n # <<B\n"]), min_size=1, max_size=3))
@@ -85,7 +85,7 @@ def documents(draw: st.DrawFn) -> str:
 
 @st.composite
 def files(draw: st.DrawFn) -> str:
-    """A Dockerfile: a BOM perhaps, comments, either kind of line end."""
+    """Generate a Dockerfile: sometimes with a BOM, with comments, and either kind of line ending."""
     body = draw(
         st.lists(st.one_of(lines(), documents(), st.sampled_from(["", "# a comment", "  # another", "#"])), max_size=6)
     )
@@ -100,7 +100,7 @@ def test_instructions_their_lines_and_flags_are_those_of_buildkits_parser(text: 
     try:
         expected = buildkit.parse_string(text)
     except buildkit.GoParseError:
-        return  # the build fails with BuildKit's words, whatever we read
+        return  # the build fails with BuildKit's error, regardless of what we parse
     found = Dockerfile.read(text).items
     assert [(i.keyword.lower(), i.line, i.end) for i in found] == [
         (c.cmd.lower(), c.start_line, c.end_line) for c in expected

@@ -1,4 +1,4 @@
-"""Completing .env keeps everything and reveals nothing."""
+"""Completing .env keeps all content and reveals nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_an_empty_secret_is_filled_in_place() -> None:
     assert dotenv_edit.complete("P=\n", "A=1\nP=\nB=2\n", {"P": "x"}).text == "A=1\nP=x\nB=2\n"
 
 
-#: example, what is there, what it becomes with `made` for each secret.
+#: example, existing file, and the result with `made` for each secret.
 COMPLETED = [
     ("P=\n", "export P=\n", "export P=made\n"),
     ("P=\n", "P=  # note\n", "P=made  # note\n"),
@@ -93,8 +93,8 @@ def test_only_what_is_meant_changes_and_a_second_time_nothing(sample: bytes, exi
     lines = texts[1].removesuffix("\n").split("\n") if texts[1].strip("\ufeff") else []
     for number, (old, new) in enumerate(zip(lines, done.text.split("\n"), strict=False), 1):
         if number == len(lines) and not texts[1].endswith(("\n", "\r")) and new != old:
-            new = new.removesuffix("\r")  # an unfinished last line gets the line ending of the file
-        # a value in front of a comment brings the space that keeps it a comment
+            new = new.removesuffix("\r")  # an unfinished last line gets the file's line ending
+        # a value before a comment adds the space that the comment needs
         assert old in (new, new.replace("made", "", 1), new.replace("made ", "", 1)) or "made" in old
     kept = {n: a.value for n, a in before.counting.items() if n not in done.filled}
     assert {n: a.value for n, a in after.counting.items() if n in kept} == kept

@@ -1,4 +1,4 @@
-"""Words of compose without the values of .env."""
+"""compose's messages without the values of .env."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ READING = "failed to read /x/.env: "
 MISSING = READING + "required variable X is missing a value"
 OPEN = READING + "line 3: unterminated quoted value"
 
-#: .env, what compose says, what is shown.
+#: .env, compose's message, the printed message.
 CASES = [
     ("PW=s3cr${et\n", READING + 'Invalid template: "s3cr${et"', READING + "Invalid template ***"),
     (
@@ -83,7 +83,7 @@ def test_a_port_is_not_masked_unless_it_is_also_a_secret(dotenv: str, expected: 
     [
         ("cannot get postgres:latest in /tmp/x", "cannot get postgres:latest in /tmp/x"),
         ("postgres://postgres:hunter22@db", "postgres://postgres:***@db"),
-        ("hunter is wrong", "*** is wrong"),  # only a part of a word of the compose file
+        ("hunter is wrong", "*** is wrong"),  # only a part of a word in the compose file
     ],
 )
 def test_what_the_compose_file_and_the_path_show_is_not_masked(said: str, expected: str) -> None:

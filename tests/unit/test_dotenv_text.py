@@ -1,4 +1,4 @@
-"""The grammar of .env, value by value. tests/engine/test_dotenv_oracle.py asks compose about 2,000 files."""
+"""The grammar of .env, value by value. tests/engine/test_dotenv_oracle.py compares 2,000 files with compose."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from buildkit_tasks.dotenv import text as dotenv_text
 from buildkit_tasks.dotenv.text import Refused
 
-#: As compose 2.26.1 and 2.40.3 read them. SET is in the environment.
+#: As read by compose 2.26.1 and 2.40.3. SET is in the environment.
 READ = [
     ("A=1\nB = 2 \nC:3\nD: 4\n", {"A": "1", "B": "2", "C": "3", "D": "4"}),
     ("export A=1\nexport\tB=2\nexportC=3\n", {"A": "1", "B": "2", "exportC": "3"}),
@@ -59,7 +59,7 @@ REFUSED = [
     ("A=\nB=${A:?why}\n", 2, "required variable A is missing a value"),
     ("A=${B:-${C?no}}\n", 1, "required variable C is missing a value"),
     ("A=1\n=2\n", 2, "no name before the `=`"),
-    ("A=1\nB", 2, "a name alone on the last line needs a newline or a `=` after it"),
+    ("A=1\nB", 2, "a bare name on the last line must be followed by a newline or `=`"),
     ("export ", 1, "`export` without a name"),
     ("A=1\nB=a\0b\n", 2, "a value cannot contain a NUL character"),
     ("\ufeff\ufeffA=1\n", 1, "unexpected character 'not text' in a variable name"),

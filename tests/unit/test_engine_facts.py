@@ -1,4 +1,4 @@
-"""Engine facts: what `docker info` says, and why no engine answers."""
+"""Engine facts: the output of `docker info`, and why no engine responds."""
 
 from __future__ import annotations
 
@@ -85,4 +85,4 @@ def test_knocking_tells_open_from_closed(tmp_path: Path) -> None:
         listener.bind(str(path))
         listener.listen()
         assert engine_facts.knock(path) == "open"
-    assert engine_facts.knock(path) == "closed"  # the file is still there, nobody listens: a daemon that was killed
+    assert engine_facts.knock(path) == "closed"  # the file exists, but nothing listens: a killed daemon

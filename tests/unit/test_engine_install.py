@@ -1,4 +1,4 @@
-"""What an installation would do, on which machine."""
+"""What an installation would do on different machines."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_only_files_with_our_mark_are_ours_to_remove(tmp_path: Path) -> None:
         place = root / path.relative_to("/")
         place.parent.mkdir(parents=True)
         place.write_text(text)
-    # daemon.json counts once our installation is on record
+    # daemon.json counts once our installation has been recorded
     assert engine_install.ours(world, root) == (SOURCE_FILE, PIN_FILE)
     world.state_home.mkdir(parents=True)
     (world.state_home / "engine-install.json").write_text('{"packages": ["docker.io"]}')

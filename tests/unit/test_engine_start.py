@@ -1,4 +1,4 @@
-"""Looking at processes and sockets: the parts of a start that need no engine."""
+"""Checks of processes and sockets: the parts of a start that do not need an engine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_this_process_is_alive_and_has_a_birth() -> None:
 def test_a_process_that_ended_but_was_not_waited_for_is_not_alive() -> None:
     child = process.start(["true"], Path("/"))
     assert daemon.ended(child.pid, 10)
-    assert not daemon.alive(child.pid)  # a zombie: `child` was never waited for
+    assert not daemon.alive(child.pid)  # a zombie: nobody has waited for `child`
     child.communicate()
     assert not daemon.alive(child.pid)
     assert daemon.born(child.pid) == ""
@@ -82,7 +82,7 @@ def test_a_record_of_another_process_is_not_ours_to_stop(tmp_path: Path) -> None
     place = here.state_home / "engine" / "started.json"
     place.parent.mkdir(parents=True)
     mine = {"pid": os.getpid(), "born": daemon.born(os.getpid()), "how": "", "log": ""}
-    for record in (mine, {**mine, "pid": 0}, {**mine, "extra": 1}):  # we are no dockerd
+    for record in (mine, {**mine, "pid": 0}, {**mine, "extra": 1}):  # this process is not dockerd
         place.write_text(json.dumps(record))
         assert engine_start.started(here) is None
     place.write_text("not json")

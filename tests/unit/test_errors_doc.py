@@ -1,4 +1,4 @@
-"""docs/reference/errors.md has one heading per code, with its exit code, and no others."""
+"""docs/reference/errors.md has one heading per code, with its exit code, and no other headings."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ def test_every_code_has_one_section_with_its_exit_code_and_a_fix() -> None:
 
 def test_exit_codes_are_those_a_shell_can_tell_apart() -> None:
     assert all(2 < code < 126 or code in (129, 130, 143) for code in EXIT_CODES.values())  # 128 + the signal's number
-    assert 70 not in EXIT_CODES.values()  # a defect of ours
+    assert 70 not in EXIT_CODES.values()  # a bug in our code

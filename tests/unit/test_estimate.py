@@ -1,4 +1,4 @@
-"""Estimates of a running build from earlier ones: which builds count, and what is said."""
+"""Estimates of a running build based on earlier builds: which builds count, and what is printed."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def progress(*crates: str, empty: bool = False, done: bool = False) -> Progress:
         ((), progress(), 0.0, None),
         ((EDIT,), progress(), 0.0, 3.2),  # the second build of a kind has an estimate
         ((EDIT, EDIT_2, EDIT_3), progress(), 0.0, 3.2),
-        ((EDIT, COLD), progress(), 0.5, 3.2),  # an empty mount is rare: only once cargo has reported it
+        ((EDIT, COLD), progress(), 0.5, 3.2),  # empty mounts are rare: only once cargo has reported it
         ((COLD,), progress(), 0.5, None),
-        ((EDIT, SHARED, BUMP), progress(), 0.5, None),  # they differ too much: nothing is known yet
+        ((EDIT, SHARED, BUMP), progress(), 0.5, None),  # they differ too much for an estimate
         ((NOTHING, EDIT), progress(), 0.5, None),
         ((EDIT, Past(14.0, ("api",), False), EDIT_2), progress("api"), 1.0, pytest.approx(3.1)),  # a busy machine
         ((EDIT, Past(14.0, ("api",), False)), progress("api"), 1.0, None),
         ((NOTHING, EDIT, EDIT_2), progress(), 1.0, pytest.approx(3.1)),
-        ((EDIT, Past(14.0, ("api",), False), EDIT_2), progress("api"), 4.0, None),  # not 14: that was one of three
+        ((EDIT, Past(14.0, ("api",), False), EDIT_2), progress("api"), 4.0, None),  # not 14, which is an outlier
         ((COLD, EDIT, COLD_2), progress("proc-macro2", empty=True), 5.0, 240.0),
         ((EDIT, COLD), progress(empty=True), 5.0, 250.0),
         ((COLD, EDIT), progress("api"), 1.0, 3.2),
-        ((COLD, SHARED, EDIT), progress("api"), 1.0, 3.2),  # the shared crate would have come first
+        ((COLD, SHARED, EDIT), progress("api"), 1.0, 3.2),  # the shared crate would have been compiled first
         ((COLD, SHARED, EDIT), progress("common"), 1.0, 6.0),
         ((BUMP, SHARED), progress("common", "api"), 1.0, 6.0),
         ((BUMP, SHARED), progress("serde"), 1.0, 48.0),
         ((EDIT,), progress("worker"), 1.0, None),
         ((SHARED, EDIT), progress("common", "api", done=True), 1.0, None),
         ((SHARED, NOTHING), progress(done=True), 0.5, 0.9),
-        ((EDIT, EDIT_2), progress("api"), 60.0, None),  # longer than ever: no estimate instead of a wrong one
+        ((EDIT, EDIT_2), progress("api"), 60.0, None),  # longer than ever: no estimate is better than a wrong one
         ((Past(3.0, ("api",), False),) * 5 + (Past(9.0, ("api",), False),), progress("api"), 1.0, 3.0),  # newest only
     ],
 )

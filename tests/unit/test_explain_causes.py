@@ -1,4 +1,4 @@
-"""Why a step ran: two recorded builds in, causes out."""
+"""Why a step ran: from two recorded builds to the causes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why crates were compiled: marks, sources, dependencies, lock file, and what makes cargo start from nothing."""
+"""Why crates were compiled: marks, sources, dependencies, lock file, and what makes cargo start from scratch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stalled registry is noticed from BuildKit's status objects; a slow one, and unpacking, are left alone."""
+"""A stalled registry is detected from BuildKit's status objects; slow registries and unpacking are not stalls."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def vertexes(*items: dict[str, Any]) -> dict[str, Any]:
 
 
 def stalls(*stream: dict[str, Any], every: float = 1.0, then: float = 0.0) -> bool:
-    """Whether it notices a stall with one status every so many seconds, and silence `then`."""
+    """Return whether a stall is detected, with a status at this interval and then this many seconds of silence."""
     clock = Clock()
     fetching = Fetching(IMAGE, clock, 60)
     for status in stream:
@@ -46,7 +46,7 @@ def stalls(*stream: dict[str, Any], every: float = 1.0, then: float = 0.0) -> bo
 @pytest.mark.parametrize(
     "stream",
     [
-        [vertexes(RESOLVE)],  # the first query is not answered
+        [vertexes(RESOLVE)],  # the first query gets no answer
         [vertexes(FETCH)],
         [vertexes(FETCH), layer(0)],
         [vertexes(FETCH), layer(1 << 20)],  # in the middle of a layer

@@ -1,4 +1,4 @@
-"""What real repositories did to us, row by row, and the test that holds the right value of each."""
+"""Problems found in real repositories, one per row, with the test that checks the correct result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 
-#: The input of a report, and where its right value is held: `file::name`, the name whole or a part of a table's row.
+#: A problem, and the test that checks the correct result: `file::name`, the whole name or a part of a table's row.
 ROWS: tuple[tuple[str, str], ...] = (
     # the compose model
     ("secrets, ssh, network, labels, tags, … of build:", "engine/test_compose.py::every_image_is_the_one"),
@@ -55,13 +55,13 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("${X?:err} without .env and without example", "cli/test_dotenv.py::without_an_example_all_say"),
     ("values in compose's own words", "engine/test_dotenv_oracle.py::no_value_is_left"),
     ("a fresh checkout, for what only looks", "engine/test_fresh_checkout.py::asks_for_no_value"),
-    # errors that say the wrong thing
+    # misleading errors
     ("`error:` that is not rustc's", "engine/test_compose_shapes.py::words"),
     ("a program that an image of Node lacks", "engine/test_compose_shapes.py::no-program"),
     ("stale lock, protoc, .sqlx, a database", "unit/test_build_lacks.py::what_is_said_and_what_to_do"),
     ("an engine that says already exists", "engine/test_build_races.py::twelve_first_builds"),
     ("a context or Dockerfile that is not there", "engine/test_compose_shapes.py::context-missing"),
-    # doctor's false words
+    # wrong results of doctor
     ("ok of what could not be read", "unit/test_doctor.py::ok_is_said_only_of_what_was_seen"),
     ("a Dockerfile that does not exist", "cli/test_doctor.py::no_dockerfile"),
     ("a single crate without a lock file", "cli/test_doctor.py::no_lock_of_a_crate"),

@@ -1,4 +1,4 @@
-"""Files replaced in one step, and locks: with real processes and real files."""
+"""Atomic replacement of files, and locks, with real processes and real files."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_file_that_is_written_piece_by_piece_appears_whole_or_not_at_all(tmp_p
 
 @pytest.mark.parametrize("linked", [False, True])
 def test_what_is_no_file_is_not_replaced(tmp_path: Path, linked: bool) -> None:
-    """Root could replace /dev/zero, for every program of the machine."""
+    """Otherwise, root could replace /dev/zero for every program on the machine."""
     device, path = tmp_path / "device", tmp_path / "path"
     os.mkfifo(device)
     if linked:

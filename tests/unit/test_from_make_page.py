@@ -1,4 +1,4 @@
-"""docs/how-to/from-make.md: its rows name tasks and flags that exist, and agree with what import-makefile proposes."""
+"""The rows of docs/how-to/from-make.md use existing tasks and flags, and agree with import-makefile's proposals."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.support import make_rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "from-make.md"
 TASKS = typed.tasks(namespace)
-#: Targets whose row names no task, or one that means something else there; import-makefile proposes none for them.
+#: Targets without an equivalent task, or whose row means something else; import-makefile does not propose any for them.
 NONE = {"watch", "ci-web", "ci-security", "generate-agents-index", "install-tools", "help", "e2e", "e2e-tier1"}
 
 
 def cells() -> list[tuple[str, ...]]:
-    """The rows that are written by hand: targets, what they do, the task."""
+    """Return the handwritten rows: targets, description, task."""
     text = re.sub(f"{examples.BEGIN}.*?{examples.END}", "", PAGE.read_text("utf-8"), flags=re.DOTALL)
     found = [
         tuple(c.strip() for c in line.strip("|").split(" | ")) for line in text.split("\n") if line.startswith("|")
@@ -29,7 +29,7 @@ def cells() -> list[tuple[str, ...]]:
 
 
 def commands(cell: str) -> list[list[str]]:
-    """The calls of tasks in a cell; a part such as `--release` alone belongs to the call before it."""
+    """Return the task calls in a cell; a part such as `--release` belongs to the previous call."""
     found: list[list[str]] = []
     for span in re.findall(r"`([^`]+)`", cell):
         words = [w for w in shlex.split(span) if not re.match(r"[A-Z_]+=", w)]
@@ -57,13 +57,13 @@ def test_every_task_and_flag_of_a_row_exists(row: tuple[str, ...]) -> None:
         own = words[: words.index("--")] if "--" in words else words
         flags = [w.partition("=")[0] for w in own if w.startswith("-")]
         assert set(flags) <= set(TASKS[name].takes_value), row
-        typed.rewrite([name, *words], TASKS)  # values are there, nothing is left over
+        typed.rewrite([name, *words], TASKS)  # values are present, and no words are left over
     without = re.search(r"not needed|no task|unchanged|every `db` task|--list|^$", row[2])
     assert commands(row[2]) or without, row
 
 
 def concrete(row: tuple[str, ...]) -> list[str]:
-    """The names of a row's targets; a beginning dash takes the first name's beginning."""
+    """Return the target names of a row; a leading dash is replaced with the beginning of the first name."""
     names = [n for n in re.findall(r"`([^`]+)`", row[0]) if re.fullmatch(r"[a-z0-9-]{3,}", n)]
     first = names[0] if names else ""
     lead = next((p for p in ("docker-build", "docker") if first.startswith(p)), first.partition("-")[0])
@@ -110,10 +110,10 @@ def test_every_call_of_the_table_of_commands_is_accepted(command: str) -> None:
         typed.rewrite([call.task, *[w for w in words if w != ",$(SERVICE))"]], TASKS)
 
 
-#: Tasks that a row mentions because they are something else.
+#: Tasks that a row only mentions because they do something else.
 MENTIONED = {"bench"}
 
-#: Commands that a repository of hundreds of crates leaves out: each compiles all of them once more.
+#: Commands that a repository with hundreds of crates skips: each recompiles all of them.
 LONG = {"cargo.bench", "cargo.run --release"}
 
 

@@ -1,4 +1,4 @@
-"""Files of a compile step's sources that stages make, read from a Dockerfile as `init` writes it."""
+"""Source files that stages generate for a compile step, read from a Dockerfile as written by `init`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMPILE = "FROM rust:1 AS compile\nRUN --mount=type=bind,from=sources,target=/co
     [
         ("FROM scratch AS sources\nCOPY . /\nCOPY --from=web /web/dist /backend/dist\n" + COMPILE, ("backend/dist",)),
         ("FROM scratch AS Sources\nCOPY --from=a /x /x/\nCOPY --from=b /y /y\n" + COMPILE, ("x", "y")),
-        # another stage's files are the image's, not cargo's
+        # files from another stage belong to the image, not to cargo
         ("FROM scratch AS sources\nCOPY . /\n" + COMPILE + "FROM debian\nCOPY --from=compile /out /bin\n", ()),
         ("FROM rust:1 AS compile\nRUN --mount=type=bind,target=/context /compile build\n", ()),
         (

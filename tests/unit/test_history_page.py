@@ -1,4 +1,4 @@
-"""The page of the history: its structure, hostile names, few and many builds, hit rates, medians and sizes."""
+"""The history page: its structure, hostile names, few and many builds, hit rates, medians and sizes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from buildkit_tasks.timings import overview, plots, points, scales
 from tests.support import many_builds
 from tests.support.html_page import HOSTILE, TAGS, Parsed, alone
 
-#: Tags and attributes of the charts, beyond those of the other pages.
+#: Tags and attributes of the charts that other pages do not have.
 MORE = frozenset({"h3", "a", "defs", "g", "use", "title", "circle", "rect", "line", "polyline"})
 PLACES = frozenset({"x", "y", "width", "height", "x1", "x2", "y1", "y2", "r", "points"})
 
 
 def charts(text: str) -> list[str | None]:
-    """The texts of the charts for screen readers."""
+    """Return the text of the charts for screen readers."""
     return [tag["aria-label"] for tag in Parsed(text).named("div") if tag.get("role") == "img"]
 
 
 def rows(text: str) -> list[int]:
-    """The numbers of the builds in the table."""
+    """Return the numbers of the builds in the table."""
     return [int(n) for n in re.findall(r'<a id="build-(\d+)" href="#build-\1">\1</a>', text)]
 
 
@@ -94,7 +94,7 @@ def test_builds_that_recorded_little_have_a_page() -> None:
     for words in (
         "None of these builds reported how many crates cargo reused.",
         "No steps are recorded for any of these builds.",
-        "No sizes of images are recorded",
+        "No image sizes are recorded",
         "No sizes are recorded yet.",
         "what it compiled is not recorded",
     ):
@@ -137,7 +137,7 @@ CRATE, OWN = Crate("serde", "1.0.1", None, 1.0), Crate("api", "0.1.0", "services
         (Cargo((OWN,), 389), "edit"),
         (Cargo((), 390), "quiet"),
         (Cargo(), "quiet"),  # every step was cached
-        (Cargo((CRATE,)), "other"),  # another Dockerfile does not say which crates are the project's own
+        (Cargo((CRATE,)), "other"),  # another Dockerfile does not reveal which crates belong to the project
     ],
 )
 def test_what_a_build_compiled(cargo: Cargo, expected: str) -> None:
@@ -225,7 +225,7 @@ def test_sizes_are_those_of_the_builder_that_was_listed_last() -> None:
     here = many_builds.sizes(4)
     there = [replace(one, engine="engine-2", parts={"target": 9_990_000_000_000}) for one in here]
     text = overview.html(many_builds.builds(2), "shop", [*there, *here])
-    assert "4 listings of other engines or builders not shown." in text
+    assert "4 listings from other engines or builders not shown." in text
     assert "9,990" not in text
     assert "10 TB" not in text
 

@@ -1,4 +1,4 @@
-"""The file of the history: bounded, safe with two builds at once, and never a reason for a build to fail."""
+"""The history file: limited in size, safe for two builds at once, and never a reason for a build to fail."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_sizes_are_kept_the_last_ones_of_each_minute(tmp_path: Path) -> None:
         store.add_sizes(sizes)
     assert store.sizes() == (later, *others)
     assert Store(tmp_path / "history.db", write=False).sizes() == store.sizes()
-    for number in range(100, 110):  # each of them is less than a minute after the one before
+    for number in range(100, 110):  # each one is less than a minute after the previous one
         store.add_sizes(replace(SIZES, taken=number * 50.0))
     assert len(store.sizes()) == 4 + 8
 

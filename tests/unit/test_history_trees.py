@@ -1,4 +1,4 @@
-"""The state of a build context: what differs between two states is found, and nothing is read twice."""
+"""The state of a build context: differences between two states are found, and nothing is read twice."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_what_happened_to_a_file(change: object, how: str | None, tmp_path: Path
 
 def test_files_are_read_once(tmp_path: Path) -> None:
     root = write(tmp_path / "x", {"a": "1", "b": "2"})
-    time.sleep(2.1)  # younger files may change without a new time
+    time.sleep(2.1)  # the contents of newer files may change without a new time
     first = read(root)
     assert sorted(first.fresh) == ["a", "b"]
     (root / "b").unlink()
@@ -83,7 +83,7 @@ def test_files_are_read_once(tmp_path: Path) -> None:
     assert second.gone == ("b",)
     assert read(root, dict(first.fresh)).root == second.root
     forged = {"a": Known(**{**vars(first.fresh["a"]), "ctime": (root / "a").stat().st_ctime_ns, "digest": "forged"})}
-    assert read(root, forged).root != second.root  # what is known is not read
+    assert read(root, forged).root != second.root  # known files are not read again
 
 
 def test_a_young_file_is_read_again(tmp_path: Path) -> None:

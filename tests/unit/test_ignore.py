@@ -1,4 +1,4 @@
-"""What is sent to the builder, decided as BuildKit decides (the engine tests compare with a real one)."""
+"""Which files are sent to the builder, decided as in BuildKit (the engine tests compare with a real BuildKit)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Base images: references, which recipe may stand in for what, and the decision."""
+"""Base images: references, which recipe can replace which image, and the decision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every rule against fixtures that were written for it, the classic recipe, and our own Dockerfiles."""
+"""Every rule on its own fixtures, on the classic recipe, and on our Dockerfiles."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_it_is_the_script_that_waives_the_rules_for_our_dockerfile() -> None:
     assert {f.code for f in check([replace(OURS, ignore=None)])} == {"BT010", "BT011"}
 
 
-# ---- what only several services or files show
+# ---- findings that need several services or files
 
 SPLIT = """\
 FROM rust:1-bookworm AS compile
@@ -223,7 +223,7 @@ def test_a_suppression_without_a_reason_counts_and_is_noted() -> None:
     assert [(f.code, f.severity, f.reason) for f in found] == [("BT000", "note", None), ("BT012", "warning", "")]
 
 
-# ---- any text
+# ---- arbitrary text
 
 WORDS = st.sampled_from(
     [

@@ -1,4 +1,4 @@
-"""What docker leaves out of a context. The expectations are those of moby/patternmatcher."""
+"""Which files docker excludes from a context. The expected results come from moby/patternmatcher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The structure that code scanning reads: SARIF 2.1.0."""
+"""The format for code scanning: SARIF 2.1.0."""
 
 from __future__ import annotations
 

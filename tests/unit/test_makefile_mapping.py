@@ -1,4 +1,4 @@
-"""What each command becomes, and what of a file changes. The page's own table is made from makefile/examples.py."""
+"""How each command is converted, and what changes in a file. makefile/examples.py generates the table on the page."""
 
 from __future__ import annotations
 

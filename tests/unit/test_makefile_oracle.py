@@ -1,4 +1,4 @@
-"""GNU make and just as oracles: the targets and recipes we read are the ones that they find."""
+"""GNU make and just as oracles: we read the same targets and recipes as they do."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OPERATORS = st.sampled_from(["=", ":=", "?=", "+=", "::="])
 
 @st.composite
 def makefiles(draw: st.DrawFn) -> str:
-    """A Makefile that make accepts, with the shapes that public ones have."""
+    """Generate a Makefile that make accepts, with constructs from public Makefiles."""
     lines = ["N = v", "F = [$(1)]"]
     for _ in range(draw(st.integers(0, 10))):
         kind = draw(
@@ -109,7 +109,7 @@ def test_the_targets_are_those_that_make_finds(text: str, tmp_path_factory: pyte
     except Problem:
         assert "***" in done.err
         return
-    if "Recursive variable" in done.err:  # in a branch that make takes; we do not evaluate conditions
+    if "Recursive variable" in done.err:  # in a branch that make uses; we do not evaluate conditions
         assert any(rule.conditions for rule in found.rules), text
         return
     assert "missing separator" not in done.err, text
@@ -136,7 +136,7 @@ def test_recipes_expand_to_what_make_would_run(text: str, tmp_path_factory: pyte
         if rule.kept or not rule.steps or None in texts or counts.count(name) > 1 or "/" in name:
             continue
         done = make(folder, "-n", "-B", "-f", "Makefile", name)
-        if done.code != 0:  # a prerequisite that nothing makes
+        if done.code != 0:  # a prerequisite without a rule
             continue
         wanted = "\n".join(text.lstrip("@-+ \t") for text in texts if text)
         assert done.out.rstrip("\n").endswith(wanted.strip("\n")), (text, name)
@@ -163,7 +163,7 @@ def test_the_shim_has_the_same_targets_and_is_read_again_without_a_change(
     (folder / "Makefile").write_bytes(new.encode())
     after = make(folder, "-pRrq", "-f", "Makefile", ".none")
     assert ask.targets(before.out) == ask.targets(after.out)
-    if new != text:  # the diff is one that patch accepts
+    if new != text:  # patch accepts the diff
         (folder / "Makefile").write_bytes(text.encode())
         changes = shim.diff(found, shim.edits(found, rows)) + "\n"
         if "\r" not in text and text.endswith("\n"):
@@ -192,7 +192,7 @@ RECIPES = st.sampled_from(
 
 @st.composite
 def justfiles(draw: st.DrawFn) -> str:
-    """A justfile that just accepts."""
+    """Generate a justfile that just accepts."""
     lines = ["a := 'v'"]
     for i in range(draw(st.integers(1, 6))):
         kind = draw(st.sampled_from(["recipe", "recipe", "recipe", "set", "alias", "string", "comment"]))

@@ -1,4 +1,4 @@
-"""What is read of a Makefile and of a justfile: every kind of line that GNU make and just know."""
+"""What is read from a Makefile and from a justfile: every kind of line in GNU make and just."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def recipe(found: Rule) -> list[str]:
         ("a$$b:\n\tx\n", ("a$b",), (), ["x"]),
         (".RECIPEPREFIX = >\na:\n>x\n> y\n", ("a",), (), ["x", " y"]),
         ("a:\n\tx\n\n    V = 1\n\nb:\n\ty\n", ("a",), (), ["x"]),
-        ("a: b.mk $(wildcard *.rs)\n\tx\n", ("a",), (), ["x"]),  # prerequisites that only make knows
+        ("a: b.mk $(wildcard *.rs)\n\tx\n", ("a",), (), ["x"]),  # prerequisites that only make can determine
         ("é-\udce9:\n\tx\udcff\n", ("é-\udce9",), (), ["x\udcff"]),
     ],
 )
@@ -108,8 +108,11 @@ def test_lines_that_run_something_while_make_reads_the_file(text: str, line: int
         ("ifeq (a,b)\n", "ifeq (a,b) has no endif"),
         ("endif\n", "endif has no matching condition"),
         ("define A\nx\n", "define A has no endef"),
-        ("docker compose up\n", "it is neither a rule nor a definition (missing separator)"),
-        ("a:\n    cargo test\n", "it is neither a rule nor a definition (missing separator)"),  # blanks, not a tab
+        ("docker compose up\n", "the line is neither a rule nor a definition (missing separator)"),
+        (
+            "a:\n    cargo test\n",
+            "the line is neither a rule nor a definition (missing separator)",
+        ),  # spaces, not a tab
     ],
 )
 def test_what_make_refuses_is_refused_with_its_line(text: str, why: str) -> None:
@@ -142,7 +145,7 @@ def test_included_files_are_read_where_they_are_included() -> None:
         ("$(shell date)", None),
         ("$@", None),
         ("$(BIG)", None),
-        ("$(Z40)", None),  # 2 to the power of 40 references, each of them empty
+        ("$(Z40)", None),  # 2 to the power of 40 references, all of them empty
         ("$(A", None),
     ],
 )

@@ -1,4 +1,4 @@
-"""The comparison of a manifest with a tree; that the script writes the same down is for the engine tests."""
+"""The comparison of a manifest with a tree; the engine tests check that the script writes the same format."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _text(root: Path, **changes: object) -> str:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A workspace of three crates, two of which are in the program."""
+    """Create a workspace of three crates, two of which are in the program."""
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -62,7 +62,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def built(root: Path) -> manifest.Manifest:
-    """The manifest of api, built from that tree."""
+    """Return the manifest of api, built from that tree."""
     return manifest.parse(_text(root))
 
 

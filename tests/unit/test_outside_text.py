@@ -1,6 +1,7 @@
-"""Text from outside is read and parsed in one way each: bounded, without waiting, with errors that have a name.
+"""External text is read and parsed in one way each: with limits, without blocking, with named errors.
 
-`json.loads` raises RecursionError for a deep document; `Path.read_text` waits for a FIFO and reads /dev/zero whole.
+`json.loads` raises RecursionError for deep documents; `Path.read_text` blocks on a FIFO and never stops reading
+/dev/zero.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from buildkit_tasks.lint.ignorefile import IgnoreFile
 
 SOURCES = Path(__file__).parents[2] / "src/buildkit_tasks"
 
-#: Modules that parse JSON themselves, and why.
+#: Modules that parse JSON themselves, and the reason.
 JSON = {
     "core/shapes.py": "it is the one that the others use",
     "builds/plan_words.py": "a copy of its own value",
@@ -26,7 +27,7 @@ JSON = {
     "registry/reader.py": "stricter than the others, and guarded",
 }
 
-#: Modules that read files by `Path.read_text` or `Path.read_bytes`, and why they may.
+#: Modules that use `Path.read_text` or `Path.read_bytes`, and the reason why this is safe.
 FILES = {
     "bench/contenders.py": "our copy of the project",
     "bench/run.py": "our copy of the project",
@@ -61,7 +62,7 @@ FILES = {
 
 
 def calls(names: set[str]) -> Iterator[tuple[str, int]]:
-    """Module and line of the calls of a method or function with one of these names."""
+    """Return the module and line of all calls of a method or function with one of these names."""
     for path in sorted(SOURCES.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in names:
@@ -83,7 +84,7 @@ def test_files_from_outside_are_read_by_readfile() -> None:
     assert {module for module, _ in found} == FILES.keys()
 
 
-#: Modules that write files in place. All others replace them: a FIFO or device in their place is not waited for.
+#: Modules that write files in place. All others replace files, so they never block on a FIFO or device.
 IN_PLACE = {
     "bench/contenders.py": "our copy of the project",
     "bench/run.py": "our copy of the project",
@@ -107,7 +108,7 @@ def test_files_are_replaced() -> None:
 
 
 @pytest.mark.parametrize("text", ['{"syntax":' * 100_000, '{"deps":' * 100_000])
-def test_deep_documents_are_errors_with_a_name(text: str) -> None:
+def test_deeply_nested_documents_are_rejected(text: str) -> None:
     assert Dockerfile.read(text).syntax == ""
     unit = cargo_tree._Unit("a")
     cargo_tree._read_print(unit, "a.json", text)
@@ -115,7 +116,7 @@ def test_deep_documents_are_errors_with_a_name(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "[" * 1_000_000, "a[b]" * 50_000])
-def test_an_ignore_file_of_a_megabyte_takes_no_time(text: str) -> None:
+def test_a_one_megabyte_ignore_file_is_fast(text: str) -> None:
     began = time.monotonic()
     assert not IgnoreFile(text).excludes("src/main.rs")
     assert time.monotonic() - began < 20

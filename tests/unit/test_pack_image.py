@@ -1,4 +1,4 @@
-"""The image of a pack: layers that are tars of one file, and documents that name them."""
+"""The image of a pack: layers that are tars of one file, and the documents that refer to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What packs are called, what they are good for, and whether they pay."""
+"""Names of packs, what they can be used for, and whether they are worth it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def said(facts: Facts, **other: object) -> dict[str, object]:
 def test_facts_are_read_as_the_script_writes_them() -> None:
     facts = packs.read_facts(TEXT, "gcc 12.2\nlibssl-dev 3.0.15\n")
     assert (facts.rustflags, facts.units, facts.form, facts.bytes) == ("-C target-cpu=native", 3, "gz", 750_001_000)
-    # what changes least comes first
+    # parts that change least come first
     assert [*facts.parts] == ["registry.tar.gz", "deps-1.tar.gz", "deps-2.tar.gz", "rest.tar.gz"]
     assert (facts.compile_seconds, facts.packed_units, facts.packages[1]) == (320.5, 500, "libssl-dev 3.0.15")
 

@@ -1,4 +1,4 @@
-"""Plain output of `docker build`, as two real builders wrote it, folded into progress."""
+"""Plain output of `docker build`, recorded from two real builders, converted to progress."""
 
 from __future__ import annotations
 

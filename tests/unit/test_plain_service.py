@@ -1,4 +1,4 @@
-"""Plain services on builders without bake or BuildKit: built as they are, or refused by name."""
+"""Plain services on builders without bake or BuildKit: built unchanged, or refused with an error that names them."""
 
 from __future__ import annotations
 
@@ -98,6 +98,6 @@ def test_images_of_other_services_are_found_by_any_of_their_names_and_circles_ar
 def test_one_name_of_several_different_builds_is_said(tmp_path: Path) -> None:
     one, other = (Service(n, "shop/x", tmp_path, tmp_path, n, build={"target": n}) for n in "ab")
     assert own_images.shared_names([one, other]) == (
-        "a, b build the same image shop/x: the last to finish gets the name",
+        "a, b build the same image shop/x: the last build to finish gets the tag",
     )
     assert own_images.shared_names([one, one]) == ()

@@ -1,4 +1,4 @@
-"""The plan of a build: compile groups, and what is added to what the compose file says."""
+"""The plan of a build: compile groups, and what is added to the compose file."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_each_compile_group_gets_its_own_programs_and_other_services_nothing() -
 def test_a_rust_and_another_service_chosen_together() -> None:
     made = make(BuildRequest(services=("worker,web",)))
     assert args(made, "worker")["BINS"] == "worker"
-    # the others of its group still count for what cargo selects: features do not depend on the choice
+    # the group's other services still count for cargo's selection: features do not depend on the selected services
     assert args(made, "worker")["PROGRAMS"] == "api-server worker"
     assert list(made.definition["target"]) == ["worker", "web"]
     assert made.definition["group"]["default"]["targets"] == ["worker", "web"]
@@ -127,7 +127,7 @@ def test_no_cache_keeps_cache_mounts() -> None:
     assert "no-cache" not in targets["api"]
     assert targets["web"]["no-cache"] is True
     assert "BUILDKIT_CACHE_MOUNT_NS" not in args(made, "web")
-    # what has cache mounts, or may have them, gets others: BuildKit empties those of a step without cache
+    # steps that have or may have cache mounts get others: BuildKit empties the mounts of a step without cache
     assert args(made, "cached")["BUILDKIT_CACHE_MOUNT_NS"] == args(made, "far")["BUILDKIT_CACHE_MOUNT_NS"]
 
 
@@ -168,7 +168,7 @@ def test_images_are_replaced_under_the_names_that_buildkit_looks_up_and_pull_is_
     assert api["contexts"] == {"rust:1": "docker-image://mine/rust", "debian:bookworm-slim": "docker-image://mine/d"}
     assert "pull" not in api
     assert web["pull"] is True
-    assert made.notes == ("api: `pull` has no effect, because local images replace its base images",)
+    assert made.notes == ("api: `pull` has no effect because local images replace its base images",)
 
 
 def test_our_secrets_go_to_compile_steps_that_ask_and_the_compose_file_s_win() -> None:

@@ -1,4 +1,4 @@
-"""Routes to other platforms: what is compiled here, what would be emulated, what is refused."""
+"""Routes to other platforms: what is compiled locally, what would be emulated, what is refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COPY --from=build /app /app
 
 
 def request(*wanted: str, **more: Any) -> BuildRequest:
-    """A request for these platforms."""
+    """Return a request for these platforms."""
     return BuildRequest(platforms=wanted, **more)
 
 
@@ -51,7 +51,7 @@ def test_a_compile_stage_of_the_targets_platform_is_emulated_and_refused() -> No
     assert caught.value.code == "emulation-refused"
     assert "--allow-emulation" in caught.value.hint
     platform_check.check(AMD, "full", "docker", request("linux/arm64", allow_emulation=True), [route])
-    # a here-document's body counts, and a platform that is spelt out and is the engine's own is not foreign
+    # a here-document's body counts; a platform that is written out but is the engine's own is not foreign
     inside = CLASSIC.replace("RUN cargo build --release\n", "RUN <<END\ncargo build\nEND\n")
     assert platforms.route(inside, {}, "", "linux/arm64", AMD).how == "emulated"
     spelt = CLASSIC.replace("FROM rust:1", "FROM --platform=linux/amd64 rust:1")
@@ -64,7 +64,7 @@ def test_other_steps_that_run_there_are_told_and_stages_nobody_needs_are_not() -
     route = platforms.route(text, {}, "", "linux/arm64", AMD)
     assert route.how == "cross"
     assert "the RUN steps of 2 are emulated" in route.why  # the last stage has no name, and "unused" is not needed
-    # a stage that starts from the builder's own is of its platform; up to there nothing is foreign
+    # a stage based on a builder-platform stage has the builder's platform, so nothing is foreign
     derived = text.replace("FROM debian:bookworm-slim\n", "FROM build\n")
     assert "no emulation needed" in platforms.route(derived, {}, "", "linux/arm64", AMD).why
     assert platforms.foreign_bases(text, {}, "build", AMD) == ()

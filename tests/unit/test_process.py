@@ -1,4 +1,4 @@
-"""How tests wait for what a program or a container says, and for each other."""
+"""How tests wait for the output of a program or a container, and for each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import beside, process
 
-#: A docker whose container ended at 10, came back, listened at 12, and was noted as started at 13.
+#: A docker with a container that exited at 10, restarted, listened at 12, and was recorded as started at 13.
 DOCKER = """\
 #!/bin/sh
 case "$*" in

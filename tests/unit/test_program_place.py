@@ -1,4 +1,4 @@
-"""Where the program of a service is in its image: recipes as `init` writes them, and ours."""
+"""The location of a service's program in its image: Dockerfiles written by `init`, and ours."""
 
 from __future__ import annotations
 

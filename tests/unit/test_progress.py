@@ -1,4 +1,4 @@
-"""The progress fold and its decoder."""
+"""The conversion of progress messages, and its decoder."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def log(step: str, *lines: str) -> dict[str, Any]:
 
 
 def test_the_crates_of_several_compile_steps_add_up() -> None:
-    """One per workspace: the second total does not replace the first, and a warm step has none."""
+    """One step per workspace: the second total does not replace the first, and a warm step has none."""
     progress = fold(
         log("a", "buildkit-tasks: total 2", "   Compiling x v1.0.0"),
         log("b", "buildkit-tasks: total 3", "   Compiling y v1.0.0", "   Compiling z v1.0.0"),

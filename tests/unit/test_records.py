@@ -1,4 +1,4 @@
-"""Cache records: parsed from buildx's text, claimed only where provably ours."""
+"""Cache records: parsed from buildx's text, claimed only if provably ours."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_units() -> None:
 
 
 def mount(identity: str, number: int = 0, idle: str = "2 days", size: str = "10MB", **more: str) -> str:
-    """A cache mount as the text form of `du` prints it."""
+    """Return a cache mount in the text form of `du`."""
     free = more.get("reclaimable", "true")
     return (
         f"ID:\t\tm{identity.strip('/').replace('/', '-')}{number}\n"
@@ -105,7 +105,7 @@ LISTED = (
 
 
 def chosen(*wanted: str, text: str = LISTED, **more: object) -> list[str]:
-    """Names of the mounts that a selection takes."""
+    """Return the names of the selected mounts."""
     selection = cache_selection.Selection(wanted=wanted, project="shop", **more)  # type: ignore[arg-type]
     return sorted(
         m.name for m in cache_records.mounts(cache_selection.choose(cache_records.parse(text), selection).records)
@@ -195,7 +195,7 @@ def _mounts(text: str) -> tuple[cache_records.Mount, ...]:
 
 
 def view_seconds(count: int) -> float:
-    """CPU seconds of reading and judging a listing of `count` records in long chains, the least of three tries."""
+    """Return the CPU seconds to read and judge a listing of `count` records in long chains; best of three tries."""
     layers = "".join(
         f"ID:\t\tl{n}\nParent:\t\tl{n - 1}\nReclaimable:\ttrue\nShared:\t\tfalse\nSize:\t\t1MB\n"
         f"Description:\t[compile {n}] RUN x /out/shop/y\nLast used:\t{n % 60} minutes ago\n\n"

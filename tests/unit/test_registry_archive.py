@@ -1,4 +1,4 @@
-"""Reading OCI archives: platforms, nested indexes, attestations, programs of every kind and order of bytes."""
+"""Reading OCI archives: platforms, nested indexes, attestations, programs of every kind and byte order."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from buildkit_tasks.registry import archive as image_archive
 
 
 def elf(machine: int, *, big: bool = False) -> bytes:
-    """The head of a program for a processor."""
+    """Return the header of a program for a processor."""
     order = b"\x02" if big else b"\x01"
     return b"\x7fELF\x02" + order + b"\x01" + bytes(9) + struct.pack(">HH" if big else "<HH", 2, machine) + bytes(40)
 
 
 class Layout:
-    """An archive in the making."""
+    """An archive that is being created."""
 
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
@@ -118,7 +118,7 @@ def test_what_starts_a_program(head: bytes, starter: tuple[str, str]) -> None:
 
 
 def test_what_starts_a_program_of_this_machine() -> None:
-    """The loader that the kernel takes: it is there."""
+    """The kernel's loader exists."""
     machine, loader = image_archive.starts_by(Path("/bin/ls").read_bytes()[:65536])
     assert machine in image_archive.MACHINES.values()
     assert Path(loader).is_file()

@@ -1,4 +1,4 @@
-"""The registry client against a server in this process: log-in, trouble, pages. The real registry: tests/engine."""
+"""The registry client with a server in this process: login, failures, pages. The real registry is in tests/engine."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BASIC = "Basic " + base64.b64encode(b"me:it is a secret").decode()
 
 
 class Fake(ThreadingHTTPServer):
-    """What it was asked, and how it behaves."""
+    """The requests it received, and how it behaves."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -82,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/v2/team/cache/tags/list?n=1000&last=b":
             return self.answer(200, b'{"tags":["c"]}')
         if self.path == "/v2/team/cache/manifests/a":
-            # what it says of the digest is not what is believed
+            # the reported digest is not trusted
             return self.answer(200, MANIFEST, {"Docker-Content-Digest": "sha256:m"})
         if self.path == f"/v2/team/cache/manifests/{Digest.of(MANIFEST)}":
             return self.answer(200, MANIFEST)
@@ -93,11 +93,11 @@ class Handler(BaseHTTPRequestHandler):
     do_DELETE = do_HEAD = do_POST = do_PUT = do_GET
 
     def write(self) -> None:
-        """HEAD, POST and PUT of blobs and manifests, in the words of the specification."""
+        """Answer HEAD, POST and PUT of blobs and manifests as specified."""
         wanted = int(self.headers.get("Content-Length") or 0)
         content = self.rfile.read(wanted)
         if len(content) < wanted:
-            return None  # who sent it has gone
+            return None  # the client has disconnected
         place, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
         if self.command == "HEAD":
             return self.answer(200 if place.rpartition("/")[2] in self.server.stored else 404, b"")
@@ -163,7 +163,7 @@ def test_dockers_own_credentials_are_used_when_asked_for(fake: Fake, tmp_path: P
     fake.auth = kind
     log_in(tmp_path, fake.host)
     assert client(fake, tmp_path).manifest("a") is not None
-    assert fake.asked[0][2] == ""  # only a server that asks gets a password
+    assert fake.asked[0][2] == ""  # a password is only sent to servers that ask for it
 
 
 def test_credentials_of_a_helper_are_used(fake: Fake, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_tag_list_without_end_is_refused_before_it_fills_the_memory(tmp_path: 
 def test_a_server_that_accepts_and_never_speaks_ends_the_tls_handshake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a stopped process does: the kernel accepts for it."""
+    """Like a stopped process, for which the kernel still accepts connections."""
     monkeypatch.setattr(patience, "TIMEOUT", 0.2)
     world = World(env={"DOCKER_CONFIG": str(tmp_path)}, cwd=tmp_path, home=tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -294,7 +294,7 @@ def test_a_server_that_accepts_and_never_speaks_ends_the_tls_handshake(
 
 
 def _drips_after(method: str) -> hostile_registry.Behavior:
-    """Accept an upload, but answer this method one byte at a time, without end."""
+    """Accept an upload, but answer this method one byte at a time, forever."""
     drip = hostile_registry.drips(b"HTTP/1.1 201 Created\r\nX: ", b"x", 0.1)
 
     def behave(request: hostile_registry.Request) -> bool:
@@ -308,7 +308,7 @@ def _drips_after(method: str) -> hostile_registry.Behavior:
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT"])
-def test_a_push_without_a_time_limit_ends_if_an_answer_does_not(
+def test_a_push_without_a_time_limit_ends_if_a_response_never_does(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "UPLOAD_TIMEOUT", 0.5)

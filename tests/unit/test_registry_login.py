@@ -1,4 +1,4 @@
-"""Who gets a password, and who does not: docker's configuration, challenges, redirects, pauses."""
+"""Who gets a password and who does not: docker's configuration, challenges, redirects, pauses."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def helper(folder: Path, script: str, answer: object) -> None:
             'Basic realm="x", Bearer realm="https://r/t",scope="repository:a/b:pull,push"',
             Challenge("bearer", "https://r/t", "", "repository:a/b:pull,push"),
         ),
-        # a token for another repository is nobody's to ask for
+        # a token for another repository is never requested
         (
             'Bearer realm="https://r/t",scope="repository:other/secret:pull"',
             Challenge("bearer", "https://r/t", "", "repository:a/b:pull"),
@@ -167,7 +167,7 @@ def test_only_https_is_asked_and_this_machine_by_itself(address: str, base: str,
             wire.checked(address, base)
 
 
-# ---- against a server
+# ---- with a server
 
 
 def client(server: hostile_registry.Hostile, home: Path, config: object, **more: object) -> Client:
@@ -181,7 +181,7 @@ def digest_of(asker: Client) -> Digest:
     return found.digest
 
 
-def test_a_redirected_head_stays_a_head_and_takes_no_password_along(tmp_path: Path) -> None:
+def test_a_redirected_head_stays_head_and_does_not_forward_the_password(tmp_path: Path) -> None:
     with hostile_registry.running(hostile_registry.sound_otherwise) as other:
 
         def behave(request: Request) -> bool:
@@ -268,7 +268,7 @@ def test_a_dialogue_ends_at_its_deadline(tmp_path: Path, act: Callable[[Client],
         with pytest.raises(Unreachable, match="no time left"):
             act(asker)
         assert 0.9 < asker.world.clock() - began < 4
-        with pytest.raises(Unreachable):  # the whole dialogue, not each of its questions
+        with pytest.raises(Unreachable):  # the limit covers the whole exchange, not each request
             act(asker)
         assert asker.world.clock() - began < 4
 
@@ -289,7 +289,7 @@ def test_what_is_no_tag_and_no_digest_is_not_asked_for(tmp_path: Path, name: str
 
 
 def test_nobody_waits_for_work_that_cannot_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look-up of a name has no deadline of its own."""
+    """A name lookup has no deadline."""
     monkeypatch.setattr(registry_remote, "GRACE", 0.1)
     never = threading.Event()
     with pytest.raises(Unreachable, match="no response within"):

@@ -1,4 +1,4 @@
-"""The typed reader: whatever comes in, a value of a known form comes out, or `Malformed`."""
+"""The typed reader: any input results in a value of a known form, or in `Malformed`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ READERS: list[Callable[[bytes], object]] = [
 
 
 def well_formed(value: object) -> bool:
-    """Whether nothing in it could do harm in a Dockerfile, a header or on a screen."""
+    """Return whether no part of the value could do harm in a Dockerfile, a header or a terminal."""
     if isinstance(value, Manifest):
         return well_formed(value.config) and all(map(well_formed, value.layers)) and well_formed(value.digest)
     if isinstance(value, Descriptor):

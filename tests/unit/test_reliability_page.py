@@ -1,4 +1,4 @@
-"""The table of docs/explanation/reliability.md is what the fault suite recorded, and it found nothing."""
+"""The table of docs/explanation/reliability.md matches the results of the fault suite, which found nothing."""
 
 from __future__ import annotations
 

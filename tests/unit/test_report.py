@@ -1,4 +1,4 @@
-"""What reaches the terminal: the bell as it is, everything else visible; hints are commands that can be pasted."""
+"""What is written to the terminal: the bell unchanged, everything else visible; hints are pasteable commands."""
 
 from __future__ import annotations
 

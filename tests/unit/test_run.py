@@ -1,4 +1,4 @@
-"""Processes that do not answer, that leave others behind, and signals that come while one starts."""
+"""Processes that do not respond, that leave others behind, and signals that arrive while a process starts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_plugin_that_outlives_its_program_keeps_nobody_waiting() -> None:
     assert time.monotonic() - began < 10
 
 
-#: A signal arrives after the child was started, and before anybody knows it.
+#: A signal arrives after the child was started, and before anything has recorded it.
 LATE = """\
 import os, signal, subprocess, sys
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_a_signal_while_a_program_starts_ends_the_program_too(tmp_path: Path, si
     assert (tmp_path / "ended").exists()
 
 
-#: A program with a child of its own, as docker has a plugin, beside other work; both print their pids.
+#: A program with a child process, like docker with a plugin, next to other work; both print their pids.
 BESIDE = """\
 import sys, time
 from pathlib import Path

@@ -18,7 +18,7 @@ from buildkit_tasks.core.world import World
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
-#: Settings that 0.1 did not have.
+#: Settings that did not exist in 0.1.
 NEW = {
     "stack.smoke",
     "stack.smoke_command",
@@ -35,7 +35,7 @@ NEW_GROUPS = {"audit", "ci", "watch"}
 
 
 def loaded(tmp_path: Path, pyproject: str = "", env: dict[str, str] | None = None, **more: Any) -> Loaded:
-    """The settings of a project with this pyproject.toml, in an environment with nothing else."""
+    """Load the settings of a project with this pyproject.toml, in an otherwise empty environment."""
     (tmp_path / "pyproject.toml").write_text(pyproject)
     return load(World(env or {}, tmp_path, tmp_path), tmp_path, dotenv=more.get("dotenv", {}), flags=more.get("flags"))
 

@@ -1,4 +1,4 @@
-"""Checks of a smoke test: how they are written, and what they say of an answer."""
+"""Checks of a smoke test: how they are written, and what they report about a response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a container does, judged as compose judges it, and as people mean it."""
+"""The state of a container, judged as compose judges it, and as users expect it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHECK = {"Test": ["CMD", "true"], "StartPeriod": 5_000_000_000}
 def inspected(
     status: str, code: int = 0, *, health: str = "", check: object = None, restart: str = "no"
 ) -> dict[str, object]:
-    """A document as the engine gives it, cut down to what is read."""
+    """Return a document from the engine, reduced to the fields that are read."""
     return {
         "Id": "abc",
         "Name": "/shop-web-1",

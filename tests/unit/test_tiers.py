@@ -1,4 +1,4 @@
-"""Which tier for which engine, and the Dockerfile texts of the lesser ones."""
+"""Which tier each engine supports, and the Dockerfile texts for the lower tiers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a build: its structure, hostile names, what it says about time, and the critical path."""
+"""The page of a build: its structure, hostile names, times, and the critical path."""
 
 from __future__ import annotations
 
@@ -151,13 +151,13 @@ def test_the_target_mount_is_what_the_compile_step_reported(build: Build, cargo:
     [
         ((), []),
         ([step("[c 1/1] RUN a", 0, None, 3)], []),
-        # the copy of config is later than the compile step, but nothing waits for it
+        # config is copied after the compile step, but nothing waits for it
         ([step("RUN", 0, 5, 3), step("COPY", 4.0, 2.0, 5), step("COPY", 5.1, 0.3, 4)], [1]),
         ([step("RUN", 0, 5, 3), step("COPY", 5.1, 0.3, 4), step("exporting to image", 5.5, 1)], [0, 1, 2]),
-        # no step waits for the export of another image
+        # no step waits for another image's export
         ([step("RUN", 0, 5, 3), step("[b] exporting to image", 4, 1.09), step("COPY", 5.1, 0.3, 4)], [0, 2]),
         ([step("load", 0, 0.5), step("load more", 0.5, 0.5), step("RUN", 1.0, 5, 3)], [0, 1, 2]),
-        ([step("RUN", 0, 5, 3), step("COPY", 1, 9, 4)], [1]),  # it began before the other one ended: not because of it
+        ([step("RUN", 0, 5, 3), step("COPY", 1, 9, 4)], [1]),  # it started before the other step ended
     ],
 )
 def test_the_critical_path(seen: Sequence[Seen], expected: list[int], build: Build) -> None:

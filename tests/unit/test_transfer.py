@@ -1,4 +1,4 @@
-"""The guard takes a new name exactly when BuildKit could mistake a changed file for the one it has."""
+"""The guard uses a new name exactly when BuildKit could confuse a changed file with the one it has."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 
 from buildkit_tasks.builds import transfer
 
-OLD = 1_000_000_000_000_000_000  # ns: 2001, surely not the present
+OLD = 1_000_000_000_000_000_000  # ns: 2001, certainly not the present
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    """A small context whose files all have the same size and time."""
+    """A small context with files of the same size and time."""
     root = tmp_path / "one" / "app"
     for name in ("services/a.rs", "services/b.rs", "docs/read.md"):
         _write(root / name, "aaaa")
@@ -103,7 +103,7 @@ def test_changes_that_buildkit_misses_take_a_new_name(
 
 
 def test_an_old_look_comes_back_with_another_content(context: Path, tmp_path: Path) -> None:
-    """A guard need not be followed by a transfer: what was seen long ago may be what the daemon still has."""
+    """A transfer does not always follow a guard: the daemon may still have a state from long ago."""
     file = context / "services/a.rs"
     first = transfer.guard(context, tmp_path / "state")
     _write(file, "bbbbb", OLD + 1)
@@ -161,7 +161,7 @@ def test_old_links_go_after_an_hour(context: Path, tmp_path: Path) -> None:
     first = transfer.guard(context, tmp_path / "state")
     _same_size_and_time(context)
     second = transfer.guard(context, tmp_path / "state")
-    assert first.is_symlink()  # a build that began before may still read through it
+    assert first.is_symlink()  # a build that started earlier may still read through it
     content = json.loads(_record(tmp_path / "state").read_text())
     content["retired"] = dict.fromkeys(content["retired"], 1.0)
     _record(tmp_path / "state").write_text(json.dumps(content))
@@ -174,7 +174,7 @@ def test_with_the_dockerfile_known_only_what_is_sent_counts(context: Path, tmp_p
     first = transfer.guard(context, tmp_path / "state", dockerfiles)
     _write(context / "docs/read.md", "bbbb")
     assert transfer.guard(context, tmp_path / "state", dockerfiles) == first
-    # another Dockerfile lets the docs in
+    # another Dockerfile does not exclude the docs
     (context / "Docs.Dockerfile").write_text("FROM scratch\n")
     (context / "Docs.Dockerfile.dockerignore").write_text("services\n")
     both = (*dockerfiles, context / "Docs.Dockerfile")

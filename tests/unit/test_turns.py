@@ -1,4 +1,4 @@
-"""Which slow sessions a CI run plays: what changed, whose turn it is, what fits; and what a machine remembers."""
+"""Which slow sessions a CI run includes: changed ones, due ones, those that fit; and what a machine records."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_session_starts_only_where_its_time_is_left(is_due: bool, used: float,
 
 
 def test_all_that_can_be_due_at_once_fits_beside_the_longest_promised_run() -> None:
-    """CONTRIBUTING promises `./dev nox` in 35 minutes on a machine that has nothing."""
+    """CONTRIBUTING promises `./dev nox` in 35 minutes on a bare machine."""
     largest = max(sum(c.session.minutes for c in turns.choose(past(n)) if c.due) for n in range(TURNS))
     assert 35 + largest <= turns.AT_MOST < turns.LATEST < 90
 
@@ -164,7 +164,7 @@ def test_outside_a_repository_everything_counts_as_its_first_turn(tmp_path: Path
 
 
 def play(folder: Path, nox: str, minutes_ago: float, proven: str = "yes") -> process.Done:
-    """A whole run of the slow sessions that began so long ago, with a nox that is a script."""
+    """Run all slow sessions of a run that began this long ago, with a script instead of nox."""
     (folder / "bin").mkdir()
     (folder / "bin/nox").write_text(f"#!/bin/sh\necho nox $*\n{nox}\n")
     (folder / "bin/nox").chmod(0o755)

@@ -1,4 +1,4 @@
-"""What people type, and what Invoke is given."""
+"""What users type, and what Invoke receives."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def test_words(line: str, expected: str | None) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("biuld", "There is no task biuld. Did you mean build?"),
-        ("build --platfrom arm64", "There is no flag --platfrom. Did you mean --platform?"),
-        ("build -d", "There is no flag -d."),
+        ("biuld", "Unknown task biuld. Did you mean build?"),
+        ("build --platfrom arm64", "Unknown flag --platfrom. Did you mean --platform?"),
+        ("build -d", "Unknown flag -d."),
         ("build --platform", "build --platform needs a value."),
         ("build -p", "build -p needs a value."),
         ("build -s -j", "build -s needs a value."),
         ("build --profile --plan", "build --profile needs a value."),
-        ("settings quickly", "There is no task quickly."),
+        ("settings quickly", "Unknown task quickly."),
     ],
 )
 def test_typos(line: str, said: str) -> None:
@@ -78,7 +78,7 @@ def test_a_help_page_explains_every_flag(command: str) -> None:
     root = Path(__file__).parents[2]
     done = process.run([process.BIN / command, "build", "--help"], root)
     assert done.code == 0, done.all
-    assert done.out.startswith(f"Usage: {command} build [SERVICE ...] [flags]\n\n  Build the images of all services")
+    assert done.out.startswith(f"Usage: {command} build [SERVICE ...] [flags]\n\n  Build the images of all or")
     assert re.search(r"(?m)^  -p, --platform +target platform, for example$", done.out)
     assert "Docstring" not in done.out
     assert "core-opts" not in done.out

@@ -1,4 +1,4 @@
-"""The proof that nothing changed: what it sees, what it cannot know, and what it says of a damaged record."""
+"""The proof that nothing changed: what it detects, what it cannot know, and how it handles a damaged record."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def _settle() -> None:
-    """Let the files be older than the margin."""
+    """Wait until the files are older than the margin."""
     time.sleep(fingerprint.MARGIN / 1e9 + 0.01)
 
 
@@ -172,7 +172,7 @@ def test_a_harmless_variable_that_a_compose_file_names_counts(site: Site) -> Non
 
 
 def test_an_env_file_of_a_service_is_no_input_of_a_build(site: Site) -> None:
-    """Its values are the container's environment: no build argument, variable or secret comes from there."""
+    """Its values are the container's environment: they do not affect build arguments, variables or secrets."""
     with (site.root / "compose.yaml").open("a") as file:
         file.write("# env_file: [values.env]\n# label_file: [labels]\n")
     _settle()
@@ -195,7 +195,10 @@ UNKNOWN: dict[str, tuple[Act, str]] = {
     "an escape": (lambda s: (s.root / "compose.yaml").write_text('"incl\\u0075de": [x.yaml]\n'), "may include"),
     "more .env files": (lambda s: s.env.update(COMPOSE_ENV_FILES="x"), "COMPOSE_ENV_FILES is set"),
     "more .env files, in .env": (lambda s: (s.root / ".env").write_text("COMPOSE_ENV_FILES=x\n"), "COMPOSE_ENV_FILES"),
-    "a base image of a registry": (lambda s: _write(s.root / "app/Dockerfile", "FROM alpine:3\n"), "newer alpine:3"),
+    "a base image of a registry": (
+        lambda s: _write(s.root / "app/Dockerfile", "FROM alpine:3\n"),
+        "newer version of alpine:3",
+    ),
     "a frontend": (
         lambda s: _write(s.root / "app/Dockerfile", "# syntax=docker/dockerfile:1\n"),
         "docker/dockerfile:1",
@@ -246,11 +249,11 @@ def test_an_image_that_only_a_mount_or_a_copy_takes_counts(site: Site) -> None:
     for line in ("COPY --from=alpine:3 /a /a", "RUN --mount=type=bind,from=alpine:3,target=/x true"):
         (site.root / "app/Dockerfile").write_text(f"FROM debian:bookworm-slim\n{line}\n")
         _settle()
-        assert "newer alpine:3" in site.build()
+        assert "newer version of alpine:3" in site.build()
 
 
 def test_a_file_written_while_the_build_begins_is_not_believed(site: Site) -> None:
-    """Git's racy problem: a second write in the same tick of the clock leaves all that stat shows as it was."""
+    """Git's racy problem: a second write in the same clock tick does not change anything that stat shows."""
     _settle()
     (site.root / "app/a").write_text("AAAA\n")
     assert "a file changed" in site.build()
@@ -280,7 +283,7 @@ def test_whole_seconds_are_not_trusted_as_far() -> None:
     [
         (Moment(100, "a", 100), Moment(200, "a", 200), True),
         (Moment(100, "a", 100), Moment(90, "a", 200), False),  # set back
-        (Moment(0, "a", 0), Moment(9 * 10**9, "a", 10 * 10**9), False),  # set back by less than has passed
+        (Moment(0, "a", 0), Moment(9 * 10**9, "a", 10 * 10**9), False),  # set back by less than the elapsed time
         (Moment(0, "a", 0), Moment(60 * 10**9, "a", 10 * 10**9), True),  # set ahead
         (Moment(100, "a", 100), Moment(200, "b", 1), True),  # another boot
         (Moment(100, "a", 100), Moment(99, "b", 1), False),

@@ -1,7 +1,7 @@
-"""Random sequences of everything that can happen to a project: `nothing changed` is said only where nothing did.
+"""Random sequences of everything that can happen to a project: `nothing changed` is printed only if nothing did.
 
-Real files, a real socket. A build reads the files at some time between its beginning and its end, so what is recorded
-must be the only state that was there in all that time.
+Real files, a real socket. A build reads the files at some time between its start and its end, so the recorded state
+must be the only state during that time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _times_kept(path: Path, change: Callable[[], object]) -> None:
 
 
 def _other(path: Path, chance: random.Random) -> str:
-    """A content of the same length where that is possible."""
+    """Return a different content, with the same length if possible."""
     name = "/".join(path.parts[-2:]) if path.parent.name == "app" else path.name
     text = FILES.get(name) or FILES.get(f"app/sub/{path.name}") or "zzzz\n"
     if path.name == ".dockerignore":
@@ -44,14 +44,14 @@ def _other(path: Path, chance: random.Random) -> str:
 
 
 def edit(site: Site, chance: random.Random) -> None:
-    """In place, same size, old time."""
+    """Edit in place, same size, old time."""
     path = site.root / chance.choice(EDITED)
     if path.is_file():
         _times_kept(path, lambda: path.write_text(_other(path, chance)))
 
 
 def replace(site: Site, chance: random.Random) -> None:
-    """By rename, same size, old time."""
+    """Replace by renaming, same size, old time."""
     path = site.root / chance.choice(EDITED)
     part = site.root / "other/part"
     part.write_text(_other(path, chance))
@@ -61,7 +61,7 @@ def replace(site: Site, chance: random.Random) -> None:
 
 
 def swap(site: Site, chance: random.Random) -> None:
-    """Two files exchanged by mv."""
+    """Exchange two files with mv."""
     one, two, between = site.root / "app/a", site.root / "app/b", site.root / "other/between"
     if one.is_file() and two.is_file():
         one.rename(between)
@@ -70,7 +70,7 @@ def swap(site: Site, chance: random.Random) -> None:
 
 
 def swap_directories(site: Site, chance: random.Random) -> None:
-    """A directory replaced by another one with the same names."""
+    """Replace a directory with another one with the same names."""
     one, two, between = site.root / "app/sub", site.root / "other", site.root / "between"
     if one.is_dir():
         (two / "c").write_text(chance.choice(("cccc\n", "dddd\n")))
@@ -80,21 +80,21 @@ def swap_directories(site: Site, chance: random.Random) -> None:
 
 
 def retarget(site: Site, chance: random.Random) -> None:
-    """A link that leads elsewhere."""
+    """Change the target of a link."""
     link = site.root / "app/link"
     link.unlink()
     link.symlink_to(chance.choice("abc"))
 
 
 def mode(site: Site, chance: random.Random) -> None:
-    """Only the permissions."""
+    """Only change the permissions."""
     path = site.root / chance.choice(("app/a", "app/sub"))
     if path.exists():
         path.chmod(chance.choice((0o755, 0o700, 0o775)))
 
 
 def through_a_hard_link(site: Site, chance: random.Random) -> None:
-    """An edit under another name of the same file."""
+    """Edit through another name of the same file."""
     other = site.root / "other/hard"
     other.unlink(missing_ok=True)
     path = site.root / "app/b"
@@ -104,7 +104,7 @@ def through_a_hard_link(site: Site, chance: random.Random) -> None:
 
 
 def come_and_go(site: Site, chance: random.Random) -> None:
-    """A file or an empty directory that is new, or gone."""
+    """Add or remove a file or an empty directory."""
     path = (
         site.root
         / "app"
@@ -121,7 +121,7 @@ def come_and_go(site: Site, chance: random.Random) -> None:
 
 
 def shape(site: Site, chance: random.Random) -> None:
-    """A file that becomes a directory, and the other way round."""
+    """Replace a file with a directory, or a directory with a file."""
     path = site.root / "app/b"
     if path.is_file():
         path.unlink()
@@ -132,7 +132,7 @@ def shape(site: Site, chance: random.Random) -> None:
 
 
 def override(site: Site, chance: random.Random) -> None:
-    """A compose file or a .env more, or less."""
+    """Add or remove a compose file or a .env."""
     path = site.root / chance.choice(("compose.override.yaml", "docker-compose.override.yml", "compose.yml", ".env"))
     if path.exists():
         path.unlink()
@@ -141,7 +141,7 @@ def override(site: Site, chance: random.Random) -> None:
 
 
 def environment(site: Site, chance: random.Random) -> None:
-    """A variable, one that only describes the terminal among them."""
+    """Change a variable, sometimes one that only describes the terminal."""
     name = chance.choice(("WORD", "DOCKER_DEFAULT_PLATFORM", "SHLVL", "http_proxy", "TERM"))
     site.env[name] = chance.choice(("1", "2", ""))
     if chance.random() < 0.3:
@@ -149,7 +149,7 @@ def environment(site: Site, chance: random.Random) -> None:
 
 
 def images(site: Site, chance: random.Random) -> None:
-    """A tag that moves, an image that goes, another engine."""
+    """Move a tag, remove an image, or switch the engine."""
     name = chance.choice(("shop/one:dev", "shop/two:dev", BASE))
     what = chance.randrange(4)
     if what == 0:
@@ -163,14 +163,14 @@ def images(site: Site, chance: random.Random) -> None:
 
 
 def times(site: Site, chance: random.Random) -> None:
-    """Times set back, or ahead."""
+    """Set times back or ahead."""
     path = site.root / "app/a"
     if path.exists():
         os.utime(path, (chance.choice((0, 4e9)),) * 2)
 
 
 def whole(site: Site, chance: random.Random) -> None:
-    """The context is another directory, behind a link."""
+    """Move the context to another directory behind a link."""
     app, copy = site.root / "app", site.root / "copy"
     if app.is_symlink():
         app.unlink()
@@ -181,7 +181,7 @@ def whole(site: Site, chance: random.Random) -> None:
 
 
 def state(site: Site, chance: random.Random) -> None:
-    """The state directory loses a record, or what is in it is damaged."""
+    """Remove or damage a record in the state directory."""
     for path in site.session().state.glob("unchanged/*"):
         data = path.read_bytes()
         path.write_bytes(chance.choice((b"", data[: len(data) // 2], b"{}", b"[]", data)))
@@ -201,7 +201,7 @@ EVENTS: tuple[Event, ...] = (
 )
 @given(st.integers(0, 2**32), st.lists(st.sampled_from("eeeebBcq"), min_size=4, max_size=25))
 def test_nothing_changed_is_said_only_where_nothing_changed(seed: int, steps: list[str]) -> None:
-    chance = random.Random(seed)  # not Hypothesis' own: how often a build draws depends on how fast it is
+    chance = random.Random(seed)  # not Hypothesis' own: how often a build draws depends on its speed
     with tempfile.TemporaryDirectory(prefix="bt-unchanged-") as place, listening(Path(place, "s")) as engine:
         site = Site(Path(place), engine)
         recorded: list[object] = []
@@ -211,7 +211,7 @@ def test_nothing_changed_is_said_only_where_nothing_changed(seed: int, steps: li
             chance.choice(EVENTS)(site, chance)
 
         def busy() -> None:
-            """An event in the middle of a build, sometimes."""
+            """Sometimes make a change in the middle of a build."""
             seen.append(site.truth())
             if chance.random() < 0.15:
                 happen()
@@ -235,8 +235,8 @@ def test_nothing_changed_is_said_only_where_nothing_changed(seed: int, steps: li
 
 
 def _one_state(truths: list[object]) -> bool:
-    """Whether a build can only have used one state: of the files from its beginning, of the engine from its plan on."""
+    """Return whether a build can only have used one state: of files since its start, of the engine since its plan."""
     files = [one[:5] for one in truths if isinstance(one, tuple)]
     engines = [(one[5].get(BASE), one[6]) for one in truths if isinstance(one, tuple)]
-    planned = engines[2:] or engines  # the third is taken after what happened before the plan
+    planned = engines[2:] or engines  # the third one is recorded after the changes before the plan
     return all(one == files[0] for one in files) and all(one == planned[0] for one in planned)

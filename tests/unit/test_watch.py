@@ -1,4 +1,4 @@
-"""What watch decides: bursts and rounds, which file means what, what compose's develop sections ask for."""
+"""What watch decides: bursts and rounds, the meaning of files, and compose's develop sections."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ API = Work(frozenset({"api"}))
         ([Noise(5), Tick(5 + QUIET), Looked(API)], Do(API)),
         ([Noise(5), Tick(5 + QUIET), Looked(API), Done(9)], Look()),
         ([Noise(5), Tick(5 + QUIET), Looked(API), Noise(8)], Wait()),
-        # what came during the work may still be going on
+        # changes that arrived during the work may still be going on
         ([Noise(5), Tick(5 + QUIET), Looked(API), Noise(8), Done(9)], Wait(9 + QUIET)),
         ([Noise(5), Tick(5 + QUIET), Looked(API), Noise(8), Done(9), Tick(9 + QUIET)], Look()),
-        # the look after the work finds what was saved meanwhile, whether there was an event or not
+        # the check after the work finds what was saved in the meantime, with or without an event
         ([Noise(5), Tick(5 + QUIET), Looked(API), Done(9), Looked(API)], Do(API)),
         ([Noise(5), Tick(5 + QUIET), Looked(API), Done(9), Looked(NOTHING)], Wait()),
     ],
@@ -88,7 +88,7 @@ def test_what_failed_for_another_reason_is_built_again_with_the_next_change() ->
         Done(1, Work(frozenset({"db"}), {"web": {"/a": "/x"}}, frozenset({"web"}), reload=True)),
     )
     state, decision = step(state, Looked(NOTHING))
-    assert decision == Wait()  # not by itself: the next save shows that somebody is there
+    assert decision == Wait()  # it does not retry automatically: the next save shows that someone is working
     state, _ = step(state, Noise(2))
     state, _ = step(state, Tick(2 + QUIET))
     state, decision = step(state, Looked(API))
@@ -104,7 +104,7 @@ def test_what_failed_for_another_reason_is_built_again_with_the_next_change() ->
 
 @given(st.lists(st.sampled_from(["save", "tick", "done"]), max_size=60))
 def test_in_any_order_of_events_every_save_is_in_some_work_and_work_never_overlaps(script: list[str]) -> None:
-    """The model of the loop: a look finds everything saved since the look before it."""
+    """Model of the loop: each check finds everything saved since the previous check."""
     state, at, unseen, working = State(), 0.0, 0, False
     decision: Decision = Wait()
     for what in [*script, *["tick", "done"] * 4]:
@@ -170,7 +170,7 @@ def rule(action: str = "rebuild", path: str = "/p", **more: Any) -> Rule:
             ["/p/a"],
             Work(sync={"api": {"/p/a": "/x/a"}}, restart=frozenset({"api"}), causes=("/p/a",)),
         ),
-        (  # all rules that match apply
+        (  # all matching rules apply
             [rule(), rule("sync", "/p/web", target="/w")],
             ["/p/web/a"],
             Work(frozenset({"api"}), {"api": {"/p/web/a": "/w/a"}}, causes=("/p/web/a",)),
@@ -215,10 +215,10 @@ def test_a_service_without_a_section_has_no_triggers() -> None:
         (entry(follow=True), "`develop.watch.follow`"),
         (entry(action="sync+exec", target="/x"), "`develop.watch.action: sync+exec`"),
         (entry(exec={"command": ["x"]}), "`develop.watch.exec`"),
-        (entry(action="sync"), "cannot be used"),
-        (entry(action="sync", target="relative"), "cannot be used"),
-        (entry(path="relative"), "cannot be used"),
-        ({**entry(), "build": None}, "cannot be used"),
+        (entry(action="sync"), "is invalid"),
+        (entry(action="sync", target="relative"), "is invalid"),
+        (entry(path="relative"), "is invalid"),
+        ({**entry(), "build": None}, "is invalid"),
     ],
 )
 def test_what_we_do_not_know_is_refused_by_name(given: Mapping[str, Any], words: str) -> None:

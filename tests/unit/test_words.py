@@ -1,4 +1,4 @@
-"""Words that a docker or cargo maintainer would not write, in the code, the messages and the documents."""
+"""Words that a docker or cargo maintainer would not write, in the code, the messages and the documentation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNUSUAL = re.compile(
     re.IGNORECASE,
 )
 
-#: Phrases that the code and its messages no longer use; the package alone is free of them.
+#: Phrases that must not appear in the package's code and messages.
 TRANSLATED = re.compile(
     r"\bfor ever\b|\bthe same command again\b|\brun the command again\b|\bcannot be reached\b"
     r"|\bnobody (?:listens|answers)\b|\bin the place of\b|\bas it stands\b|\bnot looked at\b|\bname a mirror\b"

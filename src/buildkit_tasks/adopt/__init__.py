@@ -1,1 +1,1 @@
-"""`init`: reads a repository and writes the files it needs to build with cache mounts; also undo and upgrade."""
+"""`init`: read a repository and write the files it needs to build with cache mounts; also undo and upgrade."""

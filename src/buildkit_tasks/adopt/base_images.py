@@ -1,4 +1,4 @@
-"""Checks whether the base images of the Dockerfiles are available; if not, decides what to use instead."""
+"""Check whether the base images of the Dockerfiles are available and, if not, decide what to use instead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODES = ("auto", "keep", "bookworm")
 def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
     """Return the finding with the images that `mode` selects, and the decision: keep or bookworm.
 
-    `auto` keeps the images in the Dockerfiles unless one of them is unavailable and a Debian image can replace it.
+    `auto` keeps the images in the Dockerfiles unless any is unavailable and a Debian image can replace it.
     """
     if mode == "keep":
         return finding, "keep"
@@ -46,12 +46,12 @@ def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
 
 
 def _absent_note(names: Sequence[str]) -> Note:
-    text = f"no registry provides {', '.join(names)}, and there is no replacement: set a mirror"
-    return Note("images", f"{text} (setting images.registry), or load the image with `docker load`", True)
+    text = f"no registry provides {', '.join(names)}, and there is no replacement: set images.registry to a mirror"
+    return Note("images", f"{text} or load the image with `docker load`", True)
 
 
 def images(finding: Finding) -> tuple[str, ...]:
-    """Images that the new Dockerfiles start from or copy from."""
+    """Return the images that the new Dockerfiles start from or copy from."""
     found: dict[str, None] = {}
     for service in finding.services:
         taken = service.recipe
@@ -66,7 +66,7 @@ def images(finding: Finding) -> tuple[str, ...]:
 
 
 def _absent(session: Session, names: Collection[str]) -> list[str]:
-    """Images that are in neither the engine nor a registry and cannot be built from packages."""
+    """Return the images that neither the engine nor a registry has and that cannot be built from packages."""
     unsure = [name for name in names if not image_names.recipe_for(name)]
     if not unsure or session.settings.images.registry or session.settings.images.offline == "never":
         return []
@@ -91,5 +91,5 @@ def _answers(session: Session, host: str) -> bool:
     if host == image_names.HUB:
         return image_choice.answering(session)
     if registry_names.is_loopback(host):
-        return True  # a local registry may be started only for the build
+        return True  # a local registry may only be started for the build
     return reachable.reachable(session.world, [host], session.settings.build.ca_bundle)[0]

@@ -1,4 +1,4 @@
-"""`init --check`: finds what a build of the adopted services would be missing, without building. Pure.
+"""`init --check`: find what a build of the adopted services would be missing, without building. Pure.
 
 Repositories change after adoption: a macro reads a new file, a crate needs a library, a program is renamed.
 """
@@ -18,7 +18,7 @@ from buildkit_tasks.workspaces.tree import Tree
 
 
 def check(files: Tree, finding: Finding, ours: Collection[str] = ()) -> list[Note]:
-    """Everything that is missing, each with its fix. `ours`: files that `init` created, which nothing else reads."""
+    """Return everything that is missing, with fixes. `ours`: files that `init` created, which nothing else reads."""
     found = [note for note in finding.notes if note.open]
     for workspace in finding.workspaces:
         adopted = [s for s in finding.services if s.workspace == workspace.cargo.directory and s.adopted]
@@ -35,17 +35,17 @@ def check(files: Tree, finding: Finding, ours: Collection[str] = ()) -> list[Not
 
 
 def unconverted(notes: Sequence[Note], sources: Collection[str]) -> tuple[tuple[str, str], ...]:
-    """Places and texts of what was listed in the users' Dockerfiles (`sources`), for the record."""
+    """Return the places and texts of open notes on the users' Dockerfiles (`sources`), for the record."""
     return tuple((n.where, n.text) for n in notes if n.open and n.where.partition(":")[0] in sources)
 
 
 def still_there(files: Tree, pairs: Sequence[tuple[str, str]]) -> tuple[Note, ...]:
-    """Recorded notes, as long as their Dockerfile exists: deleting it ends the conversion."""
+    """Return recorded notes on Dockerfiles that still exist; deleting the file ends the conversion."""
     return tuple(Note(where, text, True) for where, text in pairs if files.has(where.partition(":")[0]))
 
 
 def variables(files: Tree, compose_file: str, missing: Sequence[str]) -> list[Note]:
-    """Unset variables that the compose file requires, and a file next to it that sets them, if there is one."""
+    """Return a note on unset variables that the compose file requires, and any file next to it that sets them."""
     if not missing:
         return []
     env = posixpath.join(posixpath.dirname(compose_file), ".env")
@@ -60,7 +60,7 @@ def variables(files: Tree, compose_file: str, missing: Sequence[str]) -> list[No
 
 
 def _is_template(path: str, env: str) -> bool:
-    """Whether a file looks like an example of the .env next to it: `.env.example`, `deploy.env`, `env.template`."""
+    """Return whether a file looks like an example for the .env next to it, such as `.env.example` or `deploy.env`."""
     beside = posixpath.dirname(path) == posixpath.dirname(env) and path != env
     return beside and bool(re.search(r"(?:^|[._-])env(?:[._-]|$)", posixpath.basename(path)))
 
@@ -73,7 +73,7 @@ def _set_in(text: str) -> set[str]:
 
 
 def _context(files: Tree, workspace: Workspace, file: str, ours: Collection[str]) -> list[Note]:
-    """Files that the compile step reads but the Dockerfile's ignore file excludes."""
+    """Return notes on files that the compile step reads but the Dockerfile's ignore file excludes."""
     own = f"{file}.dockerignore"
     name = own if files.has(own) else ".dockerignore"
     if not files.has(name):
@@ -86,16 +86,16 @@ def _context(files: Tree, workspace: Workspace, file: str, ours: Collection[str]
 
 
 def _top(path: str, workspace: Workspace) -> str:
-    """The listed directory or file that contains `path`."""
+    """Return the listed directory or file that contains `path`."""
     return next((p for p in workspace.reach.paths if path == p or path.startswith(f"{p}/")), path)
 
 
-#: Crates that newer compilers reject in older versions: the series, its first good version, the first such compiler.
+#: Crate versions that newer compilers reject: the series, the first good version, the first compiler that rejects it.
 REJECTED = {"time": ((0, 3), (0, 3, 35), (1, 80))}
 
 
 def rejected(workspace: Workspace, text: str) -> list[Note]:
-    """Locked crates that the Dockerfile's compiler is known to reject; if none is pinned, assumes the newest."""
+    """Return notes on locked crates that the Dockerfile's compiler is known to reject (the newest if not pinned)."""
     image = recipe.syntax_defaults(text).get("RUST_IMAGE", "")
     pinned = re.search(r"rust:(\d+)\.(\d+)", image)
     found = []
@@ -118,7 +118,7 @@ def _noise(path: str) -> bool:
 
 
 def _packages(files: Tree, workspace: Workspace, file: str) -> list[Note]:
-    """Packages that, according to the table, crates need but the Dockerfile does not install."""
+    """Return a note on packages that crates need, according to the table, but that the Dockerfile does not install."""
     text = files.text(file)
     image = recipe.syntax_defaults(text).get("RUST_IMAGE", "")
     if "alpine" in image:

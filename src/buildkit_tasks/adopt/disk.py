@@ -1,4 +1,4 @@
-"""Writes a set of files, all or none: replaces each atomically, and rolls all of them back after a failure."""
+"""Write a set of files, all or none: replace each one atomically and roll them all back after a failure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Change:
 
     @property
     def verb(self) -> str:
-        """add, edit or delete."""
+        """Return add, edit or delete."""
         return "delete" if self.after is None else "add" if self.before is None else "edit"
 
 
 def changes(root: Path, texts: Mapping[str, str]) -> list[Change]:
-    """The changes that writing these texts would make, sorted by path."""
+    """Return the changes that writing these texts would make, sorted by path."""
     found = []
     for path in sorted(texts):
         before, after = read(root, path), texts[path].encode("utf-8", errors="surrogateescape")
@@ -36,7 +36,7 @@ def changes(root: Path, texts: Mapping[str, str]) -> list[Change]:
 
 
 def read(root: Path, path: str) -> bytes | None:
-    """A file's bytes, or None if it does not exist. Problems: tree-unreadable; adopt-conflict if it is not a file."""
+    """Return a file's bytes, None if it is missing. Problems: tree-unreadable; adopt-conflict if it is not a file."""
     place = root / path
     try:
         if place.exists() and not place.is_file():
@@ -74,7 +74,7 @@ def apply(root: Path, wanted: list[Change]) -> list[str]:
 
 
 def remove_folders(root: Path, folders: tuple[str, ...]) -> None:
-    """Remove directories that are empty."""
+    """Remove these directories if they are empty."""
     for folder in sorted(folders, key=len, reverse=True):
         _remove_empty(root / folder)
 

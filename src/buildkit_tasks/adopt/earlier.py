@@ -1,4 +1,4 @@
-"""The repository as it was before `init`, from the record."""
+"""Reconstruct the repository as it was before `init` from the record."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .record import Record
 
 
 def read_record(root: Path) -> Record:
-    """The record of a repository, an empty one if `init` has not changed it. Problems: adopt-conflict."""
+    """Return the record of a repository, empty if `init` has not changed it. Problems: adopt-conflict."""
     content = disk.read(root, record.PATH)
     return Record() if content is None else record.load(content.decode("utf-8", errors="replace"))
 
 
 def before_init(world: World, root: Path, old: Record) -> tuple[tree.Tree, model.Model | None]:
-    """The files without those that we added, and compose's model of them; None without a compose file.
+    """Return the files without those that we added, and their compose model (None without a compose file).
 
-    Problems: those of reading files and asking compose.
+    Problems: those of reading files and of running compose.
     """
     texts = {
         p: e.before.decode("utf-8", errors="surrogateescape") for p, e in old.files.items() if e.before is not None

@@ -1,4 +1,4 @@
-"""Turns a `Finding` into the files that `init` writes: text by path. Pure."""
+"""Turn a `Finding` into the files that `init` writes: text by path. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Files:
 
 
 def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
-    """All files that the repository needs. `compose`: edit the compose file, or leave it alone and add an override.
+    """Return all files that the repository needs. `compose`: edit the compose file, or leave it and add an override.
 
     Problems: compose-invalid; adopt-conflict if one of our file names is already taken.
     """
@@ -54,7 +54,7 @@ def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
             name = f"{file}.dockerignore"
             texts[name] = ignorefile.derive(files, workspace, derived.context, derived.compiled, services)
             notes += [
-                Note(name, f"keeps {path} out of the images that copied it before: add the line `!{path}` to copy it")
+                Note(name, f"excludes {path}, which images used to copy: add the line `!{path}` to keep copying it")
                 for path in ignorefile.dropped(files, texts[name], derived.context, services)
             ]
         scope = _scope(finding, workspace)
@@ -93,7 +93,11 @@ def _dockerfiles(files: Tree, finding: Finding) -> dict[str, str]:
 def _grown(file: str, services: list[Service]) -> list[Note]:
     names = ", ".join(s.name for s in services)
     return [
-        Note(file, f"new services use it unchanged: {names}. Add runtime stages for those that need their own", True)
+        Note(
+            file,
+            f"new services use it unchanged: {names}. Add runtime stages for services that need their own",
+            True,
+        )
     ]
 
 
@@ -103,7 +107,7 @@ def _only_stage(text: str) -> str:
 
 
 def _scope(finding: Finding, workspace: Workspace) -> str:
-    """Prefix of the mount ids: the project's name; each additional workspace in the repository has its own."""
+    """Return the prefix of the mount ids: the project's name, plus a suffix for each additional workspace."""
     first = finding.workspaces[0].cargo.directory
     if workspace.cargo.directory == first:
         return finding.project
@@ -113,30 +117,30 @@ def _scope(finding: Finding, workspace: Workspace) -> str:
 def _build(finding: Finding, service: Service, file: str, scope: str, derived: dockerfile.Derived) -> Build:
     folder = posixpath.dirname(finding.compose[0]) if finding.compose else ""
     context = posixpath.relpath(".", folder or ".")
-    # compose resolves the Dockerfile relative to the context, which is the repository
+    # compose resolves the Dockerfile relative to the context, i.e. the repository
     options = derived.arguments.get(service.name, {})
-    # the user's own argument of that name may get its value from a variable
+    # the user's argument with that name may take its value from a variable
     same = {name for name, value in options.items() if _same(service.args.get(name, ""), value)}
     args = {"BIN": service.binary, "CACHE_SCOPE": scope, **{n: v for n, v in options.items() if n not in same}}
     if service.args.get("PROFILE", service.profile) != service.profile:
-        args["PROFILE"] = service.profile  # theirs had another meaning, such as the directory `debug`
+        args["PROFILE"] = service.profile  # their value had another meaning, such as the directory `debug`
     declared = set(re.findall(r"(?m)^ARG (\w+)", derived.text))
-    if service.added or not finding.compose:  # no compose file has the arguments yet that select the program
+    if service.added or not finding.compose:  # no compose file has the arguments that select the program yet
         args |= {name: value for name, value in service.args.items() if name in declared and name not in args}
     known = declared | set(args)
-    # one that no line of theirs declares has no effect, before or after
+    # an argument that their Dockerfile does not declare never had an effect
     unused = set(service.args) - stage_items.declared(service.recipe) if service.recipe else set[str]()
     kept = known | unused
     drop = tuple(name for name in service.args if name not in kept and not _PREDEFINED.fullmatch(name))
     return Build(service.name, context, file, derived.targets[service.name], args, drop, derived.ssh, service.idle)
 
 
-#: Arguments that BuildKit itself reads, without an ARG: https://docs.docker.com/reference/dockerfile/#predefined-args
+#: Arguments that BuildKit itself reads without an ARG: https://docs.docker.com/reference/dockerfile/#predefined-args
 _PREDEFINED = re.compile(r"(?i:https?|ftp|no|all)_(?i:proxy)|BUILDKIT_\w+|SOURCE_DATE_EPOCH")
 
 
 def _same(given: str, ours: str) -> bool:
-    """Whether two arguments list the same words, as cargo reads features."""
+    """Return whether two arguments list the same words, in the way cargo reads features."""
     return given != "" and re.split(r"[,\s]+", given.strip()) == re.split(r"[,\s]+", ours.strip())
 
 
@@ -146,7 +150,7 @@ def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]
     for drop in dict.fromkeys(b.drop for b in builds if b.drop):
         names = ", ".join(b.service for b in builds if b.drop == drop)
         notes.append(
-            Note(names, f"removed build arguments whose current values the new files contain: {', '.join(drop)}")
+            Note(names, f"removed build arguments, since the new files contain their current values: {', '.join(drop)}")
         )
     if mode == "override":
         path = _override_path(finding)
@@ -171,7 +175,7 @@ def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]
 
 
 def _override_path(finding: Finding) -> str:
-    """The override file that compose reads automatically, or a separate one if compose files are listed explicitly."""
+    """Return the override file that compose reads automatically, or a separate file if compose files are listed."""
     first = finding.compose[0]
     stem, _, suffix = first.rpartition(".")
     if finding.listed:
@@ -181,13 +185,13 @@ def _override_path(finding: Finding) -> str:
 
 
 def _settings(finding: Finding, texts: Mapping[str, str]) -> dict[str, str]:
-    """Settings without a usable default: compose files that compose does not find on its own."""
+    """Return the settings without a usable default, such as compose files that compose does not find by itself."""
     found: dict[str, str] = {}
     if finding.listed:
         own = [p for p in texts if p.endswith("compose.buildkit-tasks.yaml")]
         found["project.compose_file"] = ":".join([*finding.compose, *(p for p in own if p not in finding.compose)])
     if all(s.profiles for s in finding.services):
-        found["caches.scope"] = finding.project  # no active service would reveal it
+        found["caches.scope"] = finding.project  # no active service would show it
     return found
 
 
@@ -198,7 +202,7 @@ def _refuse_foreign(files: Tree, texts: Mapping[str, str]) -> None:
         if path in texts and files.has(path) and "buildkit-tasks" not in files.text(path) and files.text(path) != text:
             raise Problem(
                 "adopt-conflict",
-                f"{path} already exists, and the generated Dockerfile needs that path.",
+                f"{path} already exists, but the generated Dockerfile needs that path.",
                 hint=f"rename {path}, then rerun this command",
             )
     if files.has("docker"):

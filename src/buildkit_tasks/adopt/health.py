@@ -10,7 +10,7 @@ from . import init, record
 
 
 def checks(session: Session) -> tuple[Check, ...]:
-    """One check if `init` left a record, otherwise none."""
+    """Return a check if `init` left a record, otherwise none."""
     own = Session(session.world, session.report, session.flags)
     try:
         if not (own.root / record.PATH).is_file():

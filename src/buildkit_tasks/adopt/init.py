@@ -1,4 +1,4 @@
-"""`init`: reads the repository, shows the changes as a diff, asks, and writes them; also undo and upgrade."""
+"""`init`: read the repository, show the changes as a diff, ask, and write them; also undo and upgrade."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def init(
         return outcome
     present.show(session, outcome)
     if env:
-        session.report.say(f"also creating {env} from {env}.example, with generated secrets: compose requires it")
+        session.report.say(f"also creating {env} from {env}.example with generated secrets, since compose requires it")
     if not session.report.consent(_question(session, root, changed)):
         return outcome
     sources = {
@@ -146,7 +146,7 @@ def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) ->
     for path, text in written.texts.items():
         entry, content = old.files.get(path), disk.read(root, path)
         if entry and entry.before is not None:
-            continue  # a user's file to which we only added lines
+            continue  # a user's file that we only added lines to
         current = None if content is None else content.decode("utf-8", errors="surrogateescape")
         if current is None or entry is None or entry.pristine(content or b""):
             wanted[path] = text
@@ -233,7 +233,7 @@ def _not_edited(files: tree.Tree, found: model.Model, path: str) -> Note:
     if found.files or not composed.builds(files.text(path)):
         return Note(path, "not edited, because compose does not use this file")
     command = f"COMPOSE_FILE={shlex.quote(path)} buildkit-tasks init"
-    return Note(path, f"not edited, because compose does not use this file; to use it, not a new one: `{command}`")
+    return Note(path, f"not edited, because compose does not use this file; to use it, run `{command}`")
 
 
 def _question(session: Session, root: Path, changed: Sequence[Change]) -> str:
@@ -246,7 +246,7 @@ def _question(session: Session, root: Path, changed: Sequence[Change]) -> str:
 
 
 def _dirty(session: Session, root: Path, paths: Sequence[str]) -> list[str]:
-    """The files with uncommitted changes."""
+    """Return the files with uncommitted changes."""
     if not paths or not (root / ".git").exists():
         return []
     try:
@@ -266,7 +266,7 @@ def _entries(old: Record, changed: Sequence[Change], texts: dict[str, str]) -> d
 
 
 def _creates(root: Path, found: model.Model) -> str:
-    """The missing .env that compose needs and that the example next to it can provide; empty if there is none."""
+    """Return the missing .env that compose needs and that can be created from its example; empty if there is none."""
     env = posixpath.join(posixpath.dirname(found.files[0]) if found.listed and found.files else "", ".env")
     missing = not (root / env).exists() and (root / f"{env}.example").is_file()
     return env if missing and (found.wanted or env in found.env_files) else ""
@@ -275,7 +275,7 @@ def _creates(root: Path, found: model.Model) -> str:
 def _write(session: Session, root: Path, changed: list[Change], new: Record, *, env: str = "") -> None:
     new = recorded.write(root, changed, new)
     if env:
-        session.forget()  # the settings may name the compose file from now on
+        session.forget()  # the settings may now contain the compose file
         dotenv.ensure(session)
         content = disk.read(root, env) or b""
         new = replace(new, files={**new.files, env: Entry(None, None, record.digest(content))})

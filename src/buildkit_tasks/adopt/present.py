@@ -18,8 +18,8 @@ from .disk import Change
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found and what was changed (in a dry run: would be changed). `unconverted`: what an earlier `init`
-    listed in Dockerfiles that still exist."""
+    """What was found and changed, or would be changed in a dry run. `unconverted`: what an earlier `init` reported on
+    Dockerfiles that still exist."""
 
     finding: Finding | None
     changes: tuple[Change, ...]
@@ -30,7 +30,7 @@ class Outcome:
 
 
 def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool = False) -> None:
-    """Print the result of a finished call: what was done, and the next command.
+    """Print the result of a finished call: what was done and the next command.
 
     Raises `Problem` adopt-incomplete if a check found anything.
     """
@@ -50,7 +50,7 @@ def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool =
     elif dry_run:
         report.say("nothing was written (dry run)")
     elif outcome.written and outcome.finding:
-        _show_notes(session, [note for note in outcome.notes if note.open])  # again: the diff is long
+        _show_notes(session, [note for note in outcome.notes if note.open])  # repeated, because the diff is long
         report.say(f"written. Next: {_build(outcome)}    (to undo: buildkit-tasks init --undo)")
     elif outcome.written:
         report.say("undone: restored all files")
@@ -70,12 +70,12 @@ def _finish_check(session: Session, outcome: Outcome) -> None:
         )
     if not session.report.json_only:
         files = ", ".join(dict.fromkeys(note.where.partition(":")[0] for note in outcome.unconverted))
-        found = f"nothing else is missing (to end this list, delete {files})" if files else "nothing is missing"
+        found = f"nothing else is missing (to clear this list, delete {files})" if files else "nothing is missing"
         session.report.say(f"{found}. Next: {_build(outcome)}")
 
 
 def _build(outcome: Outcome) -> str:
-    """The command that builds the adopted services, which must be named if they belong to profiles."""
+    """Return the command that builds the adopted services, listing them if they belong to profiles."""
     services = outcome.finding.services if outcome.finding else ()
     if services and all(service.profiles for service in services):
         return f"buildkit-tasks build --service {','.join(service.name for service in services)}"
@@ -92,7 +92,7 @@ def show(session: Session, outcome: Outcome) -> None:
             how = f"already builds with {service.adopted}" if service.adopted else _origin(service.recipe)
             report.say(f"service {service.name}: program {service.binary}{where}, {how}")
         for item in finding.left:
-            report.say(f"service {item.name}: skipped: {item.why}")
+            report.say(f"service {item.name} skipped: {item.why}")
     _show_notes(session, outcome.notes)
     show_changes(session, outcome)
     if outcome.changes:
@@ -106,7 +106,7 @@ def _show_notes(session: Session, notes: Sequence[Note]) -> None:
 
 
 def diff(changes: Sequence[Change]) -> str:
-    """The changes as a unified diff. Added files are shown in full, except the compile files: only their length."""
+    """Return the changes as a unified diff. Added files are included in full, but only the length of compile files."""
     parts = []
     for change in changes:
         name = change.path
@@ -115,7 +115,7 @@ def diff(changes: Sequence[Change]) -> str:
             for text in (change.before, change.after)
         )
         if Path(name).name in package_files.COMPILE_FILES and change.before is None:
-            parts.append(f"--- /dev/null\n+++ b/{name}\n@@ the compile step of buildkit-tasks, {len(after)} lines @@")
+            parts.append(f"--- /dev/null\n+++ b/{name}\n@@ buildkit-tasks compile step, {len(after)} lines @@")
             continue
         old, new = f"a/{name}" if change.before is not None else "/dev/null", f"b/{name}"
         parts.append("\n".join(difflib.unified_diff(before, after, old, new, n=3, lineterm="")))
@@ -130,7 +130,7 @@ def _origin(taken: object) -> str:
         "chef": "with cargo-chef",
         "plain": "without a cache",
         "single-stage": "in a single stage",
-        "prebuilt": "which copied a prebuilt program",
+        "prebuilt": "with a prebuilt program",
     }
     return f"converted from {taken.path} ({kinds[taken.kind]})"
 
@@ -144,7 +144,7 @@ def show_changes(session: Session, outcome: Outcome) -> None:
 
 
 def envelope(outcome: Outcome) -> dict[str, object]:
-    """The outcome as JSON-ready values."""
+    """Return the outcome as JSON-ready values."""
     finding = outcome.finding
     return {
         "written": outcome.written,

@@ -1,4 +1,4 @@
-"""Creates tasks.py, noxfile.py, pyproject.toml and .env.example, or adds to them if they exist."""
+"""Create tasks.py, noxfile.py, pyproject.toml and .env.example, or add to them if they exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from buildkit_tasks import namespace
 __all__ = ["namespace"]
 '''
 
-NOX = '''"""Sessions of this repository: `nox --list`."""
+NOX = '''"""Sessions for this repository; list them with `nox --list`."""
 
 import nox
 
@@ -35,20 +35,23 @@ def verify(session: nox.Session) -> None:
 '''
 
 ENV = f"""
-# Plain `docker compose build`: 1 compiles incrementally (faster after an edit, larger caches; not for shipping).
+# 1 enables incremental compilation in plain `docker compose build`: faster rebuilds, larger caches, not for shipping.
 # {INCREMENTAL[0]}=1
 """
 
 
 def tasks(text: str) -> str:
-    """tasks.py with our tasks: top-level in an empty file, otherwise the collection `docker` next to existing tasks."""
+    """Return tasks.py with our tasks: top-level in an empty file, else a collection `docker` next to existing tasks."""
     if not text.strip():
         return TASKS
     if "buildkit_tasks" in text:
         return text
     names = _assigned(text)
     own = next((n for n in ("ns", "namespace") if n in names), "")
-    lines = [BEGIN, "# Builds, caches and the stack: `invoke docker.build` is the same as `buildkit-tasks build`."]
+    lines = [
+        BEGIN,
+        "# Tasks for builds, caches and the stack. `invoke docker.build` is the same as `buildkit-tasks build`.",
+    ]
     if own:
         lines += ["from buildkit_tasks import namespace as _buildkit_tasks  # noqa: E402", ""]
         lines += [f'{own}.add_collection(_buildkit_tasks, "docker")']
@@ -66,8 +69,8 @@ def tasks(text: str) -> str:
 
 
 def nox(text: str, tasks_text: str) -> str:
-    """noxfile.py with two sessions that call our tasks."""
-    if "buildkit_tasks" in text or BEGIN in text or '"""Sessions of this repository' in text:
+    """Return noxfile.py with two sessions that call our tasks."""
+    if "buildkit_tasks" in text or BEGIN in text or re.search(r'"""Sessions (?:for|of) this repository', text):
         return text
     if not text.strip():
         return NOX
@@ -87,7 +90,7 @@ def _appended(text: str, lines: list[str]) -> str:
 
 
 def _assigned(text: str) -> set[str]:
-    """The names that a module defines; empty if it cannot be parsed."""
+    """Return the names that a module defines; empty if it cannot be parsed."""
     try:
         body = ast.parse(text).body
     except (SyntaxError, ValueError):
@@ -104,7 +107,7 @@ def _assigned(text: str) -> set[str]:
 
 
 def pyproject(text: str, settings: Mapping[str, str]) -> str:
-    """pyproject.toml with our missing settings added and everything else unchanged."""
+    """Return pyproject.toml with our missing settings added and everything else unchanged."""
     if not settings:
         return text
     import tomlkit
@@ -115,14 +118,14 @@ def pyproject(text: str, settings: Mapping[str, str]) -> str:
     for name, value in settings.items():
         group, _, key = name.partition(".")
         section.setdefault(group, tomlkit.table()).setdefault(key, value)
-    # a blank line before the table that follows, if ours is not the last
+    # insert a blank line before the next table, if there is one
     return re.sub(
         r"(?m)^(\[tool\.buildkit-tasks\b[^\n]*\n(?:[^\[\n][^\n]*\n)+)(?=\[)", r"\1\n", tomlkit.dumps(document)
     )
 
 
 def env_example(text: str) -> str:
-    """.env.example with the variable that plain compose builds read."""
+    """Return .env.example with the variable that plain compose builds read."""
     if not text.strip() or INCREMENTAL[0] in text:
         return text
     ending = "\r\n" if "\r\n" in text else "\n"

@@ -1,4 +1,4 @@
-"""Writes files together with the record of them, so that `--undo` also restores what a killed run changed."""
+"""Write files together with their record, so `--undo` also restores what a killed run changed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from .record import Record
 
 
 def write(root: Path, changed: list[Change], new: Record) -> Record:
-    """Apply the changes and write their record; returns the record with the created directories.
+    """Apply the changes and write their record. Return the record with the created directories.
 
-    The record comes first, because undo needs it. A file that an earlier run wrote keeps its entry until its new text
-    is there. New files come before edits: the next `init` then still finds the user's Dockerfile in the compose file.
+    The record is written first, because undo needs it. A file from an earlier run keeps its entry until its new text
+    is written. New files are written before edits, so the next `init` still finds the user's Dockerfile in the
+    compose file.
     Problems: tree-unwritable, after a rollback.
     """
     old = read_record(root)
@@ -32,7 +33,7 @@ def write(root: Path, changed: list[Change], new: Record) -> Record:
 
 
 def remove_unfinished(root: Path, paths: Iterable[str]) -> None:
-    """Remove what killed runs left beside these files."""
+    """Remove what killed runs left next to these files."""
     for path in dict.fromkeys(paths):
         if (root / path).parent.is_dir():
             files.remove_unfinished(root / path)
@@ -44,6 +45,6 @@ def _change(root: Path, new: Record) -> list[Change]:
 
 
 def _missing(root: Path, paths: Iterable[str]) -> list[str]:
-    """The directories that these files need, the outer ones first."""
+    """Return the missing directories that these files need, outer directories first."""
     found = {str(parent): None for path in paths for parent in PurePosixPath(path).parents if str(parent) != "."}
     return sorted((folder for folder in found if not (root / folder).exists()), key=len)

@@ -1,4 +1,4 @@
-"""Replaces lines of a YAML file in place, at positions reported by ruamel. All other bytes stay unchanged."""
+"""Replace lines of a YAML file in place, at positions reported by ruamel. All other bytes stay unchanged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Wanted:
 
 
 def lines(text: str) -> list[str]:
-    """The lines of a file, without line endings."""
+    """Return the lines of a file without line endings."""
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 
@@ -46,7 +46,7 @@ def apply(text: str, spans: Sequence[Span]) -> str:
 
 
 def end_of(mapping: Any, key: str, text: Sequence[str]) -> tuple[int, str]:
-    """The line after the end of a block mapping's value, and the indentation of its entries."""
+    """Return the line after a block mapping's value, and the indentation of its entries."""
     first, column = mapping.lc.key(key)
     end, indent = first + 1, ""
     for at in range(first + 1, len(text)):
@@ -61,7 +61,7 @@ def end_of(mapping: Any, key: str, text: Sequence[str]) -> tuple[int, str]:
 
 
 def build(services: Any, name: str, text: Sequence[str], wanted: Wanted) -> Span:
-    """The span that sets a service's build: changes an existing block line by line, otherwise writes a new block."""
+    """Return the span that sets a service's build: an existing block changed line by line, else a new block."""
     entry = services[name]
     positions = getattr(entry.lc, "data", None) or {}
     step = _step(services, text)
@@ -90,7 +90,7 @@ def _flow(entry: Any, line: int, text: Sequence[str], wanted: Wanted) -> Span:
 
 
 def _changed(section: Any, block: Sequence[str], offset: int, step: int, wanted: Wanted) -> list[str]:
-    """A block mapping's lines, with our keys in place of the equivalent ones."""
+    """Return a block mapping's lines with our keys in place of the original ones."""
     positions = {key: position[0] - offset for key, position in section.lc.data.items()}
     indent = block[min(positions.values())]
     indent = indent[: _depth(indent)]
@@ -124,7 +124,7 @@ def _changed(section: Any, block: Sequence[str], offset: int, step: int, wanted:
 
 
 def _kept_args(args: Any, block: Sequence[str], wanted: Wanted) -> list[str]:
-    """The service's own block mapping of arguments with ours set; empty if they are written in another form."""
+    """Return the service's own block mapping of arguments with ours set; empty if written in another form."""
     positions = getattr(getattr(args, "lc", None), "data", None)
     first_line = block[0].split("#")[0].rstrip()
     if not isinstance(args, dict) or not positions or _flowing(args) or not first_line.endswith(":"):
@@ -167,7 +167,7 @@ def _values(section: Any, wanted: Wanted) -> dict[str, Any]:
 
 
 def _block(section: Any, indent: str, step: int, wanted: Wanted) -> list[str]:
-    """A complete `build:` with our keys and the other keys of the old or inherited one."""
+    """Return a complete `build:` with our keys and the other keys of the old or inherited build."""
     inner = indent + " " * step
     found = [f"{indent}build:"]
     for key, value in _values(section, wanted).items():
@@ -180,7 +180,7 @@ def _block(section: Any, indent: str, step: int, wanted: Wanted) -> list[str]:
 
 
 def _scalar(value: Any) -> str:
-    """A value on one line: a plain word as it is, anything else as JSON, which is also YAML."""
+    """Return a value on one line: a plain word unchanged, anything else as JSON, which is also YAML."""
     if value is None:
         return ""
     if isinstance(value, bool | int | float) or not isinstance(value, str):
@@ -193,7 +193,7 @@ def _scalar(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value without ruamel's formatting data."""
+    """Return a value without ruamel's formatting data."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list):
@@ -215,7 +215,7 @@ def _depth(line: str) -> int:
 
 
 def _block_end(text: Sequence[str], first: int, column: int) -> int:
-    """The line after the last content that is indented deeper than a key."""
+    """Return the line after the last content that is indented deeper than a key."""
     end = first + 1
     for at in range(first + 1, len(text)):
         content = text[at].strip()
@@ -227,7 +227,7 @@ def _block_end(text: Sequence[str], first: int, column: int) -> int:
 
 
 def _key_end(block: Sequence[str], first: int, column: int) -> int:
-    """Like `_block_end`, within a block; list items may be indented like the key itself."""
+    """Like `_block_end`, but within a block, where list items may have the same indentation as the key."""
     end = first + 1
     for at in range(first + 1, len(block)):
         content = block[at].strip()
@@ -239,7 +239,7 @@ def _key_end(block: Sequence[str], first: int, column: int) -> int:
 
 
 def _step(services: Any, text: Sequence[str]) -> int:
-    """The file's indentation step: from a service's name to its keys."""
+    """Return the file's indentation step, from a service's name to its keys."""
 
     def steps() -> Iterator[int]:
         for name, entry in services.items():

@@ -1,4 +1,4 @@
-"""The changes that restore files to their content before we wrote to them."""
+"""Find the changes that restore files to their content before `init`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .record import Entry
 
 
 def changes(root: Path, files: Mapping[str, Entry]) -> tuple[list[Change], list[str]]:
-    """The changes, and the files kept because later edits conflict. Edits elsewhere in a file are also kept."""
+    """Return the changes, and the files kept because later edits conflict. Edits elsewhere in a file are kept, too."""
     changed: list[Change] = []
     kept: list[str] = []
     for path, entry in files.items():
@@ -30,7 +30,7 @@ def changes(root: Path, files: Mapping[str, Entry]) -> tuple[list[Change], list[
 
 
 def without_ours(entry: Entry, now: bytes) -> bytes | None:
-    """The edited file without our changes; None if they cannot be separated."""
+    """Return the edited file without our changes; None if they cannot be separated."""
     if entry.before is None or entry.written is None:
         return None
     base, theirs = entry.written, now.decode("utf-8", errors="surrogateescape")

@@ -1,7 +1,7 @@
 """Reads what `docker image save` writes, from a stream: an OCI layout (Docker 25 and newer) or the older archive.
 
-Layers come before the documents that name them, so every blob is read as what it looks like, and put together at the
-end. Formats: https://github.com/opencontainers/image-spec/blob/main/image-layout.md and
+Layers may precede the documents that refer to them, so each blob is read according to its content, and the parts are
+combined at the end. Formats: https://github.com/opencontainers/image-spec/blob/main/image-layout.md and
 https://github.com/moby/docker-image-spec.
 """
 
@@ -20,13 +20,13 @@ from .facts import Image, Layer
 from .secrets import Search
 from .stream import Ahead, Forward, Part, Refused, Source, members
 
-#: The most members of an archive, and the most bytes of a document and of all documents.
+#: Maximum number of members of an archive, and maximum bytes of one document and of all documents.
 MOST_MEMBERS, MOST_DOCUMENT, MOST_DOCUMENTS = 100_000, 8 << 20, 64 << 20
 
-#: The most files in all layers, and the most bytes of package databases.
+#: Maximum number of files in all layers, and maximum bytes of package databases.
 MOST_FILES, MOST_TEXTS = 10_000_000, 256 << 20
 
-#: The most layers of an image, and levels of nested indexes.
+#: Maximum number of layers in an image, and of levels of nested indexes.
 MOST_LAYERS, MOST_NESTED = 1000, 3
 
 _CONFIG = {
@@ -63,7 +63,7 @@ class Archive:
 
 
 def read(source: Source, search: Search) -> Archive:
-    """Read an archive to its end. Raises Refused if it is damaged or beyond our limits."""
+    """Read an archive to its end. Raises Refused if it is damaged or exceeds our limits."""
     archive = Archive()
     held = files = texts = 0
     for member, part in members(Forward(source), MOST_MEMBERS):
@@ -104,7 +104,7 @@ class _Found:
 
 
 def images(archive: Archive, name: str, identity: str, search: Search) -> tuple[Image, ...]:
-    """The images with this id, one per platform that the archive has. Raises Refused if it has none."""
+    """Return the images with this id, one per platform that the archive has. Raises Refused if it has none."""
     found = list(_of_index(archive, identity, 0)) or list(_saved(archive, identity))
     if not found:
         raise Refused("the image is not in the archive")
@@ -128,7 +128,7 @@ def _blob(digest: str) -> str:
 
 
 def _of_index(archive: Archive, digest: str, depth: int) -> Iterator[_Found]:
-    """By the digest of an index or a manifest, which is the id of an image in containerd's store."""
+    """Yield images by the digest of an index or a manifest, which is the id of an image in containerd's store."""
     content = _document(archive, _blob(digest), _MANIFEST, dict)
     if content is None or depth > MOST_NESTED:
         return
@@ -143,13 +143,13 @@ def _of_index(archive: Archive, digest: str, depth: int) -> Iterator[_Found]:
 
 
 def _saved(archive: Archive, identity: str) -> Iterator[_Found]:
-    """By the digest of the configuration, which is the id of an image in docker's own store."""
+    """Yield images by the digest of the configuration, which is the id of an image in docker's own store."""
     for entry in _document(archive, "manifest.json", _SAVED, list) or ():
         name = str((entry or {}).get("Config") or "")
         hexadecimal = posixpath.basename(name).removesuffix(".json")
         if f"sha256:{hexadecimal}" == identity:
             values = _document(archive, name, _CONFIG, dict)
-            if values:  # two entries with one configuration are one image
+            if values:  # two entries with the same configuration are one image
                 yield _Found(values, [str(layer) for layer in (entry.get("Layers") or ())[: MOST_LAYERS + 1]])
                 return
 
@@ -184,14 +184,14 @@ def _layer(archive: Archive, name: str) -> Layer:
     return Layer(name, unread="it is not in the archive")
 
 
-#: How builders write a step into the history.
+#: How builders record a step in the history.
 _NOP = re.compile(r"^/bin/sh -c #\(nop\)\s+")
 _ARGUMENTS = re.compile(r"^(?:RUN )?\|\d+ .*?(?=(?:/bin/sh|/bin/bash|/bin/ash|\S*/sh) -\w+ )", re.DOTALL)
 _SHELL = re.compile(r"^(?:RUN )?/bin/(?:sh|ash|bash) -\w+ ")
 
 
 def step(words: str, search: Search) -> str:
-    """A step of the history as in a Dockerfile, without the values of arguments and secrets."""
+    """Return a step of the history as in a Dockerfile, without the values of arguments and secrets."""
     words = words.removesuffix("# buildkit").strip()
     if _NOP.match(words):
         words = _NOP.sub("", words)

@@ -1,6 +1,6 @@
-"""Which layers of an image come from its base image, by the steps of the Dockerfile that it was built from. Pure.
+"""Determines which layers of an image come from its base image, from the steps of its Dockerfile. Pure.
 
-BuildKit does not record this, and often the engine does not have the base image under any name.
+BuildKit does not record this, and the engine often does not have the base image under any name.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.dockerfiles.stages import stages_of
 
-#: The instructions that make a layer.
+#: The instructions that create a layer.
 _LAYERS = ("RUN", "COPY", "ADD", "WORKDIR")
 
 
 def layers(file: Dockerfile, args: Mapping[str, str], target: str, steps: Sequence[str]) -> int | None:
-    """How many of the first layers come from the base image; None if the steps do not match the Dockerfile."""
+    """Return how many of the first layers come from the base image; None if the steps do not match the Dockerfile."""
     made = _made(file, args, target)
     if made is None or len(made) > len(steps):
         return None
@@ -25,7 +25,7 @@ def layers(file: Dockerfile, args: Mapping[str, str], target: str, steps: Sequen
 
 
 def _made(file: Dockerfile, args: Mapping[str, str], target: str) -> list[str] | None:
-    """The instructions of the target and of the stages below it that make a layer; None if there is no such target."""
+    """Return the instructions of the target and the stages below it that create layers; None without the target."""
     every = stages_of(file.items, args)
     wanted = target.lower()
     stage = next((s for s in reversed(every) if wanted in ("", s.name, str(s.number))), None)

@@ -28,7 +28,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Place:
-    """A layer of an image: its number from 1, how many there are, its digest, and the step that made it."""
+    """A layer of an image: its number from 1, the number of layers, its digest, and the step that created it."""
 
     number: int
     of: int
@@ -55,14 +55,14 @@ class Finding:
         return self.severity == "error" and self.reason is None
 
 
-_DELETING = "A later layer that deletes the file does not help, because each layer is stored and pushed as a whole."
+_DELETING = "Deleting the file in a later layer does not help, because each layer is stored and pushed as a whole."
 
 _ALL = (
     Rule(
         "BA000",
         "suppression",
         "note",
-        "A suppression that has no reason, or matches no finding, may hide the next finding.",
+        "A suppression without a reason or a matching finding may hide a future finding.",
         'write "CODE:SUBJECT reason" in the setting audit.ignore, or remove the entry',
     ),
     Rule(
@@ -85,7 +85,7 @@ _ALL = (
         "BA003",
         "secret-file",
         "error",
-        f"Programs keep passwords and tokens in this file. {_DELETING}",
+        f"Programs store passwords and tokens in this file. {_DELETING}",
         "add the file to .dockerignore, and use RUN --mount=type=secret for steps that need it",
     ),
     Rule(
@@ -116,7 +116,7 @@ _ALL = (
         "world-writable",
         "warning",
         "Any process in the container can replace the contents.",
-        "use COPY --chmod=755, or `chmod o-w` in the step that creates it; `read_only: true` of the service also helps",
+        "use COPY --chmod=755, or `chmod o-w` in the step that creates it; `read_only: true` on the service also helps",
     ),
     Rule(
         "BA008",
@@ -131,7 +131,7 @@ _ALL = (
         "layer-unread",
         "error",
         "The rest of the layer was not checked.",
-        "rebuild the image, or use a base image whose layers are compressed with gzip or not at all",
+        "rebuild the image, or use a base image with layers that are compressed with gzip or not at all",
     ),
     Rule(
         "BA010",

@@ -1,4 +1,4 @@
-"""The crates of the program in an image: from its manifest, and the Cargo.lock of the workspace that it names."""
+"""Determines the crates of an image's program, from its manifest and the Cargo.lock of the manifest's workspace."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Crate:
 
 @dataclass(frozen=True)
 class Shipped:
-    """The crates of a program, by address, and in one sentence how they were determined. `root`: the program's own."""
+    """The crates of a program. `root`: the address of the program's own crate; `how`: how they were determined."""
 
     crates: tuple[Crate, ...] = ()
     root: str = ""
@@ -38,7 +38,7 @@ class Shipped:
 
 
 def recorded(texts: Mapping[str, bytes]) -> Manifest | None:
-    """The manifest that the compile step left in the image, if any."""
+    """Return the manifest that the compile step left in the image, if any."""
     try:
         return manifest.parse(texts[manifest.PATH])
     except (KeyError, ValueError):
@@ -52,7 +52,7 @@ class Workspaces:
         self._read: dict[Path, Crates] = {}
 
     def shipped(self, program: Manifest | None, context: Path | None) -> Shipped:
-        """The crates of a program. Problems: tree-unreadable."""
+        """Return the crates of a program. Problems: tree-unreadable."""
         if program is None:
             return Shipped(how="the image has no manifest of its program, so its crates are unknown")
         if context is None or not context.is_dir():
@@ -64,7 +64,7 @@ class Workspaces:
         edges = crates.locked(package) if package else None
         if package is None or edges is None:
             return Shipped(how=f"no Cargo.lock with a unique program {program.binary} was found in {context.name}")
-        how = "all packages in Cargo.lock that the crate depends on, for every platform and feature, with build scripts"
+        how = "all dependencies of the crate in Cargo.lock, for every platform and feature, including build scripts"
         lock = context / crates.of[package.directory].path("Cargo.lock")
         if _digest(lock) != program.lock:
             how += "; Cargo.lock has changed since the image was built"

@@ -1,4 +1,4 @@
-"""What reading an image finds, before any rule judges it. Values only."""
+"""The facts found in an image, before any rule evaluates them. Values only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-#: The most facts of one kind that are kept for one layer, and the most files with the same secret; the rest is counted.
+#: Maximum number of facts of one kind to keep per layer, and of files with the same secret; the rest is only counted.
 MOST, MOST_ALIKE = 1000, 100
 
 
@@ -37,7 +37,7 @@ def _numbers() -> array[int]:
 
 @dataclass
 class Paths:
-    """The paths of a layer as hashes, eight bytes each: which ones it has, replaces and deletes."""
+    """The paths that a layer contains, replaces and deletes, as hashes of eight bytes each."""
 
     entries: array[int] = field(default_factory=_numbers)
     leaves: array[int] = field(default_factory=_numbers)
@@ -45,7 +45,7 @@ class Paths:
     emptied: array[int] = field(default_factory=_numbers)
 
     def among(self, wanted: Set[int]) -> Few:
-        """The same for a few paths, given as hashes with those of the directories above them."""
+        """Return the same for a few paths, given as hashes of the paths and of their parent directories."""
         every = (self.entries, self.leaves, self.removed, self.emptied)
         return Few(*(frozenset(number for number in numbers if number in wanted) for numbers in every))
 
@@ -60,7 +60,7 @@ class Few:
     emptied: frozenset[int]
 
     def hides(self, path: str) -> bool:
-        """Whether this layer replaces or deletes a path of an earlier layer."""
+        """Return whether this layer replaces or deletes a path of an earlier layer."""
         own, *parents = _above(path)
         return (
             own in self.entries
@@ -71,12 +71,12 @@ class Few:
 
 
 def owned_hash(path: str) -> int:
-    """The hash of a path in a package's list. Lists may have `/lib/x` for `/usr/lib/x`."""
+    """Return the hash of a path in a package's list. Lists may have `/lib/x` for `/usr/lib/x`."""
     return hash(path.removeprefix("/usr"))
 
 
 def _above(path: str) -> list[int]:
-    """The hashes of a path and of the directories above it, without the root."""
+    """Return the hashes of a path and of the directories above it, without the root."""
     parts = path.split("/")
     return [hash("/".join(parts[:n])) for n in range(len(parts), 1, -1)]
 
@@ -105,7 +105,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Image:
-    """An image for one platform. `steps`: the step that made each layer, cleaned of values, "" if unknown.
+    """An image for one platform. `steps`: the step that created each layer, with values removed, "" if unknown.
 
     `base`: how many of the first layers come from the base image, None if unknown.
     """
@@ -120,13 +120,13 @@ class Image:
     base: int | None = None
 
     def hidden(self, number: int, paths: Iterable[str]) -> frozenset[str]:
-        """Those paths of facts of the layer with this number (from 0) that a later layer replaces or deletes."""
+        """Return which of these paths of the layer `number` (from 0) a later layer replaces or deletes."""
         later = self._few[number + 1 :]
         return frozenset(path for path in paths if any(few.hides(path) for few in later))
 
     @cached_property
     def _few(self) -> list[Few]:
-        """The paths of each layer that are among those of any fact."""
+        """The paths of each layer that any fact refers to."""
         paths: set[str] = set()
         for layer in self.layers:
             paths.update(layer.texts, layer.programs, (h.path for h in layer.hits), (m.path for m in layer.modes))
@@ -134,7 +134,7 @@ class Image:
         return [layer.paths.among(wanted) for layer in self.layers]
 
     def owned(self, paths: Iterable[str]) -> frozenset[str]:
-        """Those paths that a package of the distribution installed."""
+        """Return which of these paths a package of the distribution installed."""
         wanted = {owned_hash(path): path for path in paths}
         if not wanted:
             return frozenset()
@@ -142,12 +142,12 @@ class Image:
 
     @property
     def texts(self) -> dict[str, bytes]:
-        """The files that were read whole, as they are in the image."""
+        """The files that were read whole, as they are in the final image."""
         return self._last([layer.texts for layer in self.layers])
 
     @property
     def programs(self) -> dict[str, str]:
-        """SHA-256 of the executable files, as they are in the image."""
+        """SHA-256 of the executable files, as they are in the final image."""
         return self._last([layer.programs for layer in self.layers])
 
     def _last(self, kept: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

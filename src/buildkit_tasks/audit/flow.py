@@ -1,4 +1,4 @@
-"""Audits the images of services, or any local images: one `docker image save` for all of them, read as it arrives."""
+"""Audits the images of services, or any local images, by streaming a single `docker image save` of all of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .stream import Refused
 class Target:
     """An image to audit. `service` and `entry` (its part of the compose model): None for an image alone.
 
-    Several services can use the same image, each in its own way.
+    Several services can use the same image in different ways.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Audited:
 
 
 def audit(session: Session, services: Sequence[str] = (), images: Sequence[str] = (), folder: str = "") -> Audited:
-    """Audit the images of services (default: all that are built here), or these images. `folder`: where SBOMs go.
+    """Audit the images of services (default: all that are built here), or these images. `folder`: where to write SBOMs.
 
     Problems: image-unavailable, unknown-service, command-failed, settings-invalid, those of discovery.
     """
@@ -133,20 +133,20 @@ def _targets(session: Session, services: Sequence[str], images: Sequence[str]) -
         engine_facts.facts(session.world, session.world.cwd)
     for name in images:
         if name.startswith("-"):
-            raise Problem("bad-argument", f"{name!r} is not the name of an image.", hint="pass a name or an id")
+            raise Problem("bad-argument", f"{name!r} is not a valid image name.", hint="pass a name or an id")
         if name not in {target.name for target in targets}:
             targets.append(Target(name))
     return targets
 
 
 def _identified(session: Session, cwd: Path, targets: list[Target], *, required: bool) -> list[Target]:
-    """The targets with their ids. Skips services that have not been built, unless the user named them."""
+    """Return the targets with their ids. Skips services that have not been built, unless the user named them."""
     result = run.capture(session.world, docker.image_id(cwd, [target.name for target in targets]))
     ids = re.findall(r"^(sha256:[0-9a-f]{64}) \S+$", result.stdout, re.MULTILINE)
     if result.code == 0 and len(ids) == len(targets):
         return [replace(target, id=one) for target, one in zip(targets, ids, strict=True)]
     found, missing = [], []
-    for target in targets:  # some are missing: which ones is only clear one by one
+    for target in targets:  # some are missing: query each to find out which
         single = run.capture(session.world, docker.image_id(cwd, [target.name]))
         match = re.match(r"(sha256:[0-9a-f]{64}) \S+$", single.stdout.strip())
         if single.code == 0 and match:
@@ -163,12 +163,13 @@ def _identified(session: Session, cwd: Path, targets: list[Target], *, required:
             hint=hint,
         )
     for target, _ in missing:
-        session.report.warn(f"skipping {target.service.name if target.service else target.name}: it is not built yet")
+        name = target.service.name if target.service else target.name
+        session.report.warn(f"skipping {name}: it has not been built yet")
     return found
 
 
 def _read(session: Session, cwd: Path, targets: Sequence[Target], search: Search) -> list[tuple[Image, ...]]:
-    """Read all images from one stream. Layers that they share are read once."""
+    """Read all images from one stream. Shared layers are read once."""
 
     def take(stream: IO[bytes]) -> archive.Archive | Refused:
         try:

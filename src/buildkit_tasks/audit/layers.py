@@ -13,13 +13,13 @@ from .facts import MOST, MOST_ALIKE, Hit, Layer, Mode, owned_hash
 from .secrets import Search
 from .stream import CHUNK, Forward, Part, Refused, Source, members, opened
 
-#: The most files of a layer, and the most bytes of the files that are kept whole, one and together.
+#: Maximum number of files in a layer, and maximum bytes of one file that is kept whole and of all of them.
 MOST_FILES, MOST_TEXT, MOST_TEXTS = 2_000_000, 16 << 20, 64 << 20
 
-#: The most programs of a layer whose digests are kept.
+#: Maximum number of programs per layer to keep digests of.
 MOST_PROGRAMS = 20_000
 
-#: How much of a package's copyright file is read.
+#: How many bytes of a package's copyright file to read.
 COPYRIGHT = 64 << 10
 
 #: Files to keep whole: package databases, the distribution's name, the manifest of our compile step.
@@ -43,7 +43,7 @@ _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
 def read(name: str, source: Source, search: Search) -> Layer:
-    """A layer's facts. A layer that cannot be read to its end has `unread`, and the facts up to there."""
+    """Return a layer's facts. If a layer cannot be read to its end, sets `unread` and returns the facts so far."""
     layer = Layer(name)
     try:
         for member, part in members(Forward(opened(source)), MOST_FILES):
@@ -120,7 +120,7 @@ def _content(layer: Layer, path: str, member: tarfile.TarInfo, part: Part, searc
         for what in sorted(found):
             alike = (code, what)
             layer.alike[alike] = layer.alike.get(alike, 0) + 1
-            if layer.alike[alike] <= MOST_ALIKE:  # a common word must not use up the room for others
+            if layer.alike[alike] <= MOST_ALIKE:  # a common word must not crowd out other secrets
                 _keep(layer, code, Hit(code, path, what))
             else:
                 layer.more[code] = layer.more.get(code, 0) + 1
@@ -133,7 +133,7 @@ def _content(layer: Layer, path: str, member: tarfile.TarInfo, part: Part, searc
 
 
 def _text(layer: Layer, path: str, text: bytes) -> None:
-    """Keep a file, or what it says about the files of packages."""
+    """Keep a file, or record the package files that it lists."""
     if path.startswith("/var/lib/dpkg/") and _LISTS.fullmatch(path):
         layer.owned.extend(owned_hash(f"/{line.rpartition('  ')[2].lstrip('/')}") for line in _lines(text))
         return
@@ -153,7 +153,7 @@ def _lines(text: bytes) -> list[str]:
 
 
 def _kept(path: str) -> int:
-    """How many bytes of a file to keep."""
+    """Return how many bytes of a file to keep."""
     if path.endswith("/copyright") and fnmatch.fnmatchcase(path, _COPYRIGHT):
         return COPYRIGHT
     if not path.startswith(_ROOTS):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-#: The most packages of an image.
+#: Maximum number of packages in an image.
 MOST = 50_000
 
 
@@ -25,7 +25,7 @@ class Package:
 
 
 def installed(texts: Mapping[str, bytes]) -> tuple[Package, ...]:
-    """The packages in the files that were kept of an image, sorted by address."""
+    """Return the packages in an image's kept files, sorted by address."""
     release = _release(texts.get("/etc/os-release") or texts.get("/usr/lib/os-release") or b"")
     found: dict[str, Package] = {}
     for path, data in sorted(texts.items()):
@@ -44,14 +44,14 @@ def installed(texts: Mapping[str, bytes]) -> tuple[Package, ...]:
 
 
 def address(kind: str, names: Sequence[str], version: str, **qualifiers: str) -> str:
-    """A package URL. Empty qualifiers are omitted."""
+    """Return a package URL. Empty qualifiers are omitted."""
     path = "/".join(quote(name, safe="") for name in names)
     more = "&".join(f"{key}={quote(value, safe=':/')}" for key, value in sorted(qualifiers.items()) if value)
     return f"pkg:{kind}/{path}@{quote(version, safe=':')}{'?' if more else ''}{more}"
 
 
 def _release(data: bytes) -> tuple[str, str]:
-    """The distribution's id and version."""
+    """Return the distribution's id and version."""
     values = dict(re.findall(r"^(ID|VERSION_ID)=\"?([\w.-]+)\"?\s*$", data[:65536].decode("utf-8", "replace"), re.M))
     return values.get("ID", ""), values.get("VERSION_ID", "")
 
@@ -82,7 +82,7 @@ def _dpkg(data: bytes, release: tuple[str, str], texts: Mapping[str, bytes]) -> 
 
 
 def _copyright(data: bytes) -> tuple[str, ...]:
-    """The short names in a machine-readable copyright file; none if it is in free form."""
+    """Return the short names in a machine-readable copyright file; none if it is in free form."""
     text = data.decode("utf-8", "replace")
     if not text.startswith("Format:"):
         return ()

@@ -13,20 +13,20 @@ from .catalogue import RULES, Finding, Place
 from .facts import Image
 from .secrets import Search
 
-#: setuid and setgid files of Debian, Ubuntu and Alpine, which reviewed packages install.
+#: setuid and setgid files of Debian, Ubuntu and Alpine, installed by reviewed packages.
 _USUAL = re.compile(
     r"(?:/usr)?/s?bin/(?:chage|chfn|chsh|expiry|gpasswd|mount|newgrp|passwd|su|umount|unix_chkpwd|bbsuid|wall)"
     r"|/usr/lib/(?:openssh/ssh-keysign|dbus-1\.0/dbus-daemon-launch-helper|utempter/utempter)"
     r"|/usr/bin/(?:ssh-agent|dotlockfile|write(?:\.ul)?|crontab)"
 )
 
-#: Directories whose files are devices and runtime state, which the engine mounts over.
+#: Directories for devices and runtime state, which the engine mounts over.
 _MOUNTED = re.compile(r"/(?:dev|proc|sys|run/lock|var/lock)(?:/|$)")
 
 
 @dataclass(frozen=True)
 class Case:
-    """What the rules look at. `entry`: the service's part of the compose model; None for an image alone."""
+    """The input of the rules. `entry`: the service's part of the compose model; None for an image alone."""
 
     image: Image
     search: Search
@@ -34,13 +34,13 @@ class Case:
 
 
 def check(case: Case) -> tuple[Finding, ...]:
-    """All findings of an image, in the order of the rules and layers."""
+    """Return all findings of an image, in the order of the rules and layers."""
     found = [finding for rule in _RULES for finding in rule(case)]
     return tuple(sorted(found, key=lambda f: f.code))
 
 
 def place(image: Image, number: int) -> Place:
-    """The layer with this number, counted from 0."""
+    """Return the layer with this number, counted from 0."""
     return Place(number + 1, len(image.layers), image.layers[number].name.rpartition("/")[2], image.steps[number])
 
 
@@ -54,14 +54,14 @@ def _from_base(image: Image, number: int) -> bool:
 
 
 def _common(image: Image) -> frozenset[str]:
-    """Variables whose values are common words: files that are older than the values contain them as well."""
+    """Return variables with common words as values: files of packages or of the base image contain them, too."""
     hits = [(n, hit) for n, layer in enumerate(image.layers) for hit in layer.hits if hit.code == "BA001"]
     owned = image.owned(hit.path for _, hit in hits)
     return frozenset(hit.what for number, hit in hits if hit.path in owned or _from_base(image, number))
 
 
 def _in_files(case: Case) -> Iterator[Finding]:
-    """BA001, BA002, BA003: secrets in the files of any layer, also those that a later layer deletes."""
+    """Yield BA001, BA002 and BA003: secrets in the files of any layer, even if a later layer deletes them."""
     image, search = case.image, case.search
     common = _common(image)
     for number, layer in enumerate(image.layers):
@@ -74,17 +74,17 @@ def _in_files(case: Case) -> Iterator[Finding]:
                 words = f"{hit.path} contains the value of {hit.what} from .env"
                 if hit.what in common:
                     severity = "note"
-                    words += ", a word that is also in files of the distribution"
+                    words += ", a word that also occurs in distribution files"
                 elif not search.sure(hit.what):
                     severity = "warning"
-                    words += "; put it into .env.example if it is not secret"
+                    words += "; add it to .env.example if it is not secret"
             elif hit.code == "BA002":
                 words = f"{hit.path} contains {hit.what}"
             else:
-                words = f"{hit.path} holds credentials: {hit.what}"
+                words = f"{hit.path} contains credentials: {hit.what}"
             if hit.path in owned and hit.code == "BA002":
                 severity = "note"
-                words += "; a package of the distribution installed it"
+                words += "; it was installed by a package of the distribution"
             words += ("; it is from the base image" if base else "") + (
                 "; a later layer deletes or replaces the file, but it is still in the image"
                 if hit.path in hidden
@@ -94,12 +94,12 @@ def _in_files(case: Case) -> Iterator[Finding]:
         for code in ("BA001", "BA002", "BA003"):
             if layer.more.get(code):
                 severity = "warning" if base else "note" if common and code == "BA001" else "error"
-                words = f"{layer.more[code]} more such files are in this layer"
+                words = f"this layer has {layer.more[code]} more such files"
                 yield _finding(code, image, words, severity=severity, layer=place(image, number))
 
 
 def _in_configuration(case: Case) -> Iterator[Finding]:
-    """BA001, BA002, BA004: secrets in variables, labels, the command and the history."""
+    """Yield BA001, BA002 and BA004: secrets in variables, labels, the command and the history."""
     image, search = case.image, case.search
     config = image.config
     common = _common(image)
@@ -136,7 +136,7 @@ def _assignment(word: str) -> tuple[str, str]:
 
 
 def _build_arguments(words: str) -> list[tuple[str, str]]:
-    """The arguments that a RUN received, as BuildKit and the older builder record them: `|2 A=1 B=2 /bin/sh -c …`."""
+    """Return the arguments of a RUN, as recorded by BuildKit and the older builder: `|2 A=1 B=2 /bin/sh -c …`."""
     found = re.match(r"(?:RUN )?\|\d+ (.*?)(?: /\S+ -\w+ |$)", words, re.DOTALL)
     return re.findall(r"(?:^| )([A-Za-z_]\w*)=((?:(?! [A-Za-z_]\w*=).)*)", found[1], re.DOTALL) if found else []
 
@@ -146,7 +146,7 @@ def _cut(words: str, most: int = 60) -> str:
 
 
 def _user(case: Case) -> Iterator[Finding]:
-    """BA005: neither the image nor the service says which other user."""
+    """Yield BA005: neither the image nor the service sets a user other than root."""
     image = case.image
     given = (case.entry or {}).get("user")
     user = str(given if given not in (None, "") else image.config.get("User") or "")
@@ -156,7 +156,7 @@ def _user(case: Case) -> Iterator[Finding]:
 
 
 def _permissions(case: Case) -> Iterator[Finding]:
-    """BA006 and BA007: as the files are in the finished image."""
+    """Yield BA006 and BA007 for the files as they are in the final image."""
     image = case.image
     for number, layer in enumerate(image.layers):
         base = _from_base(image, number)
@@ -167,8 +167,8 @@ def _permissions(case: Case) -> Iterator[Finding]:
             tail = "; it is from the base image" if base else ""
             if mode.capable or mode.mode & 0o6000:
                 usual = bool(_USUAL.fullmatch(mode.path))
-                kind = "setuid" if mode.mode & 0o4000 else "setgid" if mode.mode & 0o2000 else "given capabilities"
-                words = f"{mode.path} is {kind} ({mode.mode:04o}){tail or ('; distributions ship it' if usual else '')}"
+                kind = "is setuid" if mode.mode & 0o4000 else "is setgid" if mode.mode & 0o2000 else "has capabilities"
+                words = f"{mode.path} {kind} ({mode.mode:04o}){tail or ('; distributions ship it' if usual else '')}"
                 code = "BA006"
             else:
                 usual, code = False, "BA007"
@@ -178,12 +178,12 @@ def _permissions(case: Case) -> Iterator[Finding]:
             yield _finding(code, image, words, mode.path, severity=severity, layer=place(image, number))
         for kind, code in (("setuid", "BA006"), ("writable", "BA007")):
             if layer.more.get(kind):
-                words = f"{layer.more[kind]} more such files are in this layer"
+                words = f"this layer has {layer.more[kind]} more such files"
                 yield _finding(code, image, words, layer=place(image, number))
 
 
 def _health(case: Case) -> Iterator[Finding]:
-    """BA008: neither the image nor the service has a health check, or says that there is none."""
+    """Yield BA008: neither the image nor the service has or disables a health check."""
     image = case.image
     if ((image.config.get("Healthcheck") or {}).get("Test")) or (case.entry or {}).get("healthcheck"):
         return
@@ -195,7 +195,7 @@ def _health(case: Case) -> Iterator[Finding]:
 
 
 def _unread(case: Case) -> Iterator[Finding]:
-    """BA009: a layer that was not read to its end."""
+    """Yield BA009: a layer that was not read to its end."""
     image = case.image
     for number, layer in enumerate(image.layers):
         if layer.unread:

@@ -12,12 +12,12 @@ from . import packages
 from .crates import Shipped
 from .facts import Image
 
-#: Properties of ours start with this name.
+#: The prefix of our properties.
 _OURS = "buildkit-tasks"
 
 
 def document(image: Image, shipped: Shipped, programs: Sequence[str], *, version: str, made: str) -> dict[str, Any]:
-    """One document. `programs`: the paths of the service's programs; `made`: the time of writing, in ISO 8601."""
+    """Return one document. `programs`: the paths of the service's programs; `made`: the current time in ISO 8601."""
     found = packages.installed(image.texts)
     root = _root(image)
     components = [*map(_package, found), *_crates(shipped), *_programs(image, programs)]
@@ -116,7 +116,7 @@ def _programs(image: Image, wanted: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def started(image: Image) -> str:
-    """The path of the program that a container of the image starts, "" if unknown."""
+    """Return the path of the program that a container of the image starts, "" if unknown."""
     words = [str(word) for word in (*(image.config.get("Entrypoint") or ()), *(image.config.get("Cmd") or ()))][:1]
     if not words or words[0].startswith("/"):
         return "".join(words)
@@ -127,6 +127,6 @@ def started(image: Image) -> str:
 
 
 def file_name(image: Image, several: bool) -> str:
-    """The name of the file, from the image's name; also from its platform if there are several."""
+    """Return the file name for an image, which includes the platform if there are several."""
     name = image.name + (f"-{image.platform.partition('/')[2]}" if several else "")
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.') or 'image'}.cdx.json"

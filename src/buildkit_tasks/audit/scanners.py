@@ -47,7 +47,7 @@ _GRYPE = {
 
 @dataclass(frozen=True)
 class Scanner:
-    """A scanner: its arguments for an image, and how to read its answer. `fetch`: how to get its database."""
+    """A scanner: its arguments for an image, and how to read its output. `fetch`: how to get its database."""
 
     name: str
     argv: tuple[str, ...]

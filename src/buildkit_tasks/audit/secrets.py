@@ -1,4 +1,4 @@
-"""Finds secrets in bytes and in text: values of .env, private keys, tokens, and files that hold credentials. Pure."""
+"""Finds secrets in bytes and in text: values of .env, private keys, tokens, and files with credentials. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
-#: The shortest value to search for in files: a shorter one also occurs by chance.
+#: Minimum length of values to search for in files: shorter values also occur by chance.
 SHORTEST = 8
 
-#: Names of variables that hold secrets, if they have a value.
+#: Names of variables that contain secrets, if they have a value.
 NAMES = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|(?<![A-Za-z])PASS(?![A-Za-z])|SECRET|TOKENS?(?![A-Za-z])|API_?KEY|PRIVATE_?KEY"
     r"|ACCESS_?KEY|CREDENTIAL",
@@ -21,7 +21,7 @@ NAMES = re.compile(
 _SETTINGS = re.compile(r"(?:COMPOSE|DOCKER|BUILDKIT|BUILDX)_")
 _NOT_VALUES = re.compile(r"(?:_FILE|_PATH|_DIR|_ID|_NAME|_URL|_TTL|_HEADER)$", re.I)
 
-#: How each token starts, its whole form, and what it is. Prefixes are searched for first: that is the fast part.
+#: The prefixes, the full pattern and the description of each token. Prefixes are searched for first, which is fast.
 _TOKENS: tuple[tuple[Sequence[bytes], bytes, str], ...] = (
     (
         (b"PRIVATE KEY-----",),
@@ -48,7 +48,7 @@ _COMPILED = tuple((prefixes, re.compile(whole), what) for prefixes, whole, what 
 #: How far before and after a prefix a token can reach.
 _BEFORE, _AFTER = 64, 512
 
-#: Files that hold credentials: pattern, what else must be in them, what they are.
+#: Files with credentials: path pattern, content pattern, description.
 _FILES: tuple[tuple[str, bytes, str], ...] = (
     ("*/.env", rb"^\s*(?:export\s+)?\w+\s*[=:]\s*\S", "a .env file"),
     ("*/.env.*", rb"^\s*(?:export\s+)?\w+\s*[=:]\s*\S", "a .env file"),
@@ -68,12 +68,12 @@ _FILES: tuple[tuple[str, bytes, str], ...] = (
 )
 _EXAMPLES = re.compile(r"\.(?:example|sample|template|dist|defaults?)$")
 
-#: What follows such a name in a step: the value that must not be printed.
+#: An assignment to such a variable in a step: the value must not be printed.
 _ASSIGNED = re.compile(rf"(\b[\w-]*(?:{NAMES.pattern})[\w-]*[=: ]\s*)(?!-)(?:\"[^\"]*\"|'[^']*'|[^\s;&|]+)", re.I)
 
 
 class Search:
-    """What to search for: the values of these variables, and tokens. `OVERLAP`: bytes to keep between chunks."""
+    """What to search for: the values of these variables, and tokens. `overlap`: bytes to keep between chunks."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self.secrets = {n: v for n, v in secrets.items() if NAMES.search(n) or not _SETTINGS.match(n)}
@@ -83,19 +83,19 @@ class Search:
 
     @property
     def short(self) -> tuple[str, ...]:
-        """Variables that hold secrets, but with values that are too short to be searched for in files."""
+        """Variables with secrets that are too short to search for in files."""
         return tuple(name for name in self.secrets if name not in self._needles and self.sure(name))
 
     def sure(self, name: str) -> bool:
-        """Whether a variable certainly holds a secret, by its name or its form."""
+        """Return whether a variable certainly contains a secret, by its name or its form."""
         return bool(NAMES.search(name)) or _password(self.secrets.get(name, "")) != ""
 
     def values(self, data: bytes) -> Iterator[str]:
-        """The variables whose values occur."""
+        """Return the variables with values that occur in the data."""
         return (name for name, needle in self._needles.items() if needle in data)
 
     def values_in_text(self, text: str) -> Iterator[str]:
-        """Like `values`, for a short text, where short values count as whole words if they are certainly secrets."""
+        """Like `values`, but for a short text: also finds certain secrets with short values, as whole words."""
         for name, value in self.secrets.items():
             if len(value) < SHORTEST and not self.sure(name):
                 continue
@@ -104,7 +104,7 @@ class Search:
                 yield name
 
     def redacted(self, text: str) -> str:
-        """A step's text without values of .env, tokens, and what is assigned to names of secrets."""
+        """Return a step's text without values of .env, tokens, and values assigned to secret variables."""
         for value in sorted({*self.secrets.values(), *map(_password, self.secrets.values())} - {""}, key=len)[::-1]:
             text = text.replace(value, "***")
         raw = text.encode("utf-8", "surrogateescape")
@@ -115,7 +115,7 @@ class Search:
 
 
 def _needle(value: str) -> bytes:
-    """What to search for in files: the longest line of the value, or the password in an address."""
+    """Return what to search for in files: the longest line of the value, or the password in an address."""
     password = _password(value)
     text = password if len(password) >= SHORTEST else value
     lines = [line.strip() for line in text.splitlines() if "-----" not in line]
@@ -131,7 +131,7 @@ def _password(value: str) -> str:
 
 
 def tokens(data: bytes) -> Iterator[str]:
-    """The kinds of keys and tokens that occur."""
+    """Yield the kinds of keys and tokens that occur."""
     for prefixes, whole, what in _COMPILED:
         if any(_at(data, prefix, whole) for prefix in prefixes):
             yield what
@@ -147,7 +147,7 @@ def _at(data: bytes, prefix: bytes, whole: re.Pattern[bytes]) -> bool:
 
 
 def file(path: str, head: bytes) -> str:
-    """What credentials a file holds, by its path and its first bytes; "" for other files."""
+    """Return what credentials a file contains, by its path and its first bytes; "" for other files."""
     if "/." not in path and "credentials" not in path:
         return ""
     name = posixpath.basename(path)
@@ -160,5 +160,5 @@ def file(path: str, head: bytes) -> str:
 
 
 def holds_secret(name: str, value: str) -> bool:
-    """Whether a variable of an image looks like a secret: by its name, and a value that is not a reference."""
+    """Return whether a variable of an image looks like a secret: by its name, and a value that is not a reference."""
     return bool(value and NAMES.search(name) and not _NOT_VALUES.search(name)) and not value.startswith(("$", "/run/"))

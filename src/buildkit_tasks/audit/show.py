@@ -14,7 +14,7 @@ from buildkit_tasks.core.errors import Problem
 from .catalogue import RULES, Finding
 from .flow import Audited
 
-#: How many images, and findings of one rule in them, to print. The width of the text.
+#: Maximum number of images, and of findings per rule in them, to print. The width of the text.
 _SHOWN, _WIDTH = 5, 80
 
 
@@ -29,7 +29,7 @@ def print_result(session: Session, audited: Audited) -> Problem | None:
 
 
 def _counts(findings: Sequence[Finding]) -> str:
-    """The counts, without suppressed findings."""
+    """Return the counts, without suppressed findings."""
     return units.severities(f.severity for f in findings if f.reason is None)
 
 
@@ -98,7 +98,7 @@ def _print(session: Session, audited: Audited) -> None:
 
 
 def _groups(findings: Sequence[Finding]) -> Iterator[tuple[list[Finding], tuple[str, ...]]]:
-    """Findings of the same rule and severity in the same images, with these images; errors first."""
+    """Group findings of the same rule and severity in the same images, with these images; errors first."""
     images: dict[tuple[str, str, str, str], tuple[Finding, list[str]]] = {}
     for finding in findings:
         if finding.reason is None:

@@ -1,4 +1,4 @@
-"""Reads tar archives of any origin from a stream: forwards only, in bounded memory, compressed or not.
+"""Reads untrusted tar archives from a stream: forward only, in bounded memory, compressed or not.
 
 Python's tarfile parses the headers, but it reads a header of any size into memory, and keeps every member. `Forward`
 limits the former, and `members` the latter.
@@ -17,32 +17,32 @@ from typing import Any, Protocol
 #: Bytes read at once.
 CHUNK = 1 << 20
 
-#: The most bytes of headers for one member, including long names and PAX records.
+#: Maximum bytes of headers for one member, including long names and PAX records.
 HEADERS = 1 << 20
 
-#: The most PAX records that apply to the rest of an archive.
+#: Maximum number of PAX records that apply to the rest of an archive.
 GLOBALS = 1000
 
-#: The longest path in bytes, as in Linux.
+#: Maximum length of a path in bytes, as in Linux.
 LONGEST_PATH = 4096
 
-#: A layer may always unpack to the first size; beyond that, it must be at most this many times its compressed size.
+#: A layer may always unpack to `FREE` bytes; a larger one only to `RATIO` times its compressed size.
 FREE, RATIO = 1 << 30, 100
 
 
 class Refused(ValueError):
-    """An archive that cannot be read, or that is beyond our limits."""
+    """An archive that cannot be read, or that exceeds our limits."""
 
 
 class Source(Protocol):
     """Something to read bytes from."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Read at most `size` bytes; none at the end."""
 
 
 class Forward(io.RawIOBase):
-    """A stream as a file for tarfile, which can only move forwards. `headers`: how much of them may still be read."""
+    """A stream as a forward-only file for tarfile. `headers`: how many bytes of headers may still be read."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -80,14 +80,14 @@ class Forward(io.RawIOBase):
 
 
 class Part:
-    """The content of one member, to read once. `left` is what has not been read yet."""
+    """The content of one member, to read once. `left`: the number of unread bytes."""
 
     def __init__(self, forward: Forward, size: int) -> None:
         self._forward = forward
         self.left = size
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes. Raises Refused if the archive ends within the member."""
+        """Read at most `size` bytes. Raises Refused if the archive ends within the member."""
         size = min(size, self.left)
         data = self._forward.take(size) if size else b""
         if size and not data:
@@ -97,7 +97,7 @@ class Part:
 
 
 class Ahead:
-    """A stream whose first bytes are known before they are read."""
+    """A stream that exposes its first bytes before they are read."""
 
     def __init__(self, source: Source, size: int = 512) -> None:
         self._source = source
@@ -107,7 +107,7 @@ class Ahead:
         self._waiting = self.head
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Read at most `size` bytes; none at the end."""
         if self._waiting:
             data, self._waiting = self._waiting[:size], self._waiting[size:]
             return data
@@ -128,7 +128,7 @@ class _Counted:
 
 
 class _Bounded:
-    """An uncompressed stream. Refuses to expand far more than files do."""
+    """An uncompressed stream. Refuses implausible compression ratios."""
 
     def __init__(self, source: Source, packed: _Counted) -> None:
         self._source = _Counted(source)
@@ -142,7 +142,7 @@ class _Bounded:
 
 
 class _Unzipped:
-    """The content of gzip streams, one after another."""
+    """The content of concatenated gzip streams."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -150,7 +150,7 @@ class _Unzipped:
         self._waiting = b""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end. Raises Refused for damaged data."""
+        """Read at most `size` bytes; none at the end. Raises Refused for damaged data."""
         while size > 0:  # to zlib, 0 means no limit
             self._waiting = self._waiting or self._source.read(CHUNK >> 4)
             if self._zip.eof:
@@ -176,7 +176,7 @@ class _Unzipped:
 
 
 def opened(source: Source) -> Source:
-    """A layer's tar stream, uncompressed. Raises Refused for a compression that this Python does not support."""
+    """Return a layer's tar stream, uncompressed. Raises Refused for a compression that this Python does not support."""
     packed = _Counted(source)
     ahead = Ahead(packed)
     if ahead.head.startswith(b"\x1f\x8b"):
@@ -204,7 +204,7 @@ class _Unzstd:
         self._between = False
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end. Raises Refused for damaged data."""
+        """Read at most `size` bytes; none at the end. Raises Refused for damaged data."""
         while size > 0:
             if self._zstd.eof:
                 self._waiting, self._zstd, self._between = self._zstd.unused_data, self._decompressor(), True
@@ -226,7 +226,7 @@ class _Unzstd:
 
 
 def members(forward: Forward, most: int) -> Iterator[tuple[tarfile.TarInfo, Part]]:
-    """The members of an archive in order, each with its content. Raises Refused for more than `most`, or bad data.
+    """Yield the members of an archive in order, with their content. Raises Refused for more than `most` or bad data.
 
     The content must be read before the next member, or not at all.
     """

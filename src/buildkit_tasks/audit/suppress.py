@@ -32,7 +32,7 @@ def entries(given: Sequence[str]) -> tuple[Entry, ...]:
         if not match or match[1] not in RULES:
             raise Problem(
                 "settings-invalid",
-                f"The setting audit.ignore contains {text!r}, which names no rule.",
+                f"The setting audit.ignore contains {text!r}, which does not start with a known code.",
                 hint='write "CODE:SUBJECT reason", for example "BA006:/usr/bin/sudo operators need it"',
             )
         found.append(Entry(match[1], match[2] or "", (match[3] or "").strip(), text))
@@ -40,9 +40,9 @@ def entries(given: Sequence[str]) -> tuple[Entry, ...]:
 
 
 def apply(ignored: Sequence[Entry], findings: Sequence[Finding], *, complete: bool) -> tuple[Finding, ...]:
-    """The findings, with reasons, and a note for each entry that lacks a reason or has no finding.
+    """Return the findings, with reasons, and a note for each entry without a reason or a matching finding.
 
-    `complete`: all images of the project were audited; otherwise, the entry may be for another one.
+    `complete`: all images of the project were audited; otherwise, an unused entry may be for another image.
     """
     used: set[Entry] = set()
     result = []

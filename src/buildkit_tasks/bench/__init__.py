@@ -1,1 +1,1 @@
-"""Benchmarks: running the cases, collecting samples, computing the figures."""
+"""Benchmarks: runs the cases, collects samples, computes the figures."""

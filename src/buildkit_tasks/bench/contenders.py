@@ -1,4 +1,4 @@
-"""The builds to compare: their compose files in the scratch tree, with image names and cache mounts of their own."""
+"""The builds to compare: their compose files in the scratch tree, with separate image names and cache mounts."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ _DROPPED = ("tags", "labels", "cache_from", "cache_to", "platforms", "pull", "no
 
 @dataclass(frozen=True)
 class Contenders:
-    """`builds`: for each contender, the `build:` section of each service; `left_out`: why others do not take part."""
+    """`builds`: for each contender, the `build:` section of each service; `left_out`: why others are excluded."""
 
     builds: Mapping[str, Mapping[str, dict[str, Any]]]
     left_out: Mapping[str, str]
 
 
 def compiled(project: Project) -> dict[str, Service]:
-    """The services that are built by our compile step."""
+    """Return the services that are built by our compile step."""
     return {s.name: s for s in project.workspace.services if sources.compiles(s)}
 
 
 def find(session: Session, project: Project, scratch: Path, tree_copy: Path, name: str) -> Contenders:
-    """All contenders of this repository. `name`: the namespace of their cache mounts."""
+    """Return all contenders of this repository. `name`: the namespace of their cache mounts."""
     services = compiled(project)
     builds: dict[str, Mapping[str, dict[str, Any]]] = {}
     left_out: dict[str, str] = {}
     images = _replaced(session, project, [image for s in services.values() for image in sources.needed_images(s)])
     own = {s.name: _own(session, s, tree_copy, images, project.workspace.scope) for s in services.values()}
-    # `invoke build` replaces images and passes the CA bundle by itself
+    # `invoke build` itself replaces images and passes the CA bundle
     builds[OURS] = {name: {k: build[k] for k in build if k not in _PASSED} for name, build in own.items()}
     # reuses what `invoke build` compiled in the same run
     builds[PLAIN] = _with_args(own, {"CARGO_INCREMENTAL": "1", "BUILDKIT_CACHE_MOUNT_NS": f"{name}-ours"})
@@ -75,7 +75,7 @@ def find(session: Session, project: Project, scratch: Path, tree_copy: Path, nam
 def write(
     session: Session, name: str, builds: Mapping[str, dict[str, Any]], image: Mapping[str, str], to: Path
 ) -> None:
-    """Write a contender's compose file. It contains no environment of the services, so no secrets."""
+    """Write a contender's compose file. It contains no service environment, and therefore no secrets."""
     content = {
         "name": name,
         "services": {service: {"build": build, "image": image[service]} for service, build in builds.items()},
@@ -103,7 +103,7 @@ def _with_args(builds: Mapping[str, dict[str, Any]], args: Mapping[str, str]) ->
 
 
 def _replaced(session: Session, project: Project, references: Sequence[str]) -> dict[str, str]:
-    """A context for every image that comes from elsewhere. Raises `Problem` image-unavailable."""
+    """Return a context for every image that is replaced. Raises `Problem` image-unavailable."""
     found = base_images.ensure(session, project.engine, tuple(dict.fromkeys(references)))
     return {reference: f"docker-image://{other}" for reference, other in found.items()}
 
@@ -111,7 +111,7 @@ def _replaced(session: Session, project: Project, references: Sequence[str]) -> 
 def _classic(
     session: Session, project: Project, services: Mapping[str, Service], tree_copy: Path
 ) -> dict[str, dict[str, Any]]:
-    """The usual Dockerfile for each service."""
+    """Return builds with the usual Dockerfile for each service."""
     file = Path(__file__).parents[1] / "data" / "bench" / "classic.Dockerfile"
     images = _replaced(session, project, stages.base_images(file.read_text("utf-8"), {}))
     secret = {"secrets": ["ca"]} if session.settings.build.ca_bundle else {}
@@ -128,7 +128,7 @@ def _classic(
 
 
 def source_of(service: Service) -> str:
-    """The cargo workspace's directory in the context: the argument, the Dockerfile's default, or the context itself."""
+    """Return the cargo workspace's directory in the context: the argument, the Dockerfile's default, or `.`."""
     if "SOURCE" in service.args:
         return service.args["SOURCE"]
     for item in sources.known(service).items:
@@ -140,7 +140,7 @@ def source_of(service: Service) -> str:
 def _before(
     session: Session, project: Project, services: Mapping[str, Service], scratch: Path, tree_copy: Path, workspace: str
 ) -> dict[str, dict[str, Any]]:
-    """How compose built the services before `init`, from its record; empty without one.
+    """Return how compose built the services before `init`, from init's record; empty without a record.
 
     Problems: image-unavailable; bad-argument for a build that needs secrets or ssh keys.
     """
@@ -184,7 +184,7 @@ def _old(
     plain = inputs.plain_text(file, decisions, service) or text
     if build.get("dockerfile_inline"):
         new["dockerfile_inline"] = plain
-    elif plain != text or not (tree_copy / path).is_file():  # deleted since: the record has its text
+    elif plain != text or not (tree_copy / path).is_file():  # deleted since then; the record has its text
         kept = scratch / path.replace("/", "-")
         kept.write_text(plain, "utf-8", errors="surrogateescape")
         if files.has(f"{path}.dockerignore"):

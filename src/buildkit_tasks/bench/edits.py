@@ -1,7 +1,7 @@
 """The benchmark's edits: text in string literals of a service and of a shared crate, and a new dependency.
 
-Settings name them (docs/reference/bench.md). Without settings they are found in the workspace; whether a program really
-contains a text is known after the first build.
+Settings can define them (docs/reference/bench.md); otherwise they are found in the workspace. The first build shows
+whether the program really contains a text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SMALL = (
     ("hex", "0.4.3", "7f24254aa9a54b5c858eaee2f5bccdb46aaf0e486a595ed5fd8f86ba55232a70"),
     ("lazy_static", "1.5.0", "bbd2bcb4c963f2ddae06a2efc7e9f3591312473c50c6685e1f298068316e66fe"),
 )
-#: Calls whose text is only shown to people, so that a longer one changes nothing else.
+#: Calls with text that is only displayed, so a longer text changes nothing else.
 _SHOWN = re.compile(
     r"\b(?:e?println!|e?print!|info!|warn!|error!|panic!|bail!|anyhow!|expect|context|unwrap_or_else)\s*\(\s*"
     r'"((?:[^"\\\n]|\\.)*)"'
@@ -30,7 +30,7 @@ _SHOWN = re.compile(
 #: Any other text, on a line where the compiler or a macro does not read it.
 _OTHER = re.compile(r'"((?:[^"\\\n]|\\.){8,})"')
 _READ = re.compile(r"^\s*//|#!?\[|\b(?:include\w*|env|option_env|concat|cfg|query\w*|asm|json|extern|regex|Regex)\b")
-#: How many candidates are tried.
+#: Maximum number of candidates to try.
 _MOST = 60
 
 
@@ -62,7 +62,7 @@ class Edits:
 
 
 def configured(table: Mapping[str, Any]) -> Edits:
-    """The edits in `[tool.buildkit-tasks.bench]`. Raises `Problem` settings-invalid."""
+    """Return the edits in `[tool.buildkit-tasks.bench]`. Raises `Problem` settings-invalid."""
     try:
         added = dict(table["dependency"])
         manifest = added.pop("manifest")
@@ -77,14 +77,14 @@ def configured(table: Mapping[str, Any]) -> Edits:
             "settings-invalid",
             f"[tool.buildkit-tasks.bench] in pyproject.toml is incomplete: {error}.",
             causes=["it must set service, code, shared and dependency"],
-            hint="complete the table (docs/reference/bench.md), or remove it: the edits are then found automatically",
+            hint="complete the table (docs/reference/bench.md), or remove it to find the edits automatically",
         ) from None
 
 
 def find(files: Tree, programs: Mapping[str, tuple[str, str]]) -> Edits:
     """Find the edits for these services, given as `{service: (workspace, program)}`.
 
-    Raises `Problem` bench-failed if no service has a text to edit.
+    Raises `Problem` bench-failed if no service has text to edit.
     """
     spaces = {workspace.directory: workspace for workspace in cargo.workspaces(files)}
     for service, (directory, program) in programs.items():
@@ -99,13 +99,13 @@ def find(files: Tree, programs: Mapping[str, tuple[str, str]]) -> Edits:
         return Edits(service, code, _shared(files, workspace, own, users), _dependency(files, workspace, own))
     raise Problem(
         "bench-failed",
-        "No service has a text to edit: no string literal of 8 or more characters in the crate of its program.",
-        hint="name the text in [tool.buildkit-tasks.bench] (docs/reference/bench.md)",
+        "No service has text to edit: no program's crate has a string literal of 8 or more characters.",
+        hint="set the text in [tool.buildkit-tasks.bench] (docs/reference/bench.md)",
     )
 
 
 def _shared(files: Tree, workspace: CargoWorkspace, own: Package, users: Sequence[Package]) -> tuple[Edit, ...]:
-    """Texts of the libraries that this program uses, those used by most programs first."""
+    """Return texts of the libraries that this program uses, those used by most programs first."""
     libraries = {p.directory: p for p in (*workspace.packages, *workspace.extra) if p.directory != own.directory}
     reached = [_reached(workspace, user) for user in users]
     needed = [d for d in _reached(workspace, own) if d in libraries and not libraries[d].binaries]
@@ -114,7 +114,7 @@ def _shared(files: Tree, workspace: CargoWorkspace, own: Package, users: Sequenc
 
 
 def _reached(workspace: CargoWorkspace, package: Package) -> list[str]:
-    """Directories of the crates that a crate depends on by path, directly or indirectly."""
+    """Return directories of the crates that a crate depends on by path, directly or indirectly."""
     known = {p.directory: p for p in (*workspace.packages, *workspace.extra)}
     found: dict[str, None] = {}
     todo = [directory for _, directory in package.built if directory]
@@ -127,7 +127,7 @@ def _reached(workspace: CargoWorkspace, package: Package) -> list[str]:
 
 
 def _texts(files: Tree, package: Package, *, first: str) -> Iterator[Edit]:
-    """Texts of a crate, those of the file `first` at the beginning."""
+    """Yield the texts of a crate, those in the file `first` first."""
     paths = [p for p in files.files if p.endswith(".rs") and p.startswith(f"{join(package.directory, 'src')}/")]
     others: list[Edit] = []
     for path in sorted(paths, key=lambda p: (not p.endswith(first), p)):
@@ -139,7 +139,7 @@ def _texts(files: Tree, package: Package, *, first: str) -> Iterator[Edit]:
 
 
 def _usable(path: str, text: str, literals: Sequence[str]) -> Iterator[Edit]:
-    """The longest plain piece of each literal, if it is unique in the file: between `{}` and escapes."""
+    """Yield the longest plain piece of each literal (between `{}` and escapes) if it is unique in the file."""
     for literal in literals:
         piece = max(re.split(r"\{[^{}]*\}|\{\{|\}\}|\\.", literal), key=len).strip()
         if len(piece) >= 8 and text.count(piece) == 1 and piece.isprintable():

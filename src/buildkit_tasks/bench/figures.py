@@ -42,10 +42,10 @@ class Row:
 
 
 def rows(samples: Sequence[Sample], ours: str) -> tuple[Row, ...]:
-    """One row per case and contender, in order of first appearance.
+    """Return one row per case and contender, in order of first appearance.
 
-    The ratio is the median, across rounds, of our time divided by the contender's: both ran with the machine in the
-    same state.
+    The ratio is the median, across rounds, of our time divided by the contender's in the same round, when the machine
+    was in the same state.
     """
     found = []
     for case in dict.fromkeys(s.case for s in samples):
@@ -85,7 +85,7 @@ HEADINGS = ("case", "build", "median s", "min-max", "runs", "crates", "edit visi
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """The cells of a row as text, in the order of `HEADINGS`."""
+    """Return the cells of a row as text, in the order of `HEADINGS`."""
     spread = f"{row.least:.1f}-{row.most:.1f}" if row.samples > 1 else "-"
     head = (row.case, row.contender, f"{row.median:.1f}", spread, str(row.samples))
     return (*head, row.crates, row.correct or "-", verdict(row))

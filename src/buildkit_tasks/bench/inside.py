@@ -1,4 +1,4 @@
-"""Whether an image's files contain a text. Works for every image, even one without a shell, and starts nothing."""
+"""Checks whether an image's files contain a text. Works for any image, even without a shell, and starts nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildkit_tasks.dockercli import docker, docker_run
 
 
 def containing(session: Session, image: str, platform: str, texts: Collection[str]) -> set[str]:
-    """Those of the texts that a file of the image contains; none if the image does not exist."""
+    """Return the texts that a file in the image contains; none if the image does not exist."""
     wanted = {text: text.encode() for text in texts}
     name = f"buildkit-tasks-bench-{secrets.token_hex(4)}"
     made = run.capture(session.world, docker.create_container(session.root, name, image, platform, "/bench"))

@@ -54,7 +54,7 @@ class Arena:
         return marker
 
     def image(self, contender: str, service: str) -> str:
-        """The name of a contender's image of a service."""
+        """Return the name of a contender's image of a service."""
         return f"{self.name}/{list(self.files).index(contender)}-{service}"
 
     def say(self, line: str) -> None:
@@ -80,7 +80,7 @@ def quick(session: Session, *, rounds: int, markdown: bool) -> None:
         shutil.copytree(session.root, tree_copy, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
         found = contenders.find(session, project, scratch, tree_copy, name)
         for contender, why in found.left_out.items():
-            session.report.say(f"  {contender}: left out: {session.masked(why)}")
+            session.report.say(f"  excluding {contender}: {session.masked(why)}")
         files = {contender: scratch / f"{number}.json" for number, contender in enumerate(found.builds)}
         platform_ = f"{project.engine.os}/{project.engine.arch}"
         arena = Arena(session, tree_copy, name, platform_, files)
@@ -126,7 +126,7 @@ def _cases(arena: Arena, wanted: Edits, *, rounds: int) -> list[Sample]:
                 taking_part.remove(contender)
                 last = next((line for line in reversed((problem.details or "").splitlines()) if line.strip()), "")
                 why = arena.session.masked(last.strip()[:200])
-                arena.say(f"{name}: {contender} takes no further part, because its build failed: {why}")
+                arena.say(f"{name}: excluding {contender} from here on, because its build failed: {why}")
                 continue
             samples.append(sample)
             arena.say(f"{name}, round {number + 1}, {contender}: {sample.seconds:.1f} s")
@@ -138,7 +138,7 @@ def _cases(arena: Arena, wanted: Edits, *, rounds: int) -> list[Sample]:
         raise Problem(
             "bench-failed",
             f"The program of {wanted.service} contains none of the {len(wanted.code)} texts that can be edited.",
-            hint="name one in [tool.buildkit-tasks.bench] (docs/reference/bench.md)",
+            hint="set one in [tool.buildkit-tasks.bench] (docs/reference/bench.md)",
         )
     arena.say(f"edits: {code.file}, {shared.file if shared else 'no shared crate'}")
     case("first build, one service", rivals, one, 0, "")
@@ -157,7 +157,7 @@ def _cases(arena: Arena, wanted: Edits, *, rounds: int) -> list[Sample]:
 
 
 def _contained(arena: Arena, service: str, candidates: Sequence[Edit]) -> Edit | None:
-    """The first edit whose text is in the program that we built."""
+    """Return the first edit with a text that our built program contains."""
     found = inside.containing(arena.session, arena.image(OURS, service), arena.platform, {e.text for e in candidates})
     return next((edit for edit in candidates if edit.text in found), None)
 
@@ -210,13 +210,13 @@ def _edits(session: Session, services: Mapping[str, Service]) -> Edits:
 
 
 def _workspace(session: Session, service: Service) -> str:
-    """The workspace's directory, relative to the root of the repository."""
+    """Return the workspace's directory, relative to the root of the repository."""
     context = service.context.relative_to(session.root).as_posix()
     return posixpath.normpath(posixpath.join(context, contenders.source_of(service)))
 
 
 def _clean(arena: Arena, services: Collection[str]) -> None:
-    """Remove this run's images and mounts. The mounts have ids that no other run used."""
+    """Remove this run's images and mounts. No other run uses these mount ids."""
     session = arena.session
     names = [arena.image(c, service) for c in arena.files for service in services]
     run.capture(session.world, docker.remove_images(session.root, names))
@@ -233,7 +233,7 @@ def _remove_mounts(session: Session, name: str) -> None:
 
 
 def _facts(project: Project) -> dict[str, Any]:
-    """The machine and versions to report with the measurements."""
+    """Return the machine and versions to report with the measurements."""
     dotted: Callable[[tuple[int, ...]], str] = lambda v: ".".join(map(str, v))  # noqa: E731
     return {
         "cpus": os.cpu_count(),

@@ -26,7 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 AUTHORITY_DAYS = 3650
 LEAF_DAYS = 825
 
-#: Certificates are backdated by this much, so that they are already valid on a machine whose clock is behind.
+#: Certificates are backdated by this much, to be valid on machines with a slow clock.
 _SKEW = timedelta(hours=1)
 
 
@@ -39,7 +39,7 @@ class Pair:
 
 
 def authority(name: str) -> Pair:
-    """A new CA, which can sign nodes and clients but not other CAs."""
+    """Return a new CA, which can sign certificates for nodes and clients, but not for other CAs."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _named(f"{name} authority")
     made = _begun(subject, subject, key, AUTHORITY_DAYS)
@@ -49,18 +49,18 @@ def authority(name: str) -> Pair:
 
 
 def server(signer: Pair, hosts: Sequence[str]) -> Pair:
-    """A node certificate for these host names and addresses."""
+    """Return a node certificate for these host names and addresses."""
     names = x509.SubjectAlternativeName([_host(host) for host in hosts])
     return _leaf(signer, hosts[0], ExtendedKeyUsageOID.SERVER_AUTH, names)
 
 
 def client(signer: Pair, name: str) -> Pair:
-    """A client certificate, which allows its holder to build."""
+    """Return a client certificate, which allows its holder to build."""
     return _leaf(signer, name, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
 def expiry(certificate: bytes) -> datetime:
-    """The expiry of a PEM certificate, in UTC."""
+    """Return the expiry of a PEM certificate, in UTC."""
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
 
 

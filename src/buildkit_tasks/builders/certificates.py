@@ -16,7 +16,7 @@ from buildkit_tasks.core.errors import Problem
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
-#: Names of our own directories, which no host may have.
+#: Our own directory names, which hosts must not use.
 _OURS = ("authority", "client")
 
 
@@ -90,7 +90,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
 def _write(folder: Path, content: dict[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, data in content.items():
-        # create the key with mode 0600: after a later chmod, others could already have read it
+        # create the key with mode 0600: others could read it before a later chmod
         handle = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if name == "key.pem" else 0o644)
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -18,22 +18,22 @@ from .facts import Builder, Node
 #: Seconds to wait for a node. buildx itself waits 20 s per node, so 40 s for a build on two hung nodes.
 PATIENCE = 5.0
 
-#: How many times to ask a node why it denies access if it closes the connection without a reason.
+#: How many times to ask a node why it denies access if it closes the connection without giving a reason.
 ASKED = 5
 _HUNG_UP = re.compile(r"broken pipe|connection reset|\bEOF\b")
 
 
 def named(session: Session) -> str:
-    """The builder named by the setting, BUILDX_BUILDER or `docker buildx use`; empty for the engine's own builder."""
+    """Return the builder set by the settings, BUILDX_BUILDER or `docker buildx use`; empty for the engine's own."""
     _ = session.settings  # loads the builder from the settings into the environment
     if given := session.world.env.get("BUILDX_BUILDER", ""):
         return "" if given == session.world.env.get("DOCKER_CONTEXT", "default") else given
-    # read the file: asking docker would add 0.1 s to every build, usually for nothing
+    # read the file: running docker would add 0.1 s to every build, usually for nothing
     return str(readfile.state(session.world.buildx_config / "current").get("Name") or "")
 
 
 def chosen(session: Session) -> Builder:
-    """The builder that a build would use, with its nodes unless it is the engine's own builder.
+    """Return the builder that a build would use, with its nodes unless it is the engine's own builder.
 
     Raises `Problem` builder-missing.
     """
@@ -42,7 +42,7 @@ def chosen(session: Session) -> Builder:
 
 
 def ready(session: Session, engine: Engine, request: BuildRequest) -> Builder:
-    """Like `chosen`, but avoids nodes that do not respond. Problems: builder-missing, builder-refused."""
+    """Return the same as `chosen`, but avoid nodes that do not respond. Problems: builder-missing, builder-refused."""
     found = chosen(session)
     if found.driver != "remote":  # stopped containers and pods are fine: buildx starts them
         return found
@@ -66,9 +66,9 @@ def use_another(
 
 
 def after_failure(session: Session, engine: Engine, name: str, request: BuildRequest, problem: Problem) -> bool:
-    """Whether to retry a failed build on the session's new builder.
+    """Return whether to retry a failed build on the session's new builder.
 
-    Asks the nodes instead of parsing the error. Raises `Problem` builder-refused.
+    Queries the nodes instead of parsing the error. Raises `Problem` builder-refused.
     """
     if problem.code not in ("build-failed", "image-unavailable", "build-killed"):
         return False
@@ -77,13 +77,13 @@ def after_failure(session: Session, engine: Engine, name: str, request: BuildReq
         use_another(session, engine, found, dead, request)
         return True
     if builder_facts.lost("\n".join((*problem.causes, problem.details))):
-        session.report.warn(f"lost the connection to the builder {name}: retrying the build")
+        session.report.warn(f"lost the connection to the builder {name}; retrying the build")
         return True
     return False
 
 
 def look(session: Session, name: str) -> Builder:
-    """A builder and the state of its nodes. Raises `Problem` builder-missing."""
+    """Return a builder and the state of its nodes. Raises `Problem` builder-missing."""
     result = run.capture(session.world, buildx.builder_details(session.root, name), timeout=PATIENCE)
     found = builder_facts.read_inspect(result.stdout)
     if found.name:
@@ -94,12 +94,12 @@ def look(session: Session, name: str) -> Builder:
         "builder-missing",
         f"The builder {name!r} does not exist.",
         causes=[line for line in result.stderr.strip().splitlines()[-1:] if line],
-        hint="list the builders with `invoke builder`; create the missing one, or unset the setting builders.name",
+        hint="run `invoke builder` to list the builders; create the missing builder, or unset builders.name",
     )
 
 
 def _hung(session: Session, name: str) -> Builder:
-    """Describe a builder that did not respond in time, by asking each node separately and in parallel if possible.
+    """Describe a builder that did not respond in time. If it has several nodes, query each one in parallel.
 
     buildx reports nothing until its own timeout, so the nodes are read from its file.
     """
@@ -123,7 +123,7 @@ def _hung(session: Session, name: str) -> Builder:
 
 
 def there(session: Session, name: str) -> bool:
-    """Whether buildx knows a builder. Does not query its nodes."""
+    """Return whether buildx has a builder with this name. Does not query its nodes."""
     return (session.world.buildx_config / "instances" / name).is_file()
 
 
@@ -150,7 +150,7 @@ def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple
 
 
 def _silent(session: Session, found: Builder) -> list[Node]:
-    """The nodes that do not respond. Raises `Problem` builder-refused if one is up but denies access.
+    """Return the nodes that do not respond. Raises `Problem` builder-refused if one is up but denies access.
 
     This includes nodes that the build does not need: buildx fails every build on a builder with a dead node.
     """
@@ -161,7 +161,7 @@ def _silent(session: Session, found: Builder) -> list[Node]:
 
 
 def demand_entry(session: Session, found: Builder, node: Node) -> str:
-    """Why a node does not respond, in BuildKit's words. Raises `Problem` builder-refused if it denies access.
+    """Return why a node does not respond, in BuildKit's words. Raises `Problem` builder-refused if it denies access.
 
     `docker buildx inspect` reports a node as inactive both if it is down and if it denies access, and a build waits 20
     s in either case, but listing the node's cache fails immediately.
@@ -195,7 +195,7 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
 
 
 def listed(session: Session) -> tuple[Builder, ...]:
-    """All builders. A hung node delays this by buildx's own timeout, 20 s. Raises `Problem` command-failed."""
+    """Return all builders. A hung node delays this by buildx's own timeout, 20 s. Raises `Problem` command-failed."""
     listed = run.check(session.world, buildx.builder_list(session.root))
     try:
         return builder_facts.read_list(listed.stdout)
@@ -204,6 +204,6 @@ def listed(session: Session) -> tuple[Builder, ...]:
 
 
 def node_builder(session: Session, found: Builder, node: Node) -> str:
-    """The builder to use for one node: the node's own builder, if there is one and the builder has multiple nodes."""
+    """Return the builder to use for one node: its own builder, if it exists and the builder has multiple nodes."""
     single = builder_facts.child(found.name, node.name)
     return single if len(found.nodes) > 1 and there(session, single) else found.name

@@ -23,7 +23,7 @@ from buildkit_tasks.images import bases as base_images
 
 from . import kubernetes
 
-#: Driver options, each with its file in a directory written by `builder.certificates`.
+#: Driver options, and their files in a directory written by `builder.certificates`.
 PEM = {"cacert": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
@@ -152,7 +152,7 @@ def _with_image(session: Session, wanted: NewNode) -> NewNode:
 
 
 def _commands(session: Session, wanted: NewNode) -> list[Command]:
-    """Commands that add the node, and create a one-node builder through which to warm and inspect it."""
+    """Return the commands that add the node and create a one-node builder to warm and inspect it."""
     config = str(Path(wanted.config).resolve()) if wanted.config else ""
 
     def making(name: str, platforms: Sequence[str], *, append: bool) -> Command:

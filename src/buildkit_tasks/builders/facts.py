@@ -73,7 +73,7 @@ class Builder:
         return self.driver == "docker"
 
     def node_for(self, platform: str) -> Node | None:
-        """The node on which buildx builds a platform; an empty `platform` means the default."""
+        """Return the node on which buildx builds a platform; an empty `platform` means the default."""
         for node in self.nodes:
             if not platform or platform in (*node.fixed, *node.platforms):
                 return node
@@ -85,12 +85,12 @@ OWN = Builder("", "docker")
 
 
 def refused(said: str) -> bool:
-    """Whether a message means that the node does not trust us, or that we do not trust it."""
+    """Return whether a message means that the node does not trust us, or that we do not trust it."""
     return bool(_REFUSED.search(said))
 
 
 def lost(said: str) -> bool:
-    """Whether a message suggests that the node is down or lost. Callers must query the node to be sure."""
+    """Return whether a message suggests that the node is down or lost. Callers must query the node to be sure."""
     return bool(_LOST.search(said))
 
 
@@ -167,17 +167,17 @@ def assigned(found: Builder, wanted: Sequence[str]) -> dict[str, Node]:
 
 
 def without(found: Builder, names: Sequence[str]) -> Builder:
-    """The builder without some of its nodes."""
+    """Return the builder without some of its nodes."""
     return replace(found, nodes=tuple(node for node in found.nodes if node.name not in names))
 
 
 def child(builder: str, node: str) -> str:
-    """The name of the builder that has only this node: buildx has no other way to address a node."""
+    """Return the name of the builder that has only this node: buildx has no other way to address a node."""
     return f"{builder}.{node}"
 
 
 def platforms_for(request: BuildRequest, engine: Engine, builder: Builder) -> tuple[str, ...]:
-    """The platforms to pass to buildx; empty if the engine's own builder builds for its own platform.
+    """Return the platforms to pass to buildx; empty if the engine's own builder builds for its own platform.
 
     Another builder needs them, because it would default to its first node's platform.
     """
@@ -185,7 +185,7 @@ def platforms_for(request: BuildRequest, engine: Engine, builder: Builder) -> tu
 
 
 def at(engine: Engine, builder: Builder, platform: str = "") -> Engine:
-    """The engine's facts, but with the OS and architecture of the node that builds the platform."""
+    """Return the engine's facts, but with the OS and architecture of the node that builds the platform."""
     node = builder.node_for(platform)
     if builder.own or not node or not node.platforms:
         return engine

@@ -16,7 +16,7 @@ from buildkit_tasks.core import readfile
 
 
 def reason(instance: Path, node: str, patience: float) -> str:
-    """The node's reason, worded like Go's TLS errors; empty if the node accepts us or does not use TLS.
+    """Return the node's reason, worded like Go's TLS errors; empty if the node accepts us or does not use TLS.
 
     `instance`: buildx's file for a builder with this node; `patience`: the timeout of each step, in seconds.
     """

@@ -60,7 +60,7 @@ def _check_processor(engine: Engine, found: Builder, ours: list[str]) -> None:
 
 
 def _home(session: Session) -> Path:
-    """The directory for exported images: per user, not per checkout, because the images belong to the engine."""
+    """Return the directory for exported images: per user, not per checkout, because the images belong to the engine."""
     return session.world.state_home / "images"
 
 

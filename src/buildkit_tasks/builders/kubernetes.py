@@ -36,7 +36,7 @@ def options(given: Sequence[str]) -> dict[str, str]:
 
 
 def deployment(node: str, given: Sequence[str], flags: Sequence[str] = ()) -> dict[str, Any]:
-    """The deployment of one node. Raises `Problem` bad-argument for an unknown option."""
+    """Return the deployment of one node. Raises `Problem` bad-argument for an unknown option."""
     values = options(given)
     for name in values:
         if name not in _KNOWN and not name.startswith(("requests.", "limits.")):

@@ -93,7 +93,7 @@ def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
 
 
 def _child(one: Builder, every: tuple[Builder, ...]) -> bool:
-    """Whether a builder exists only for a single node of another builder."""
+    """Return whether a builder exists only for a single node of another builder."""
     return any(one.name == builder_facts.child(b.name, node.name) for b in every for node in b.nodes)
 
 

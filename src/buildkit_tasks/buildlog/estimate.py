@@ -9,27 +9,27 @@ from collections.abc import Set as AbstractSet
 from buildkit_tasks.core.model import Past
 from buildkit_tasks.core.progress import Progress
 
-#: Number of builds to base an estimate on: the newest ones that did the same work.
+#: Base an estimate on this many builds: the newest that did the same work.
 NEWEST = 5
-#: More than half of them must be within this factor of their median: no estimate is better than a wrong one.
+#: More than half of these builds must be within this factor of their median. A wrong estimate is worse than none.
 SPREAD = 1.5
 
 
 def total(past: Sequence[Past], progress: Progress, elapsed: float) -> float | None:
-    """Total seconds that a build will take, from earlier builds that match its progress so far; None if unknown.
+    """Return the expected total seconds of a build, from earlier builds that match its progress; None if unknown.
 
-    Also None if the build has already taken longer than expected.
+    Also return None if the build has already taken longer than expected.
     """
     started = set(progress.compiled)
     times = [build.seconds for build in past if _fits(build, progress, started)][:NEWEST]
     middle = statistics.median(times) if times else 0.0
-    agreed = [one for one in times if middle / SPREAD <= one <= middle * SPREAD]  # a busy machine may have delayed one
+    agreed = [one for one in times if middle / SPREAD <= one <= middle * SPREAD]  # skip builds on a busy machine
     expected = statistics.median(agreed) if 2 * len(agreed) > len(times) else 0.0
     return expected if expected > elapsed else None
 
 
 def _fits(build: Past, progress: Progress, started: AbstractSet[str]) -> bool:
-    """Whether an earlier build may have done the same work as this one. cargo varies the order of crates slightly."""
+    """Return whether an earlier build may have done the same work. cargo varies the order of crates slightly."""
     if progress.total is not None or build.empty:  # the total is reported only for a build from scratch
         return build.empty and progress.total is not None
     if progress.fresh is not None:  # cargo has finished
@@ -44,7 +44,7 @@ _ROUNDED = ((5.0, 0.5), (30.0, 1.0), (100.0, 5.0), (600.0, 10.0))
 
 
 def words(seconds: float) -> str:
-    """An estimate in words, rounded to its precision."""
+    """Return an estimate in words, rounded to its precision."""
     for below, unit in _ROUNDED:
         if seconds < below:
             return f"about {max(unit, unit * round(seconds / unit)):g} s"

@@ -13,7 +13,7 @@ from . import source_paths
 from .lacks import find as find_lacks
 from .states import brief
 
-#: Messages that only rustc and cargo print, when code does not compile. A bare `error:` could come from any tool.
+#: Messages that only rustc and cargo print if code does not compile. A bare `error:` could come from any tool.
 _COMPILER = re.compile(
     r"(?m)^(?:\x1b\[[\d;]*m)*error(?:\x1b\[[\d;]*m)*(?:\[E\d+\]|: could not compile |: aborting due to )"
 )
@@ -35,10 +35,9 @@ def explain(
     packaged: bool = False,
     cwd: Path | None = None,
 ) -> Problem:
-    """Return the problem for a failed solve: the failed step's output verbatim, and a code of its own for compile
-    errors.
+    """Return the problem for a failed solve, with the failed step's output verbatim.
 
-    `plan` shows which steps belong to a compile group: only those certainly run in our toolchain image. `packaged`:
+    `plan` shows which steps belong to a compile group: only these certainly run in our toolchain image. `packaged`:
     that image is built from Debian packages. `cwd`: paths in compile errors are made relative to this directory.
     """
     vertex = _failed(progress, rest)
@@ -97,19 +96,19 @@ def explain(
 
 
 def passing(progress: Progress, rest: str) -> bool:
-    """Whether only concurrent builds caused the failure, so that a retry will succeed."""
+    """Return whether only concurrent builds caused the failure, so a retry will succeed."""
     vertex = _failed(progress, rest)
     return bool(_PASSING.search((vertex.error if vertex else rest).strip().split("\n")[-1]))
 
 
 def _failed(progress: Progress, rest: str) -> Vertex | None:
-    """The step that failed; None if steps were only canceled, due to the error that buildx prints at the end."""
+    """Return the failed step, or None if steps were only canceled because of the error that buildx prints last."""
     vertex = progress.failed()
     return None if vertex and vertex.cancelled and "ERROR: " in rest else vertex
 
 
 def _grouped(step: str, plan: BuildPlan | None) -> bool:
-    """Whether a step, written `[SERVICE stage 2/3] …` or without the service, belongs to a compile group."""
+    """Return whether a step, written `[SERVICE stage 2/3] …` or without the service, belongs to a compile group."""
     if plan is None:
         return True
     ours = {service.name for group in plan.groups for service in group}
@@ -119,6 +118,6 @@ def _grouped(step: str, plan: BuildPlan | None) -> bool:
 
 
 def _only_errors(log: list[str]) -> str:
-    """The output starting at cargo's first diagnostic, without the `Compiling` lines before it."""
+    """Return the output starting at cargo's first diagnostic, without the `Compiling` lines before it."""
     first = next((i for i, line in enumerate(log) if line.startswith(("error", "warning"))), 0)
     return "\n".join(log[first:])

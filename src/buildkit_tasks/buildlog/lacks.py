@@ -1,6 +1,6 @@
 """Recognizes what a failed compile step was missing (a file, package, tool or lock file) and suggests a fix. Pure.
 
-cargo, rustc, linkers and build scripts report all of these as `error:`, but none of them is a mistake in the code.
+cargo, rustc, linkers and build scripts report all of these as `error:`, but none is a mistake in the code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Lack:
-    """One missing thing: a message, the log line that shows it, and the fix."""
+    """A missing item: a message, the log line that shows it, and the fix."""
 
     message: str
     line: str
@@ -167,8 +167,8 @@ _no_root = _says(
 )
 _no_git = _says(
     "The toolchain image's cargo cannot fetch git repositories.",
-    "run `cargo generate-lockfile`, commit Cargo.lock, then rebuild: if it names a git repository, the image uses a "
-    "cargo that can fetch it",
+    "run `cargo generate-lockfile`, commit Cargo.lock, then rebuild: if it contains a git repository, the image uses "
+    "a cargo that can fetch it",
 )
 _git = _says(
     "The repository {0} denied access to the build.",
@@ -193,7 +193,7 @@ _network = _says(
 _unreachable = _says(
     "{0} is unreachable.",
     "check the proxy (builds receive the variables HTTP_PROXY and HTTPS_PROXY), or change that step of the Dockerfile "
-    "to download from a server that you can reach",
+    "to download from a reachable server",
 )
 _no_server = _says(
     "{0} is unreachable.",
@@ -253,7 +253,7 @@ _DEPENDENCY = re.compile(r"--> \S*/registry/src/[^/]+/([\w-]+?)-(\d+\.[\w.+-]*)/
 
 
 def _dependencies(log: Sequence[str]) -> tuple[Lack, ...]:
-    """Registry crates that this compiler rejects, which no edit of the user's code can fix."""
+    """Return the registry crates that the compiler rejects, which cannot be fixed in the user's code."""
     stopped = {match[1]: line for line in log for match in [_STOPPED.search(line)] if match}
     named = {(m[1], m[2]) for line in log for m in [_DEPENDENCY.search(line)] if m and m[1] in stopped}
     return tuple(
@@ -268,18 +268,18 @@ def _dependencies(log: Sequence[str]) -> tuple[Lack, ...]:
 
 
 def _other_rust(lack: Lack) -> Lack:
-    """Extend the hint if naming another Rust image is not enough."""
+    """Extend the hint if changing RUST_IMAGE is not enough."""
     if "ARG RUST_IMAGE" not in lack.hint:
         return lack
     more = (
-        "this toolchain image is built from Debian packages and has only Debian's newest Rust, whatever version "
-        "RUST_IMAGE names: first set a mirror (setting images.registry), or load the image with `docker load`"
+        "this toolchain image is built from Debian packages and has only Debian's newest Rust, regardless of "
+        "RUST_IMAGE: first set a mirror (setting images.registry), or load the image with `docker load`"
     )
     return replace(lack, hint=f"{lack.hint}; {more}")
 
 
 def find(log: Sequence[str], *, packaged: bool = False) -> tuple[Lack, ...]:
-    """Everything that a step was missing, without duplicates, in log order.
+    """Return everything that a step was missing, without duplicates, in log order.
 
     `packaged`: the toolchain image is built from Debian packages, so it has one version of Rust.
     """

@@ -11,7 +11,7 @@ from buildkit_tasks.core.report import Report
 
 from . import estimate, states
 
-#: Print the number of crates whenever this many more have started.
+#: Print the number of crates each time this many more have started.
 CRATES_PER_LINE = 25
 
 #: Print the running step after this many seconds without output.
@@ -20,7 +20,7 @@ SILENCE = 30.0
 #: Print a line with the estimate if the build is expected to take this many seconds.
 LONG = 15.0
 
-#: Report a compile step that has printed nothing for this many seconds. It prints a line as soon as it has its mounts.
+#: Report a compile step that has printed nothing for this many seconds. The step prints a line once it has its mounts.
 BLOCKED = 2.0
 
 
@@ -79,7 +79,7 @@ class Lines:
         self.report.say(line)
 
 
-WAITING = "the compile step has printed nothing yet: another build may be using its cache mount"
+WAITING = "no output from the compile step yet; another build may be using its cache mount"
 
 
 class Blocked:
@@ -91,7 +91,7 @@ class Blocked:
         self._said = False
 
     def now(self) -> bool:
-        """Whether the running compile step has printed nothing since it started, more than `BLOCKED` seconds ago."""
+        """Return whether the running compile step started over `BLOCKED` seconds ago and has printed nothing."""
         vertex = self._states.running()
         if not vertex or not states.compiles(vertex) or vertex.log or vertex.partial:
             self._since = None
@@ -101,6 +101,6 @@ class Blocked:
         return self._clock() - self._since >= BLOCKED
 
     def news(self) -> bool:
-        """Like `now`, but true only the first time."""
+        """Return the same as `now`, but true only once."""
         self._said, before = self._said or self.now(), self._said
         return self._said and not before

@@ -1,4 +1,4 @@
-"""Shows a running build on a terminal: the state of each image, the running step, crates, bytes, elapsed time."""
+"""Shows a running build on a terminal: the state of each image, the running step, crates, bytes and elapsed time."""
 
 from __future__ import annotations
 

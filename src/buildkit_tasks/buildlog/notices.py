@@ -28,4 +28,4 @@ def _print(report: Report, origin: str, texts: list[str]) -> None:
     for text in texts[:MOST]:
         report.say(f"  {text}")
     if len(texts) > MOST:
-        report.say(f"  and {len(texts) - MOST} more    (to see all: invoke build --no-cache --progress verbose)")
+        report.say(f"  and {len(texts) - MOST} more    (to see all, run `invoke build --no-cache --progress verbose`)")

@@ -44,7 +44,7 @@ class PlainLog:
                 yield status
 
     def close(self, code: int) -> Iterator[dict[str, Any]]:
-        """End the last step. With a non-zero code, it failed, and the last line is its error."""
+        """End the last step. If `code` is not 0, the step failed, and the last line is its error."""
         if self._partial:
             yield from self.feed(b"\n")
         last = next((x for x in reversed(self.lines) if x.strip()), "")

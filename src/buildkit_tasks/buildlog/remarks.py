@@ -1,6 +1,6 @@
 """Finds errors and warnings in a step's output. Pure.
 
-Parses the human-readable output of rustc, clippy, rustfmt and failed tests: container builds provide no other.
+Parses the human-readable output of rustc, clippy, rustfmt and failed tests: container builds have no other output.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Reader:
         self.found: dict[Remark, None] = {}
 
     def line(self, text: str) -> None:
-        """Read one line."""
+        """Process one line."""
         if len(self.found) >= MOST:
             return
         text = _COLOUR.sub("", text[:_LINE])
@@ -82,7 +82,7 @@ def clean(text: str) -> str:
 
 
 def warnings(lines: Iterable[str], place: Callable[[str], str]) -> list[Remark]:
-    """The warnings about the project's own code in a step's output, without duplicates."""
+    """Return the warnings about the project's own code in a step's output, without duplicates."""
     reader = Reader(place)
     for line in lines:
         reader.line(line)

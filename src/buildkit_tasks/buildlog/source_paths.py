@@ -22,7 +22,7 @@ def placer(plan: BuildPlan) -> Callable[[str], str]:
 
 
 def from_here(text: str, plan: BuildPlan, cwd: Path) -> str:
-    """Make the project's paths in rustc's messages relative to `cwd`, so that editors and terminals can open them.
+    """Make the project's paths in rustc's messages relative to `cwd`, so editors and terminals can open them.
 
     Everything else is left unchanged.
     """
@@ -36,7 +36,7 @@ def from_here(text: str, plan: BuildPlan, cwd: Path) -> str:
 
 
 def _bases(plan: BuildPlan) -> Iterator[str]:
-    """Directories, relative to the project, to which rustc's paths can be relative: each workspace and its context."""
+    """Yield the directories that rustc's paths can be relative to: each workspace and its context."""
     for service in plan.services:
         if service.remote:
             continue

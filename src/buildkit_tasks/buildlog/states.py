@@ -1,4 +1,4 @@
-"""What a running build is doing: the state of each image, the labels of its steps, the crates it compiles. Pure."""
+"""Shows what a running build is doing: the state of each image, the labels of steps, the crates. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from buildkit_tasks.core.model import BuildPlan
 from buildkit_tasks.core.progress import Progress, Vertex
 
-#: `[api compile 2/2] RUN …`, `[api internal] load …`, `[api] exporting to image`. A single target's name is omitted.
+#: `[api compile 2/2] RUN …`, `[api internal] load …`, `[api] exporting to image`. A single target has no name.
 _NAMED = re.compile(r"\[(?P<target>[^\s\]]+) ?(?P<stage>[^\]]*)\] (?P<rest>.*)", re.DOTALL)
 _COMPILES = re.compile(r"\bRUN\b.*/compile build\b", re.DOTALL)
 
@@ -27,7 +27,7 @@ class Image:
 
 
 def brief(step: str, width: int = 100) -> str:
-    """A step or an instruction on one line of at most `width` characters, without mount options."""
+    """Return a step or an instruction on one line of at most `width` characters, without mount options."""
     text = " ".join(word for word in step.split() if not word.startswith("--mount"))
     return text if len(text) <= width else text[: width - 1] + "…"
 
@@ -43,19 +43,19 @@ class States:
         self._repeated: tuple[int, set[str]] = (0, set())
 
     def label(self, vertex: Vertex) -> str:
-        """A step on one line, without mount options, and without the target if several targets share the step."""
+        """Return a step on one line, without mount options, and without the target if several targets share it."""
         target, bare = self._split(vertex.name)
         common = self._shared(bare) or (compiles(vertex) and any(target in group for group in self._together))
         name = bare if target and common else vertex.name
         return brief(name)
 
     def running(self) -> Vertex | None:
-        """The most significant running step: one that compiles, else another RUN, else the last to start."""
+        """Return the most significant running step: one that compiles, else another RUN, else the last to start."""
         busy = [vertex for vertex in self._vertexes() if _runs(vertex)]
         return next(filter(compiles, busy), next((v for v in busy if "RUN" in v.name), busy[-1] if busy else None))
 
     def images(self) -> list[Image]:
-        """The state of every image."""
+        """Return the state of every image."""
         vertexes = self._vertexes()
         own: dict[str, list[Vertex]] = {}
         for vertex in vertexes:
@@ -75,7 +75,7 @@ class States:
         return found
 
     def crates(self, last: int = 3) -> str:
-        """Crates as `279/298  api, notifier`: started/total, then the latest first; empty if none compile."""
+        """Return the crates as `279/298  api, notifier`: started/total, newest first; empty if none."""
         started = self._progress.compiled
         if not started and not self._progress.total:
             return ""
@@ -100,7 +100,7 @@ class States:
         return list(self._progress.vertexes.values())  # a copy, because another thread reads the stream
 
     def _split(self, name: str) -> tuple[str, str]:
-        """A step's target (empty if its name contains none), and the name without it."""
+        """Return a step's target (empty if its name contains none), and the name without it."""
         if name not in self._names:
             found = _NAMED.match(name)
             if not found or found["target"] not in self._keys:
@@ -111,7 +111,7 @@ class States:
         return self._names[name]
 
     def _shared(self, bare: str) -> bool:
-        """Whether several targets have a step with this name. BuildKit runs it once, under the name of one of them."""
+        """Return whether several targets have a step with this name. BuildKit runs it once, under one of the names."""
         count = len(self._progress.vertexes)
         if self._repeated[0] != count:
             seen = Counter(self._split(v.name)[1] for v in self._vertexes() if not v.internal)
@@ -120,12 +120,12 @@ class States:
 
 
 def compiles(vertex: Vertex) -> bool:
-    """Whether this is our compile step."""
+    """Return whether this is our compile step."""
     return _COMPILES.search(vertex.name) is not None
 
 
 def of_total(progress: Progress) -> str:
-    """The total number of crates as `/298`, if the compile step has reported it."""
+    """Return the total number of crates as `/298`, if the compile step has reported it."""
     return f"/{progress.total}" if progress.total else ""
 
 

@@ -20,7 +20,7 @@ from .live import Live
 if TYPE_CHECKING:
     from buildkit_tasks.core.progress import Progress
 
-#: The summary names the slowest step if it took at least this many seconds.
+#: The summary shows the slowest step if it took at least this many seconds.
 SLOW = 1.0
 #: Widths of an image name and of a step's label in the summary, whose lines have at most 80 columns.
 _NAME, _WORDS = 26, 54
@@ -40,24 +40,24 @@ class Silent:
     """Shows nothing, for `--json` and `--progress quiet`."""
 
     def update(self, lines: Sequence[str]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def tick(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @contextlib.contextmanager
 def building(report: Report, plan: BuildPlan, progress: Progress, how: str = "auto", title: str = "") -> Iterator[View]:
-    """The view for this terminal and the value of --progress: auto, plain, verbose or quiet.
+    """Show a build in the view for this terminal and `how`, the value of --progress: auto, plain, verbose or quiet.
 
-    `title`: says what happens, instead of `headline`.
+    `title`: printed instead of `headline`.
     """
     if report.json_only or how == "quiet":
         yield Silent()
         return
     report.say(title or headline(plan))
     if title:
-        plan = replace(plan, services=())  # no image to show the state of
+        plan = replace(plan, services=())  # there are no images to show
     if how in ("plain", "verbose") or not report.fancy:
         with ticking(Lines(report, plan, progress, verbatim=how == "verbose")) as view:
             yield view
@@ -86,7 +86,7 @@ def ticking(view: View, seconds: float = 1.0) -> Iterator[View]:
 
 
 def headline(plan: BuildPlan) -> str:
-    """One line that says what will be built."""
+    """Return a line that describes what will be built."""
     if not plan.groups:
         return f"building {', '.join(s.name for s in plan.services)}"
     mode = "incremental" if plan.incremental else "not incremental"
@@ -119,7 +119,7 @@ def summary(report: Report, outcome: BuildOutcome) -> None:
 
 
 def image_lines(outcome: BuildOutcome, *, table: bool) -> list[str]:
-    """One line per image: its name, whether it changed, its id and size. `table`: aligned columns, at most 80 wide."""
+    """Return a line per image: name, whether it changed, id and size. `table`: align columns, at most 80 wide."""
     rows = []
     for target in outcome.targets:
         name = target.image if len(target.image) <= _NAME or not table else f"…{target.image[1 - _NAME :]}"
@@ -141,7 +141,7 @@ def result(report: Report, outcome: BuildOutcome) -> None:
 
 
 def envelope(outcome: BuildOutcome) -> dict[str, object]:
-    """The content of a build's `--json` document."""
+    """Return the content of a build's `--json` document."""
     return {
         "seconds": round(outcome.seconds, 3),
         "incremental": outcome.incremental,
@@ -156,5 +156,5 @@ def envelope(outcome: BuildOutcome) -> dict[str, object]:
 
 
 def _sizes(target: TargetResult) -> dict[str, int]:
-    """The known sizes."""
+    """Return the known sizes."""
     return {name: n for name, n in (("size", target.size), ("size_before", target.size_before)) if n}

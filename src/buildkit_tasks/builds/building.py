@@ -1,4 +1,4 @@
-"""The two halves of a build: decide everything, then run a single bake solve."""
+"""Runs the plan of a build as a single bake solve. `prepare` computes the plan."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def execute(
     progress: Progress | None = None,
     started: Callable[[], None] | None = None,
 ) -> BuildOutcome:
-    """Run the solve and collect its progress. Passes Ctrl-C on and waits for the child, so that nothing is orphaned.
+    """Run the solve and collect its progress. Forwards Ctrl-C to the child and waits for it to exit.
 
     `started` is called each time bake starts.
     """
@@ -67,14 +67,14 @@ def execute(
 def _target_result(
     service: Service, target: Mapping[str, Any], metadata: Mapping[str, str], before: str
 ) -> TargetResult:
-    """The result for one image. Engines without the containerd store identify images by the digest of their config."""
+    """Return the result for one image. Without the containerd store, engines identify images by config digest."""
     digest, config = (metadata.get(f"containerimage.{name}", "") for name in ("digest", "config.digest"))
     same = before in (digest, config) and before != ""
     return TargetResult(service.name, next(iter(target["tags"]), service.image), digest, not same, config)
 
 
 def _check_layer_cache(session: Session, project: Project) -> None:
-    """Check that the engine can export a layer cache, if one is set: the docker driver needs the containerd store."""
+    """Check that the engine can export the layer cache, if one is set. The docker driver needs the containerd store."""
     wanted = [one for one in session.settings.caches.layers_to if not one.startswith("type=inline")]
     if not wanted or project.engine.containerd_store:
         return

@@ -1,7 +1,7 @@
 """Groups services whose programs are compiled by a single cargo run, and adds the build arguments for that run. Pure.
 
-The services of a compile group share context, Dockerfile and every argument that the compile step reads, except the
-one that names a service's own program. All other services are built by their Dockerfiles with the compose arguments.
+The services of a compile group share the context, the Dockerfile and every argument that the compile step reads, except
+the argument that selects the service's program. All other services are built with only their compose arguments.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Group:
         return tuple(dict.fromkeys(service.binary for service in self.services))
 
     def only(self, services: Sequence[Service]) -> Group:
-        """The group, reduced to the given services."""
+        """Return the group with only the given services."""
         return Group(tuple(service for service in self.services if service in services))
 
 
@@ -53,7 +53,7 @@ def find(
 
 
 def profile(settings: Settings, request: BuildRequest, service: Service) -> str:
-    """The cargo profile: from the request, the setting, the compose file or the default, in that order."""
+    """Return the cargo profile from the request, the setting, the compose file or the default, in that order."""
     set_ = settings.build.profile if settings.build.profile != Build().profile else ""
     asked = request.profile or set_
     return asked or service.args.get("PROFILE") or settings.build.profile
@@ -71,11 +71,11 @@ def arguments(
     incremental: bool,
     nonce: str,
 ) -> dict[str, str]:
-    """The service's own arguments, plus ours if the Dockerfile declares them. Empty ones are omitted.
+    """Return the service's arguments, plus ours if the Dockerfile declares them. Omit empty arguments.
 
-    `group`: all services of the group in the compose file; `chosen`: those to build now. The features of dependencies
-    depend on which packages are selected, so all shipped programs are passed, no matter which are chosen. Raises
-    `Problem` bad-argument if --no-cache would not be safe.
+    `group`: all services of the group in the compose file. `chosen`: the services to build now. The features of
+    dependencies depend on which packages are selected, so all shipped programs are always passed. Raises `Problem`
+    bad-argument if --no-cache would not be safe.
     """
     if request.no_cache and "REBUILD" not in file.arguments:
         raise Problem(
@@ -94,7 +94,7 @@ def arguments(
         BINARIES: "" if PROGRAMS in file.arguments and chosen == group else " ".join(chosen.binaries),
         "CACHE_SCOPE": scope,
     }
-    # the compose file decides, so that plain `docker compose build` does the same
+    # the compose file takes precedence, so plain `docker compose build` does the same
     given = {BINARIES, PROGRAMS} | (set() if settings.caches.scope else {"CACHE_SCOPE"})
     if request.incremental is None and settings.build.incremental == "auto":
         given.add("CARGO_INCREMENTAL")

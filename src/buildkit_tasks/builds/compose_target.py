@@ -1,8 +1,8 @@
 """Converts a service's `build:` to the bake target that compose would create. Pure.
 
-`KEYS` documents how each key of the compose specification is handled. An unknown key, or a value that cannot be passed
-on, raises a `Problem` that names the service and the key: nothing is dropped silently.
-What compose does: https://github.com/docker/compose/blob/main/pkg/compose/build_bake.go
+`KEYS` documents how each key of the compose specification is handled. An unknown key or an unsupported value raises a
+`Problem` with the service and the key. Nothing is dropped silently.
+Compose's implementation: https://github.com/docker/compose/blob/main/pkg/compose/build_bake.go
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service, Workspace
 from buildkit_tasks.dockerfiles import platforms
 
-#: How each key of `build:` is passed on. A test compares the keys with those in the specification's schema.
+#: How each key of `build:` is passed to bake. A test compares the keys with the specification's schema.
 KEYS: Mapping[str, str] = {
     "additional_contexts": "contexts; service:NAME becomes that service's target",
     "args": "args, plus our own",
     "cache_from": "cache-from, plus the setting caches.layers_from",
     "cache_to": "cache-to, plus the setting caches.layers_to",
-    "context": "context, read through our own link; a URL unchanged",
+    "context": "context, read through our own link; URLs unchanged",
     "dockerfile": "dockerfile",
     "dockerfile_inline": "dockerfile-inline",
     "entitlements": "entitlements",
     "extra_hosts": "extra-hosts",
-    "isolation": "only `default`: BuildKit supports no other",
-    "labels": "labels, plus those that compose adds",
+    "isolation": "only `default`: BuildKit supports nothing else",
+    "labels": "labels, plus the labels that compose adds",
     "network": "network",
     "no_cache": "no-cache; in a compile group, a new value of REBUILD instead, which keeps the cache mounts",
     "no_cache_filter": "no-cache-filter",
-    "platforms": "platforms; if unset, the service's platform, else DOCKER_DEFAULT_PLATFORM, which must be among them",
+    "platforms": "platforms, must include DOCKER_DEFAULT_PLATFORM; if unset, the service's platform or that default",
     "privileged": "entitlements: security.insecure",
     "provenance": "attest",
-    "pull": "pull, unless base images come from packages",
+    "pull": "pull, unless base images are built from packages",
     "sbom": "attest",
     "secrets": "secret",
     "shm_size": "shm-size",
@@ -51,7 +51,7 @@ X_BAKE: Mapping[str, str] = dict.fromkeys(
 
 
 def make(service: Service, workspace: Workspace, compose: str) -> dict[str, Any]:
-    """The target of one service, without context and Dockerfile, which depend on paths on this machine.
+    """Return the bake target of a service, without the context and the Dockerfile, which are paths on this machine.
 
     `compose`: the compose version, for the label that compose adds. Problems: compose-key-unsupported.
     """
@@ -92,7 +92,7 @@ def make(service: Service, workspace: Workspace, compose: str) -> dict[str, Any]
 
 
 def check_platforms(services: Iterable[Service], default: str) -> None:
-    """Refuse a service whose own platforms do not include DOCKER_DEFAULT_PLATFORM, as compose does."""
+    """Refuse a service whose platforms do not include DOCKER_DEFAULT_PLATFORM, as compose does."""
     for service in services if default else ():
         if service.platforms and _platform(default) not in map(_platform, service.platforms):
             raise Problem(
@@ -104,7 +104,7 @@ def check_platforms(services: Iterable[Service], default: str) -> None:
 
 
 def _platform(name: str) -> str:
-    """A platform's usual spelling; one that only BuildKit may know is not changed."""
+    """Return a platform's canonical spelling. Unknown platforms are returned unchanged."""
     try:
         return platforms.long_form(name)
     except Problem:
@@ -112,7 +112,7 @@ def _platform(name: str) -> str:
 
 
 def unsupported(service: Service, key: str, why: str = "") -> Problem:
-    """The error for a key that cannot be passed on."""
+    """Return the problem for an unsupported key."""
     return Problem(
         "compose-key-unsupported",
         f"`build.{key}` of the service {service.name!r} is not supported.",
@@ -126,14 +126,14 @@ def _strings(value: Any) -> list[str]:
 
 
 def _entries(value: Any) -> list[str]:
-    """A list unchanged, or a mapping as `name=value`; a name without a value stays a bare name."""
+    """Return a list unchanged, or a mapping as `name=value` entries, with only the name if it has no value."""
     if isinstance(value, Mapping):
         return [str(k) if v in (None, "") else f"{k}={v}" for k, v in value.items()]
     return _strings(value)
 
 
 def _ssh(entry: str) -> str:
-    """Parse an ssh entry; in YAML, compose prints an id with its key as `id: path`."""
+    """Parse an ssh entry. In YAML, compose prints an id and its path as `id: path`."""
     name, separator, path = re.match(r"([^=:]*)(=|:\s*)?(.*)", entry, re.DOTALL).groups()  # type: ignore[union-attr]
     return f"{name}={path}" if separator and path else name
 
@@ -165,7 +165,7 @@ def _secret(service: Service, workspace: Workspace, entry: Any) -> str:
 
 
 def secret_variables(service: Service, workspace: Workspace) -> tuple[str, ...]:
-    """The environment variables that hold values of the service's secrets."""
+    """Return the environment variables that contain the values of the service's secrets."""
     known = workspace.config.get("secrets") or {}
     names = (e.get("source", "") if isinstance(e, Mapping) else e for e in service.build.get("secrets") or ())
     return tuple(str(known[n]["environment"]) for n in names if (known.get(n) or {}).get("environment"))
@@ -203,7 +203,7 @@ def _attest(kind: str, value: Any) -> list[str]:
 
 
 def _extend(service: Service, target: dict[str, Any]) -> None:
-    """Apply `x-bake` as bake does: lists and maps are extended, flags override."""
+    """Apply `x-bake` as bake does: extend lists and maps, override flags."""
     more = service.build.get("x-bake") or {}
     for name, value in more.items():
         kind = X_BAKE.get(name)

@@ -1,4 +1,4 @@
-"""Notices that a registry has stalled while BuildKit fetches an image: BuildKit itself waits forever."""
+"""Detects a stalled registry while BuildKit fetches an image. BuildKit itself would wait forever."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any
 
 from buildkit_tasks.core.errors import Problem
 
-#: Seconds without progress after which a fetch has stalled, and the bytes per second that count as progress.
-#: cargo uses the same rate (`http.low-speed-limit`).
+#: A fetch has stalled after this many seconds without progress, or below this rate in bytes per second.
+#: cargo has the same minimum rate (`http.low-speed-limit`).
 STALLED, SLOWEST = 60.0, 10.0
 
 
 class Fetching:
     """Follows the fetch of one image in BuildKit's stream of status objects.
 
-    `image`: the reference, by which its steps are recognized. Progress is a step or layer that starts or ends, or
-    `SLOWEST` bytes per second. Unpacking a layer may take any time. `stalled` stays set after the command was stopped.
+    `image`: the reference, used to recognize its steps. A step or layer that starts or ends counts as progress, and so
+    do `SLOWEST` bytes per second. Unpacking a layer has no time limit. `stalled` stays set after the command stops.
     """
 
     def __init__(self, image: str, clock: Callable[[], float], seconds: float = STALLED) -> None:
         self.image, self.seconds, self.stalled = image, seconds, False
         self._clock, self._since, self._waiting = clock, clock(), False
         self._running: dict[str, bool] = {}  # the image's steps by digest
-        self._bytes: dict[tuple[str, str], float] = {}  # of what is being fetched or unpacked, by step and id
+        self._bytes: dict[tuple[str, str], float] = {}  # bytes fetched or unpacked so far, by step and id
         self._mark = 0.0
 
     def update(self, status: Mapping[str, Any]) -> None:
-        """Process one object of the stream."""
+        """Process one status object of the stream."""
         before = dict(self._running), set(self._bytes)
         for item in status.get("vertexes") or ():
             if self.image in item.get("name", ""):
@@ -46,13 +46,13 @@ class Fetching:
         self._waiting = any(self._running.values()) and not unpacking
 
     def left(self) -> float:
-        """Seconds until the fetch has stalled; 0 or less once it has. May be called from another thread."""
+        """Return the seconds until the fetch counts as stalled, 0 or less once it does. Callable from any thread."""
         left = self._since + self.seconds - self._clock() if self._waiting else self.seconds
         self.stalled = self.stalled or left <= 0
         return left
 
     def problem(self) -> Problem:
-        """What to report once it has stalled."""
+        """Return the problem to report for a stalled fetch."""
         host = self.image.partition("/")[0]
         return Problem(
             "registry-unreachable",

@@ -1,5 +1,4 @@
-"""Prepares BuildKit's inputs: contexts behind our own links, and Dockerfiles in directories named after their
-content."""
+"""Prepares BuildKit's inputs: our own links to contexts, and Dockerfiles in directories named after their content."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from . import transfer
 
 
 def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
-    """Map each directory to the link to build through: BuildKit identifies transfers by a path's last component."""
+    """Map each directory to the link to build through. BuildKit identifies transfers by a path's last component."""
     local = [service for service in services if not service.remote]
     found = {}
     for context in dict.fromkeys(service.context for service in local):
@@ -51,10 +50,10 @@ def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
 
 
 def invalid_ignore_file(error: ValueError) -> Problem:
-    """The problem for a pattern that BuildKit would also reject."""
+    """Return the problem for a pattern that BuildKit would also reject."""
     return Problem(
         "context-unreadable",
-        "An ignore file of a build context is invalid.",
+        "The ignore file of a build context is invalid.",
         causes=[str(error)],
         hint="fix the pattern in .dockerignore",
     )
@@ -74,13 +73,13 @@ def _guarded(session: Session, context: Path, dockerfiles: Sequence[Path], also:
 
 
 def directories(service: Service) -> tuple[Path, ...]:
-    """The directories among a service's additional contexts."""
+    """Return the directories among a service's additional contexts."""
     paths = (Path(value) for value in service.contexts.values() if value.startswith("/"))
     return tuple(path for path in paths if path.is_dir())
 
 
 def paths(services: Sequence[Service], found: Mapping[Path, Path]) -> dict[str, Path]:
-    """The Dockerfile paths to pass to BuildKit: through the context's link if they are inside the context."""
+    """Return the Dockerfile paths to pass to BuildKit. Paths inside the context go through the context's link."""
     result = {}
     for service in services:
         if service.inline or service.remote:
@@ -94,7 +93,7 @@ def paths(services: Sequence[Service], found: Mapping[Path, Path]) -> dict[str, 
 
 
 def _real(file: Path) -> Path:
-    """The file in its real directory. The file itself is not resolved, even if it is a symlink."""
+    """Resolve the symlinks in the path of the directory, but not the file itself."""
     return Path(os.path.realpath(file.parent)) / file.name
 
 
@@ -105,10 +104,10 @@ def _inside(file: Path, context: Path) -> bool:
 def without_syntax(
     session: Session, engine: Engine, services: Sequence[Service], files: Mapping[str, Dockerfile], *, look_only: bool
 ) -> tuple[dict[str, Dockerfile], dict[str, Path], dict[str, str]]:
-    """Rewrite Dockerfiles whose frontend image is unavailable here, so that the engine's own frontend can read them.
+    """Rewrite Dockerfiles whose frontend image is unavailable, for the engine's built-in frontend.
 
-    Returns all Dockerfiles, the paths of the rewritten ones (with their .dockerignore), and the mirror's image for each
-    of the other frontends.
+    Returns all Dockerfiles, the paths of the rewritten ones (next to their .dockerignore), and the mirror's image for
+    each of the other frontends.
     """
     names = {file.syntax for file in files.values() if file.syntax}
     decisions = image_choice.decide(session, engine, sorted(names)) if names else {}
@@ -118,7 +117,7 @@ def without_syntax(
         text = plain_text(file, decisions, service.name) if file else None
         if not file or text is None:
             continue
-        words = f"using the engine's own frontend for the Dockerfile of {service.name}"
+        words = f"using the engine's built-in frontend for the Dockerfile of {service.name}"
         session.report.say(f"  no registry provides {file.syntax}: {words}")
         found[service.name] = Dockerfile.read(text)
         if not service.inline and not look_only:
@@ -127,9 +126,9 @@ def without_syntax(
 
 
 def plain_text(file: Dockerfile, decisions: Mapping[str, image_names.Decision], service: str) -> str | None:
-    """The text for the engine's own frontend; None if the frontend that the file names is available.
+    """Return the text for the engine's built-in frontend, or None if the Dockerfile's frontend is available.
 
-    Raises `Problem` image-unavailable for a frontend of another kind.
+    Raises `Problem` image-unavailable for frontends other than docker/dockerfile.
     """
     if not file.syntax or decisions[file.syntax].source not in ("none", "offline"):
         return None
@@ -144,7 +143,7 @@ def plain_text(file: Dockerfile, decisions: Mapping[str, image_names.Decision], 
 
 
 def _written(session: Session, service: Service, text: str) -> Path:
-    """Write the text to a file in a directory named after its content, so that BuildKit never reads an old version."""
+    """Write the text to a directory named after its content. Otherwise, BuildKit might read an old version."""
     data = text.encode("utf-8", "surrogateescape")
     own = service.dockerfile.with_name(service.dockerfile.name + ".dockerignore")
     ignored = own.read_bytes() if own.is_file() else (service.context / ".dockerignore")

@@ -1,14 +1,14 @@
-"""The manifest that the compile step writes next to each program, and its comparison with the tree on disk.
+"""Reads the manifest that the compile step writes next to each program, and compares it with the tree on disk.
 
 The compile program (docker/compile.rs, `Sources`) and this module must agree on which files belong to a program and
-how to record them. A program depends on the files of the packages from which it was compiled, and on files outside
-any package (migrations, .cargo/config.toml, the workspace's Cargo.toml), but not on files of other packages: an
-edit to `api` does not affect `worker`. Cargo.lock is compared separately. For vendored crates, only the list of
+how to record them. A program depends on the files of the packages it was compiled from, and on files outside any
+package (migrations, .cargo/config.toml, the workspace's Cargo.toml), but not on files of other packages: an edit
+to `api` does not affect `worker`. Cargo.lock is compared separately. For vendored crates, only the list of
 checksums is recorded.
 
 A file is recorded as a letter and a digest: `f` for a file, `x` for an executable (sha256 of the content), `l` for a
-symlink (sha256 of its target and a newline). The source digest is the sha256 of lines `LETTERDIGEST PATH`, sorted by
-the bytes of the paths.
+symlink (sha256 of its target and a newline). The source digest is the sha256 of the lines `LETTERDIGEST PATH`, sorted
+bytewise by path.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def parse(text: str | bytes) -> Manifest:
 
 
 def files(manifest: Manifest, context: Path, dockerfile: Path | None = None) -> tuple[dict[str, str], str]:
-    """The files that the program would depend on if it were built now, and the digest of Cargo.lock ("" if missing).
+    """Return the files that the program would depend on if built now, and the digest of Cargo.lock ("" if missing).
 
     `dockerfile` selects the .dockerignore. Raises `OSError` for unreadable files, `ValueError` for an invalid
     .dockerignore.
@@ -135,7 +135,7 @@ def files(manifest: Manifest, context: Path, dockerfile: Path | None = None) -> 
 
 
 def digest(found: Mapping[str, str]) -> str:
-    """The source digest of files as returned by `files`."""
+    """Return the source digest of files as returned by `files`."""
     ordered = sorted(found.items(), key=lambda item: os.fsencode(item[0]))
     return (
         f"sha256:{_sha256(b''.join(f'{look} '.encode() + os.fsencode(path) + bytes([10]) for path, look in ordered))}"
@@ -155,15 +155,15 @@ def compare(
     prepared: bool = False,
     moved: Mapping[str, str] | None = None,
 ) -> tuple[Difference, ...]:
-    """The differences between a program's manifest and the tree on disk (and the current build arguments, if given).
+    """Return the differences between a program's manifest and the tree on disk (and the build arguments, if given).
 
     No difference means that a build of this tree would use exactly these sources. `generated`: paths that other stages
     of the Dockerfile create, which need not be in the tree. `prepared`: commands may create any file that is not in the
-    tree. `moved`: files that other stages copy to another path, with their path in the tree. Arguments that are None
+    tree. `moved`: maps files that other stages copy elsewhere to their paths in the tree. Arguments that are None
     are not compared.
     """
     if not manifest.files:
-        return (Difference("unknown", "the build could not record its sources, because of unusual file names"),)
+        return (Difference("unknown", "the build could not record its sources because of unusual file names"),)
     found, lock = files(manifest, context, dockerfile)
     if generated:
         below = tuple(f"{path}/" for path in generated)
@@ -204,7 +204,7 @@ def _written(path: Path, entry: os.DirEntry[str]) -> str:
 
 
 def _owner(path: str, homes: set[str]) -> str | None:
-    """The directory of the nearest Cargo.toml at or above a path."""
+    """Return the directory of the nearest Cargo.toml at or above a path."""
     while path != ".":
         path = posixpath.dirname(path) or "."
         if path in homes:

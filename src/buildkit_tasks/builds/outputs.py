@@ -1,4 +1,4 @@
-"""Where the images of a build go (engine, registry or archives), and BuildKit's own layer caches. Pure."""
+"""Chooses the outputs of a build (engine, registry or archives) and its layer caches. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from buildkit_tasks.core.model import BuildRequest, Engine, Service
 def destination(
     service: Service, request: BuildRequest, target: Mapping[str, Any], places: Sequence[str]
 ) -> dict[str, Any]:
-    """The bake keys for an image's destination and platforms, unless the engine loads it for its own platform."""
+    """Return the bake keys for an image's output and platforms: none if it is loaded for the engine's own platform."""
     where: dict[str, Any] = {"platforms": list(places)} if places else {}
     if request.push:
         image = pushed_name(service, request.push)
@@ -32,7 +32,7 @@ def destination(
 
 
 def attestations(settings: Settings, request: BuildRequest, target: Mapping[str, Any]) -> dict[str, Any]:
-    """The attestations to attach to a pushed image, unless the compose file sets them."""
+    """Return the attestations to attach to a pushed image, unless the compose file sets them."""
     given = target.get("attest") or []
     if not request.push:
         return {}
@@ -58,17 +58,17 @@ def compression(engine: Engine, incremental: bool, builder: Builder) -> tuple[st
 
 
 def pushed_name(service: Service, push: str) -> str:
-    """The name of a service's image under the registry and path to push to."""
+    """Return the name under which a service's image is pushed. `push`: the registry and path."""
     return f"{push.rstrip('/')}/{service.image.rpartition('/')[2]}"
 
 
 def repository(image: str) -> str:
-    """An image's name without its tag."""
+    """Return an image's name without its tag."""
     return image.rpartition(":")[0] if ":" in image.rpartition("/")[2] else image
 
 
 def layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings, writer: str) -> None:
-    """Add BuildKit's own caches: every target imports them; one exports them, since the targets share most layers."""
+    """Add BuildKit's layer caches. All targets import them. Only one exports them, because most layers are shared."""
     sources, places = list(settings.caches.layers_from), list(settings.caches.layers_to)
     for name, given in (("caches.layers_from", sources), ("caches.layers_to", places)):
         for one in given:

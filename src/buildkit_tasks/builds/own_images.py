@@ -1,7 +1,7 @@
 """Finds services whose Dockerfiles use the image of another service in the same build. Pure.
 
-A solve builds all targets in parallel, so it would use the previous image or find none. Instead, the other target is
-passed as a named context, and BuildKit builds it first.
+A solve builds all targets in parallel, so it would use the previous image or not find one. Instead, the other target
+is passed as a named context, and BuildKit builds it first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from buildkit_tasks.project import sources
 
 
 def find(services: Sequence[Service], needs: Mapping[str, Needs]) -> dict[str, dict[str, Service]]:
-    """Map each service to the images it uses that other given services build: image reference to service."""
+    """Map each service to the images it uses from the other given services: image reference to service."""
     makers: dict[str, Service] = {}
     for service in services:
         for name in sources.image_names(service):
@@ -31,7 +31,7 @@ def find(services: Sequence[Service], needs: Mapping[str, Needs]) -> dict[str, d
 
 
 def _circular(name: str, found: Mapping[str, Mapping[str, Service]]) -> bool:
-    """Whether a service's image depends on itself through others. If so, the engine's existing images are used."""
+    """Return whether a service's image depends on itself. If so, the engine's existing images are used."""
     seen: set[str] = set()
     pending = [service.name for service in found[name].values()]
     while pending:
@@ -45,7 +45,7 @@ def _circular(name: str, found: Mapping[str, Mapping[str, Service]]) -> bool:
 
 
 def shared_names(services: Sequence[Service]) -> tuple[str, ...]:
-    """A warning for each image name that services build differently. As in compose, the last to finish wins."""
+    """Return a warning for each image name that services build differently. As in compose, the last build wins."""
     makers: dict[str, list[Service]] = {}
     for service in services:
         makers.setdefault(lookup_name(service.image), []).append(service)
@@ -54,5 +54,5 @@ def shared_names(services: Sequence[Service]) -> tuple[str, ...]:
         first, *others = several
         if any(other.build != first.build for other in others):
             names = ", ".join(service.name for service in several)
-            said.append(f"{names} build the same image {first.image}: the last to finish gets the name")
+            said.append(f"{names} build the same image {first.image}: the last build to finish gets the tag")
     return tuple(said)

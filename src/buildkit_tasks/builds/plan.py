@@ -25,12 +25,12 @@ from .targets import Targets, needs_of
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a plan uses in place of what the user's files name.
+    """Replacements for the paths and images in the user's files, and facts about the host.
 
     `files`: the Dockerfile path to pass to BuildKit for each service. `replacements`: maps an image reference to the
-    one to use instead. `transfer`: maps a directory to the link through which BuildKit reads it. `foreign`:
+    one to use instead. `transfer`: maps a directory to the link that BuildKit reads it through. `foreign`:
     `replacements` for platforms other than the engine's own. `sources`: maps an image to its named context, if the
-    builder does not share the engine's images. `ci`: whether this is a CI system. `proxies`: the host's proxy
+    builder does not share the engine's images. `ci`: whether the build runs in CI. `proxies`: the host's proxy
     variables, which every builder predefines as arguments and keeps out of layers and cache keys.
     """
 
@@ -123,9 +123,9 @@ def _where(builder: Builder, platform: str) -> str:
 
 
 def _groups(settings: Settings, workspace: Workspace, targets: Targets) -> dict[str, Group]:
-    """The compile group of each service, also of those that are not built: the choice does not change cargo's features.
+    """Return the compile group of every service, built or not: the selection must not change cargo's features.
 
-    A service that is not built counts with the Dockerfile of one that is built the same way.
+    A service that is not built uses the Dockerfile of a service that is built the same way.
     """
     twins = {s.name: other for s in workspace.services for other in targets.services if sources.same_build(s, other)}
     files = {n: targets.dockerfiles[other.name] for n, other in twins.items() if other.name in targets.dockerfiles}
@@ -172,7 +172,7 @@ def _incremental(settings: Settings, request: BuildRequest, surroundings: Surrou
 
 
 def _source(service: Service, file: Dockerfile | None, surroundings: Surroundings) -> dict[str, Any]:
-    """The sources of the context and the Dockerfile."""
+    """Return the bake keys of the context and the Dockerfile."""
     if service.remote:
         found: dict[str, Any] = {"context": service.remote, "dockerfile": str(service.dockerfile)}
     else:
@@ -187,7 +187,7 @@ def _source(service: Service, file: Dockerfile | None, surroundings: Surrounding
 def _replace_images(
     service: Service, target: dict[str, Any], targets: Targets, surroundings: Surroundings, notes: list[str]
 ) -> None:
-    """Pass directories through their links, and replacements of base images, as named contexts."""
+    """Add named contexts: directories through their links, and replacements for base images."""
     given, images = target.get("contexts", {}), targets.needs[service.name].images
     contexts = {
         name: str(surroundings.transfer[Path(value)]) if Path(value) in surroundings.transfer else value
@@ -209,13 +209,13 @@ def _replace_images(
     if file and file.syntax in surroundings.replacements:
         target["args"]["BUILDKIT_SYNTAX"] = surroundings.replacements[file.syntax]
     if contexts != given and target.pop("pull", False):
-        notes.append(f"{service.name}: `pull` has no effect, because local images replace its base images")
+        notes.append(f"{service.name}: `pull` has no effect because local images replace its base images")
     if contexts:
         target["contexts"] = contexts
 
 
 def _add_secrets(target: dict[str, Any], file: Dockerfile, settings: Settings) -> None:
-    """Add the CA bundle and cargo's configuration if the Dockerfile uses them and the compose file sets neither."""
+    """Add the CA bundle and cargo's configuration if the Dockerfile uses them, unless the compose file sets them."""
     given = ",".join(target.get("secret", ()))
     for name, path in (("ca", settings.build.ca_bundle), ("cargo-config", settings.build.cargo_config)):
         if path and name in file.secrets and not re.search(rf"\bid={name}\b", given):

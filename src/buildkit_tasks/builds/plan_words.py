@@ -1,4 +1,4 @@
-"""Formats a plan for the screen or `--json`, without showing passwords. Pure."""
+"""Formats a plan for the terminal or `--json`, without passwords. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
 def proxies(env: Mapping[str, str]) -> dict[str, str]:
-    """The proxy variables of an environment, in their original spelling (upper or lower case)."""
+    """Return the proxy variables of an environment, in their original case."""
     return {n: env[n] for name in PROXIES for n in (name, name.lower()) if env.get(n)}
 
 
 def _shown(definition: Mapping[str, Any], masked: Callable[[str], str]) -> dict[str, Any]:
-    """The definition for display: arguments without values from .env, URLs without user and password."""
+    """Return the definition for display, without values from .env and without credentials in URLs."""
     shown: dict[str, Any] = json.loads(json.dumps(definition))
     for target in shown.get("target", {}).values():
         for key in ("args", "labels"):
@@ -30,7 +30,7 @@ def _shown(definition: Mapping[str, Any], masked: Callable[[str], str]) -> dict[
 
 
 def describe(plan: BuildPlan, masked: Callable[[str], str]) -> dict[str, Any]:
-    """The plan as JSON-ready values, for `--plan --json`; `masked` hides the values of .env in a text."""
+    """Return the plan as JSON-ready values, for `--plan --json`. `masked` hides values from .env in a string."""
     return {
         "project": plan.workspace.project,
         "services": [s.name for s in plan.services],
@@ -47,7 +47,7 @@ def describe(plan: BuildPlan, masked: Callable[[str], str]) -> dict[str, Any]:
 
 
 def packaged(definition: Mapping[str, Any]) -> dict[str, str]:
-    """Map each base image to the image of ours that replaces it in the definition."""
+    """Map each base image to our image that replaces it in the definition."""
     found: dict[str, str] = {}
     for target in definition.get("target", {}).values():
         for name, value in target.get("contexts", {}).items():
@@ -58,7 +58,7 @@ def packaged(definition: Mapping[str, Any]) -> dict[str, str]:
 
 
 def rows(content: Mapping[str, Any], reasons: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The rows of the printed plan: fields with a value, replaced base images, and reasons."""
+    """Return the rows of the printed plan: fields with a value, replaced base images, and reasons."""
     found = [(name, _words(value)) for name, value in content.items() if name not in ("bake", "reasons")]
     found += [
         (f"image {name}", f"{image}, built from Debian packages")

@@ -1,4 +1,4 @@
-"""Checks the requested platforms: how each would be built, and whether that should be attempted."""
+"""Checks how each requested platform would be built, and refuses builds that should not be attempted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .targets import Targets
 
 
 def routes(targets: Targets, engine: Engine) -> list[platforms.Route]:
-    """How each platform is built: the worst case across all services. Refuses builds that should not be attempted."""
+    """Return each platform's route, the worst of all services. Refuse builds that should not be attempted."""
     request, services, builder, places = targets.request, targets.services, targets.builder, targets.platforms
     found = []
     for platform in dict.fromkeys(p for s in services for p in places[s.name]):
@@ -49,7 +49,7 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
     """Refuse builds that should not be attempted. `driver`: the current builder's driver, queried only if it matters.
 
     Problems: bad-argument; platform-unsupported if the result cannot be stored anywhere; emulation-refused if cargo
-    would run under emulation although the user did not request it.
+    would run under emulation without an explicit request.
     """
     several = len(request.platforms) > 1
     if request.push and request.oci:

@@ -1,4 +1,4 @@
-"""The first half of a build: decide everything. The second half, `building`, runs a single bake solve."""
+"""Computes the plan of a build, with all decisions. `building` runs it as a single bake solve."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plan_build(
 ) -> BuildPlan:
     """Return the plan for a request. With `look_only`, create nothing: no transfer link, no base image.
 
-    A plan that is only printed does not need its base images, so a problem with them is added to `missing`, not raised.
+    Printing a plan does not require the base images, so problems with them are added to `missing`, not raised.
     """
     workspace, engine = project.workspace, project.engine
     if request.oci:
@@ -76,7 +76,7 @@ def compiling(made: BuildPlan) -> BuildPlan:
 
 
 def _replacements(session: Session, project: Project, targets: Targets, *, look_only: bool) -> dict[str, str]:
-    """The images that replace base images which no registry provides. Problems: image-unavailable."""
+    """Return the replacements for base images that no registry provides. Problems: image-unavailable."""
     needed = {
         s.name: [image for image in _base_images(s, targets) if image not in targets.linked[s.name]]
         for s in targets.services
@@ -90,7 +90,7 @@ def _replacements(session: Session, project: Project, targets: Targets, *, look_
 
 
 def _base_images(service: Service, targets: Targets) -> tuple[str, ...]:
-    """The base images of a build for the node's own platform."""
+    """Return the base images of a build for the node's own platform."""
     images, places = targets.needs[service.name].images, targets.platforms[service.name]
     file = targets.dockerfiles.get(service.name)
     if file is None or not targets.builder.own or not places or platforms.own(targets.node) in places:
@@ -100,7 +100,7 @@ def _base_images(service: Service, targets: Targets) -> tuple[str, ...]:
 
 
 def _made_here(problem: Problem, workspace: Workspace, services: Sequence[Service], bases: Iterable[str]) -> Problem:
-    """Extend the problem of a missing image with the service that builds the image, if there is one."""
+    """Add the service that builds a missing image, if there is one, to the problem."""
     names = {lookup_name(base) for base in bases}
     makers = [s for s in workspace.services if s not in services and names & set(sources.image_names(s))]
     if problem.code != "image-unavailable" or not makers:
@@ -116,14 +116,14 @@ def _made_here(problem: Problem, workspace: Workspace, services: Sequence[Servic
 def _sources(
     session: Session, project: Project, targets: Targets, used: Sequence[str], *, make: bool
 ) -> dict[str, str]:
-    """How to pass images that only the engine has to a builder that does not share them."""
+    """Return named contexts for images that only the engine has, for a builder that does not share them."""
     from buildkit_tasks.builders import images as builder_images  # imported late: most builds use the engine's builder
 
     return builder_images.sources(session, project.engine, targets.builder, used, make=make)
 
 
 def _foreign(session: Session, project: Project, targets: Targets, *, look_only: bool) -> dict[str, dict[str, str]]:
-    """For each platform other than the node's own: base images that no registry provides, and their replacements."""
+    """Map each platform other than the node's own to replacements for base images that no registry provides."""
     found = {}
     for platform in dict.fromkeys(p for s in targets.services for p in targets.platforms[s.name]):
         node = builder_facts.at(project.engine, targets.builder, platform)
@@ -150,7 +150,7 @@ def _foreign(session: Session, project: Project, targets: Targets, *, look_only:
 
 
 def _directory(session: Session, given: str, *, make: bool) -> str:
-    """The archive directory, resolved against the working directory; not created for a plan. Problems: bad-argument."""
+    """Return the absolute path of the archive directory. `make`: create the directory. Problems: bad-argument."""
     place = (session.world.cwd / given).resolve()
     if "," in str(place):
         raise Problem(

@@ -1,4 +1,4 @@
-"""Runs the bake solve of a plan, shows its progress and explains a failure. Only this module runs a solve."""
+"""Runs the bake solve of a plan, shows its progress and explains failures. Only this module runs a solve."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RACES = 12
 def stand_in(
     target: Mapping[str, Any], text: str, stage: str, contexts: Mapping[str, str], platform: str = ""
 ) -> dict[str, Any]:
-    """A bake target like a service's, but for a stage of another Dockerfile, with more contexts and no image."""
+    """Return a target like a service's, but for a stage of another Dockerfile, with extra contexts and no image."""
     kept = ("context", "contexts", "args", "secret", "ssh", "network", "extra-hosts", "platforms", "output")
     return {
         **{name: value for name, value in target.items() if name in kept},
@@ -56,11 +56,11 @@ def solve(
 ) -> tuple[Progress, dict[str, Any]]:
     """Run a definition of the plan. Returns the progress, and buildx's metadata by target.
 
-    A given `progress` is filled even if the solve fails. `started` is called each time bake starts. `title`: what the
-    view says at first, if the solve builds no image. `fetching`: an image of the solve whose registry may stall.
+    A given `progress` is filled even if the solve fails. `started` is called each time bake starts. `title`: the
+    initial text of the view if the solve builds no image. `fetching`: an image of the solve whose registry may stall.
 
-    Passes Ctrl-C on and waits for the child, so that nothing is orphaned. Problems: those of `build_failure.explain`;
-    timed-out after `timeout` seconds; registry-unreachable if that registry stalls.
+    Forwards Ctrl-C to the child and waits for it to exit. Problems: those of `build_failure.explain`; timed-out after
+    `timeout` seconds; registry-unreachable if the registry stalls.
     """
     progress = Progress() if progress is None else progress
     end = session.world.clock() + timeout if timeout else float("inf")
@@ -117,9 +117,9 @@ _NEWER = frozenset({"network", "extra-hosts", "entitlements"})
 
 
 def _alone(session: Session, definition: Mapping[str, Any], scratch: Path) -> dict[str, dict[str, Any]]:
-    """The targets that this bake would not build as defined and that are therefore built separately.
+    """Return the targets that this version of bake would not build as defined. They are built separately.
 
-    Asks bake itself, but only if a target has one of these keys. Raises `Problem` compose-key-unsupported.
+    Runs bake to find out, but only if a target has one of these keys. Raises `Problem` compose-key-unsupported.
     """
     targets = definition["target"]
     unsure = {name for name, target in targets.items() if _NEWER & target.keys()}
@@ -140,7 +140,7 @@ def _alone(session: Session, definition: Mapping[str, Any], scratch: Path) -> di
             keys = ", ".join(sorted((_NEWER & target.keys()) - understood[name].keys()))
             raise Problem(
                 "compose-key-unsupported",
-                f"This buildx drops `{keys}` from the service {name!r}, which must be built together with others.",
+                f"This buildx version drops `{keys}` from the service {name!r}, which must be built with others.",
                 causes=["additional_contexts: service:NAME needs one bake run for both services"],
                 hint="run `invoke engine.install` to install a newer buildx",
             )

@@ -1,4 +1,4 @@
-"""Chooses what a build makes: services, platforms, builder and Dockerfiles. Decided once, then handed on."""
+"""Chooses the services, platforms, builder and Dockerfiles of a build, once for all later steps."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
 class Targets:
     """What a request builds, and on which builder.
 
-    `named`: the requested services; `services`: also those whose images they use as contexts. By service: the
-    `platforms` to pass to buildx, none for the node's own; the `dockerfiles`, none if the context is a URL; what the
-    build `needs` of its Dockerfile; and the images of other targets that it uses (`linked`). `tier`: what the engine
-    supports. `node`: the machine that builds by default.
+    `named`: the requested services. `services`: also the services whose images they use as contexts. By service:
+    `platforms`, to pass to buildx (none for the node's own); `dockerfiles` (none if the context is a URL); `needs`, the
+    parts of the Dockerfile that the build uses; `linked`, the images of other targets that it uses. `tier`: what the
+    engine supports. `node`: the machine that builds by default.
     """
 
     request: BuildRequest
@@ -69,7 +69,7 @@ def of(
     tier: str = "full",
     default_platform: str = "",
 ) -> Targets:
-    """The targets of the named services, with their contexts. Pure. `default_platform`: of services that set none."""
+    """Return the targets of the named services. Pure. `default_platform`: for services that do not set one."""
     default = (default_platform,) if default_platform else ()
     places = {
         s.name: request.platforms or s.platforms or default or platforms_for(request, engine, builder) for s in services
@@ -81,7 +81,7 @@ def of(
 
 
 def with_contexts(workspace: Workspace, chosen: Sequence[Service]) -> tuple[Service, ...]:
-    """The services, plus those whose images they use as contexts (`additional_contexts: service:NAME`)."""
+    """Return the services, plus those whose images they use as contexts (`additional_contexts: service:NAME`)."""
     names = [service.name for service in chosen]
     by_name = {service.name: service for service in workspace.services}
     for name in names:
@@ -92,7 +92,7 @@ def with_contexts(workspace: Workspace, chosen: Sequence[Service]) -> tuple[Serv
 
 
 def needs_of(service: Service, file: Dockerfile | None, places: Sequence[str], engine: Engine) -> Needs:
-    """The stages and images that the build of one service needs, across all its platforms."""
+    """Return the stages and images that the build of one service needs, across all its platforms."""
     if file is None:
         return Needs()
     found = [

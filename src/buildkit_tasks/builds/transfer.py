@@ -1,13 +1,13 @@
-"""BuildKit's context transfer, guarded: what the daemon builds is what lies on the disk.
+"""Guard BuildKit's context transfer, so the daemon builds exactly the files on disk.
 
-BuildKit sends a file again only if its size, time of modification or mode differ from the last transfer *under the same
-name*, and that name is the last component of the context's path (buildx `build/opt.go`, fsutil `sameFile`). So two
-checkouts called `app` share one memory, and a file whose content changed under an old size and time (exchanged by `mv`,
-extracted from an archive, written by a tool that sets times back) is not sent at all: the daemon builds other bytes.
+BuildKit only sends a file again if its size, mtime or mode differs from the last transfer *under the same name*. This
+name is the last component of the context's path (buildx `build/opt.go`, fsutil `sameFile`). Two checkouts called `app`
+therefore share the same transfer cache. In addition, a file with new content but the same size and mtime (replaced by
+`mv`, extracted from an archive, written by a tool that resets mtimes) is not sent, and the daemon builds old content.
 
-The guard gives each checkout a name of its own, a link that cannot be guessed, and takes a new name as soon as a file
-comes with a size, time and mode that the present name has seen before but another inode or time of change (ctime, which
-no program can set). Nothing of the user's is touched. A lost state means a new name: one full transfer.
+The guard gives each checkout a unique name, a link that cannot be guessed. It switches to a new name if a file has the
+same size, mtime and mode as before under the current name, but a different inode or ctime (which programs cannot set).
+The user's files are not modified. If the state is lost, a new name is used, which costs one full transfer.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from pathlib import Path
 from buildkit_tasks.dockerfiles.ignore import Ignore, walk
 
 _VERSION = 1
-_RETIRED_SECONDS = 3600  # a build that began under an old name may still be reading through it
+_RETIRED_SECONDS = 3600  # a running build may still be using an old name
 
-#: What BuildKit compares (size, mtime in ns, mode), as one key of a file's history.
+#: The properties that BuildKit compares (size, mtime in ns, mode), as a key in a file's history.
 _Seen = str
-#: What distinguishes two contents that look equal to BuildKit: inode and ctime in ns.
+#: The properties that distinguish two files that BuildKit considers equal: inode and ctime in ns.
 _Proof = list[int]
 
 
 @dataclass
 class _Memory:
-    """What one name has been used for: per path every (size, mtime, mode) seen, and the inode and ctime it had."""
+    """The files sent under one name: for each path, every (size, mtime, mode) seen, with its inode and ctime."""
 
     name: str
     device: int
@@ -47,12 +47,13 @@ class _Memory:
 
 
 def guard(context: Path, state_dir: Path, dockerfiles: Sequence[Path] = (), also: Sequence[Path] = ()) -> Path:
-    """The path to give to BuildKit instead of `context`: a link in `state_dir` under which nothing old is remembered.
+    """Return the path to pass to BuildKit instead of `context`: a link in `state_dir` with no outdated transfer state.
 
-    `dockerfiles` are those that will be built from this context: with them, what .dockerignore keeps out is not looked
-    at; without them everything but `.git` is. `also` are files and directories outside that travel under the same name:
-    Dockerfiles from elsewhere, additional contexts. Safe to call from several builds at once. Raises `OSError` when the
-    context cannot be read or the state directory not written, `ValueError` for an illegal .dockerignore.
+    `dockerfiles`: the Dockerfiles to build from this context. Files excluded by their .dockerignore are not checked.
+    Without `dockerfiles`, everything except `.git` is checked. `also`: files and directories outside the context that
+    are sent under the same name (Dockerfiles elsewhere, additional contexts). Safe for concurrent builds. Raises
+    `OSError` if the context is not readable or the state directory not writable, `ValueError` for an invalid
+    .dockerignore.
     """
     context = context.resolve(strict=True)
     folder = state_dir / "transfer"
@@ -82,7 +83,7 @@ def _scan(context: Path, dockerfiles: Sequence[Path]) -> Iterator[tuple[str, tup
 
 
 def _scan_also(place: Path) -> Iterator[tuple[str, tuple[_Seen, _Proof]]]:
-    """A file or a directory outside of the context, under whole paths."""
+    """Scan a file or directory outside the context. Yields absolute paths."""
     facts = place.stat()
     if stat.S_ISREG(facts.st_mode):
         yield str(place), _look(facts)
@@ -96,12 +97,12 @@ def _look(facts: os.stat_result) -> tuple[_Seen, _Proof]:
 
 
 def _consistent(memory: _Memory, seen: dict[str, tuple[_Seen, _Proof]]) -> bool:
-    """False if BuildKit might take a file for one that it was sent before under this name, and it is not that one."""
+    """Return False if BuildKit may mistake a file for a different one that was sent earlier under this name."""
     for path, (look, proof) in seen.items():
         before = memory.files.get(path)
         if before is not None and before.get(look, proof) != proof:
             return False
-    # the history only grows: begin anew before it costs more than a transfer
+    # the history only grows: start over before it costs more than a transfer
     return sum(len(looks) for looks in memory.files.values()) <= 4 * len(seen) + 1000
 
 
@@ -128,7 +129,7 @@ def _link(link: Path, context: Path) -> None:
 
 
 def _sweep(memory: _Memory, folder: Path, context: Path) -> None:
-    """Remove links to this context that have been out of use for an hour; those of a lost state count from now."""
+    """Remove links to this context that have been unused for an hour. If the state was lost, the hour starts now."""
     now = time.time()
     with os.scandir(folder) as entries:
         links = {e.name for e in entries if e.is_symlink() and e.name != memory.name and Path(e).readlink() == context}
@@ -145,7 +146,7 @@ def _load(record: Path) -> _Memory | None:
             return None
         return _Memory(**content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # lost or damaged: a new name is always right
+        return None  # missing or damaged: a new name is always safe
 
 
 def _save(record: Path, memory: _Memory) -> None:
@@ -161,5 +162,5 @@ def _save(record: Path, memory: _Memory) -> None:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # released by the kernel if we die
+        fcntl.flock(file, fcntl.LOCK_EX)  # released by the kernel if the process dies
         yield

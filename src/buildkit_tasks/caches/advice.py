@@ -1,4 +1,4 @@
-"""Recommends which caches to clear, and at what cost. Pure: a view and the opened mounts in, advice out."""
+"""Recommends which caches to clear, and at what cost. Pure: takes a view and the opened mounts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .view import Cache
 #: A target mount is worth trimming if it is this many times the size that its programs need.
 USEFUL = 1.5
 
-#: Seconds after which a registry index is stale: cargo will download most of it again at the next update anyway.
+#: Seconds after which a registry index is stale: cargo will download most of it again at the next update.
 INDEX_AGE = 90 * 86400
 
-#: Recommend nothing below this many bytes.
+#: Do not recommend anything that frees fewer bytes than this.
 SMALL = 50 * 10**6
 
 
@@ -32,7 +32,7 @@ class Advice:
 
 
 def advise(cache: Cache, contents: Mapping[str, Content], min_disk: int) -> tuple[Advice, ...]:
-    """The worthwhile recommendations, largest first. `min_disk` in bytes."""
+    """Return the worthwhile recommendations, largest first. `min_disk` in bytes."""
     found: list[Advice] = []
     for mount in cache.mounts:
         if mount.project != cache.scope:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def workspace_members(texts: Mapping[str, str]) -> frozenset[str]:
-    """Names of the packages that have no source in the synced lock files: the workspace's own."""
+    """Return the names of the workspace's packages: those without a source in the synced lock files."""
     return frozenset(
         name
         for path, text in texts.items()
@@ -17,7 +17,7 @@ def workspace_members(texts: Mapping[str, str]) -> frozenset[str]:
 
 
 def packages(lock: str) -> list[tuple[str, str, str]]:
-    """(name, version, source) of each package in a lock file; source is empty for the workspace's own."""
+    """Return (name, version, source) of each package in a lock file. The source of a workspace package is empty."""
     found: list[tuple[str, str, str]] = []
     for line in lock.splitlines():
         key, _, value = line.partition(" = ")

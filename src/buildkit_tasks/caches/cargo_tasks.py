@@ -15,7 +15,7 @@ from buildkit_tasks.dockercli import docker, docker_run
 #: The label of every container and volume of these tasks; its value is the project's scope.
 LABEL = "buildkit-tasks.cargo"
 
-#: The word that selects all volumes in `cache.clear`: by name, two of them could be confused with mounts.
+#: The word that selects all volumes in `cache.clear`. Two of their names could be confused with mounts.
 VOLUMES = "volumes"
 
 #: Seconds to wait for sizes in a view: the engine measures the volumes of all projects.
@@ -32,7 +32,7 @@ class Volume:
 
 
 def volume(scope: str, kind: str) -> str:
-    """The name of a project's volume of one kind: `target`, `registry`, `git` or `tools`."""
+    """Return the name of a project's volume of one kind: `target`, `registry`, `git` or `tools`."""
     plain = re.sub(r"[^A-Za-z0-9_.-]", "-", scope)
     if plain != scope or not re.match(r"[A-Za-z0-9]", plain):
         plain = f"p{plain}-{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
@@ -40,19 +40,19 @@ def volume(scope: str, kind: str) -> str:
 
 
 def repository(scope: str) -> str:
-    """The name of a project's toolchain image, without tag."""
+    """Return the name of a project's toolchain image, without tag."""
     plain = re.sub(r"[^a-z0-9]+", "-", scope.lower()).strip("-")
     name = plain if plain == scope else f"{plain or 'p'}-{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
     return f"localhost/buildkit-tasks-cargo/{name}"
 
 
 def names(session: Session, scope: str) -> list[str]:
-    """The names of a project's volumes. Problems: command-failed."""
+    """Return the names of a project's volumes. Problems: command-failed."""
     return run.check(session.world, docker_run.volumes(session.root, f"{LABEL}={scope}")).stdout.split()
 
 
 def measured(session: Session, found: Sequence[str], *, timeout: float | None = None) -> tuple[Volume, ...]:
-    """The volumes, with the sizes that the engine reports in time."""
+    """Return the volumes, with the sizes that the engine reports in time."""
     if not found:
         return ()
     answer = run.capture(session.world, docker_run.volume_sizes(session.root), timeout=timeout)
@@ -68,12 +68,12 @@ def _volume(name: str, row: dict[str, object]) -> Volume:
 
 
 def images(session: Session, scope: str) -> list[str]:
-    """The project's toolchain images."""
+    """Return the project's toolchain images."""
     return run.check(session.world, docker_run.image_tags(session.root, repository(scope))).stdout.split()
 
 
 def remove(session: Session, going: Iterable[str]) -> list[str]:
-    """Remove volumes. Returns those kept because a cargo task is using them."""
+    """Remove volumes. Returns the names of volumes in use by a cargo task."""
     kept = []
     for name in going:
         removed = run.capture(session.world, docker.remove_volumes(session.root, [name]))
@@ -83,6 +83,6 @@ def remove(session: Session, going: Iterable[str]) -> list[str]:
 
 
 def total(found: Iterable[Volume]) -> str:
-    """The total size, formatted for users; empty if it is unknown or if there are no volumes."""
+    """Return the total size, formatted for users; empty if it is unknown or if there are no volumes."""
     sizes = [one.size for one in found]
     return units.human(sum(size or 0 for size in sizes)) if sizes and None not in sizes else ""

@@ -1,8 +1,8 @@
-"""Finds out what takes up space in a target mount and what no build needs. Pure: a listing in, a decision out.
+"""Finds out what takes up space in a target mount and what no build needs. Pure: takes a listing.
 
-Only cargo knows which of its files it needs. Each fingerprint names the fingerprints it depends on, so a walk from the
-programs in a profile directory finds all of their inputs. Everything else is left over from an older lock file,
-feature set or compiler flag. Age does not matter.
+Only cargo's own records show which files it needs. Each fingerprint lists the fingerprints it depends on, so a walk
+from the programs in a profile directory finds all of their inputs. Everything else is left over from an older lock
+file, feature set or compiler flag. Age does not matter.
 https://doc.rust-lang.org/nightly/nightly-rustc/cargo/core/compiler/fingerprint/
 """
 
@@ -42,7 +42,7 @@ class Tree:
 
     @property
     def size(self) -> int:
-        """Its size in bytes."""
+        """The size in bytes."""
         return sum(self.bytes.values())
 
 
@@ -173,7 +173,7 @@ def _tree(root: str, entries: Sequence[Entry], texts: Mapping[str, str], members
 
 
 def _read_print(unit: _Unit, name: str, text: str) -> None:
-    """Read a fingerprint: a file with its hash in hexadecimal (little-endian), or a JSON file that names its inputs."""
+    """Read a fingerprint: a file with its hash in hexadecimal (little-endian), or a JSON file that lists its inputs."""
     if name.endswith(".json"):
         try:
             for _, crate, _, number in shapes.loads(text, dict)["deps"]:
@@ -186,7 +186,7 @@ def _read_print(unit: _Unit, name: str, text: str) -> None:
 
 
 def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], str]:
-    """The hashes of the units that the programs depend on; if uncertain, all units, and the reason."""
+    """Return the hashes of the units that the programs depend on. If uncertain, return all units and the reason."""
     todo = list(roots)
     if not todo:
         return set(units), "no program to start from" if units else ""
@@ -208,7 +208,7 @@ def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], s
         if not unit.readable or not unit.prints:
             return set(units), f"cannot read cargo's fingerprint of {unit.package}"
         for crate, digest in unit.needs:
-            # If a service is built on its own, the others' fingerprints still point at an older state of a shared
+            # If a service is built on its own, the others' fingerprints still point to an older state of a shared
             # crate. In that case, any unit with that name may be the right one.
             name = unit.package if crate == "build_script_build" else crate
             found = by_print.get(digest) or by_name.get(name.replace("-", "_"))
@@ -219,7 +219,7 @@ def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], s
 
 
 def _crates(unit: _Unit) -> list[str]:
-    """The crates that rustc compiled for a unit, from the names of its fingerprints: `lib-NAME`, `bin-NAME`, …"""
+    """Return the crates that rustc compiled for a unit, from its fingerprint names: `lib-NAME`, `bin-NAME`, …"""
     found = []
     for name in unit.names:
         for kind in ("build-script-", "lib-", "bin-"):
@@ -230,7 +230,7 @@ def _crates(unit: _Unit) -> list[str]:
 
 
 def _sessions(sessions: Mapping[str, Sequence[Entry]], crates: Sequence[str] | None) -> set[str]:
-    """The incremental directories to keep: for each live crate, one per unit, newest first; None = all."""
+    """Return the incremental directories to keep: the newest per unit of each live crate. `crates`: None keeps all."""
     if crates is None:
         return set(sessions)
     by_crate: dict[str, list[str]] = {}
@@ -244,7 +244,7 @@ def _sessions(sessions: Mapping[str, Sequence[Entry]], crates: Sequence[str] | N
 
 
 def _current(files: Sequence[Entry], place: str) -> str:
-    """The newest finished session in a crate's incremental directory: the only one that rustc continues from.
+    """Return the newest finished session in a crate's incremental directory: the only one that rustc continues from.
 
     Sessions are named `s-TIME-RANDOM-HASH`, with the suffix `-working` until they are finished.
     https://github.com/rust-lang/rust/blob/1.80.0/compiler/rustc_incremental/src/persist/fs.rs
@@ -255,7 +255,7 @@ def _current(files: Sequence[Entry], place: str) -> str:
 
 
 def summary(inside: Inside, largest: int = 5) -> dict[str, object]:
-    """A summary for users and JSON: bytes by category for each profile directory, and the largest crates."""
+    """Return a summary for users and JSON: bytes by category for each profile directory, and the largest crates."""
     crates: dict[str, int] = {}
     for tree in inside.trees:
         for crate, bytes_ in tree.crates.items():

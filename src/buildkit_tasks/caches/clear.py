@@ -44,7 +44,7 @@ def clear(
         raise Problem(
             "bad-argument",
             "--mount volumes cannot be combined with --service, --older, --platform, --builder or --everything.",
-            hint="invoke cache.clear --mount volumes    (alone, or with --project and other kinds)",
+            hint="run `invoke cache.clear --mount volumes`, alone or with --project and other kinds",
         )
     project = discover(session, looking=True)
     wanted = replace(
@@ -79,7 +79,7 @@ def clear(
     what = _words(chosen, volumes)
     if dry_run or not _consents(session, what, wanted, confirm):
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
-        session.report.say(f"nothing was changed; {what}" if dry_run else "nothing was changed")
+        session.report.say("nothing was changed" + (f"; {what.replace('will be', 'would be')}" if dry_run else ""))
         return
     # The user may take minutes to answer: delete only what still exists, is still selected and is still unused.
     gone: list[Record] = []
@@ -108,7 +108,7 @@ def _words(chosen: Chosen, volumes: Sequence[Volume]) -> str:
 
 
 def _first(session: Session, project: Project, selection: Selection, builder: str, *, dry_run: bool) -> Chosen | None:
-    """The selected records, after repairing a builder that cannot list its cache; None to clear everything."""
+    """Return the selected records, after repairing a builder that cannot list its cache; None to clear everything."""
 
     def ask() -> Chosen:
         return choose(session, project, selection, builder)
@@ -154,7 +154,7 @@ def choose(session: Session, project: Project, selection: Selection, builder: st
 
 
 def _ids(project: Project, services: Sequence[str]) -> tuple[str, ...]:
-    """The ids of the mounts that builds of these services use, for any platform."""
+    """Return the ids of the mounts that builds of these services use, for any platform."""
     chosen = compose.select(project.workspace, services)
     return declared(chosen)
 
@@ -186,7 +186,7 @@ def _json(record: Record) -> dict[str, object]:
 
 
 def _shown(found: Sequence[Record]) -> list[Record]:
-    """All mounts, but only the largest layers: nobody reads a list of a thousand layers."""
+    """Return all mounts, but only the largest layers, because there may be a thousand."""
     layers = sorted((r for r in found if not r.is_mount), key=lambda r: -r.size)
     return [*(r for r in found if r.is_mount), *layers[:20]]
 

@@ -1,8 +1,8 @@
-"""How a builder's garbage collection affects cache mounts, and a policy that keeps them. Pure.
+"""Describes how garbage collection affects cache mounts, and generates a policy that keeps them. Pure.
 
-The rules come from `docker buildx inspect`, not from a list of versions. One known trap: a record must match all terms
-of a filter with commas. A record has only one type, so `type==a,type==b` matches nothing; default policies had such a
-filter until mid-2026 (moby/buildkit#6856, moby/moby#52814).
+The rules come from `docker buildx inspect`, not from a table of versions. One known pitfall: a record must match all
+comma-separated terms of a filter. A record has only one type, so `type==a,type==b` matches nothing. Default policies
+had such a filter until mid-2026 (moby/buildkit#6856, moby/moby#52814).
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _rule(values: dict[str, str]) -> Rule:
 
 
 def verdict(collector: Collector) -> tuple[str, ...]:
-    """Describe what happens to cache mounts, in sentences; the first one is the summary."""
+    """Describe what happens to cache mounts, in sentences. The first sentence is the summary."""
     if not collector.rules:
         return (
             "off: this builder never deletes anything, so its caches grow until the disk is full",
@@ -124,7 +124,7 @@ def _when(rule: Rule) -> str:
 
 
 def daemon_policy(limit: int, engine: Version) -> dict[str, Any]:
-    """The `builder.gc` section of daemon.json: collects layers and context copies, but no rule matches a mount.
+    """Return the `builder.gc` section of daemon.json. Its rules collect layers and context copies, but not mounts.
 
     `limit`, in bytes, applies to the whole build cache as the engine counts it, including mounts.
     """
@@ -154,7 +154,7 @@ def daemon_text(existing: str, limit: int, engine: Version) -> str:
 
 
 def buildkitd_text(limit: int, buildkit: Version) -> str:
-    """buildkitd.toml for docker-container and remote builders: the same policy in BuildKit's syntax."""
+    """Return the same policy as a buildkitd.toml, for docker-container and remote builders."""
     key = "maxUsedSpace" if buildkit >= SPACE_BUILDKIT else "keepBytes"
     value = f'"{_decimal(limit)}"' if buildkit >= SPACE_BUILDKIT else str(limit)
     rules = "".join(
@@ -166,7 +166,7 @@ def buildkitd_text(limit: int, buildkit: Version) -> str:
 
 
 def diff(before: str, after: str, name: str) -> str:
-    """A unified diff to show before writing; empty if nothing changes."""
+    """Return a unified diff to show before writing; empty if nothing changes."""
     lines: Sequence[str] = list(
         difflib.unified_diff(before.splitlines(True), after.splitlines(True), name, f"{name} (proposed)")
     )

@@ -13,7 +13,7 @@ from buildkit_tasks.unchanged import record as unchanged
 
 from .look import records
 
-#: Records per prune call: their ids go into one filter, which must fit on the command line.
+#: Records per prune call. Their ids form a single filter, which must fit on the command line.
 AT_ONCE = 200
 
 

@@ -65,7 +65,7 @@ def propose(session: Session, *, keep: str = "", builder: str = "", write: bool 
 
 
 def inspect(session: Session, builder: str = "") -> Collector:
-    """The builder's own rules. Raises `Problem` bad-argument if the builder does not exist."""
+    """Return the builder's own rules. Raises `Problem` bad-argument if the builder does not exist."""
     result = run.capture(session.world, buildx.builder_details(session.root, builder))
     if result.code != 0:
         raise Problem(
@@ -78,7 +78,7 @@ def inspect(session: Session, builder: str = "") -> Collector:
 
 
 def _proposal(session: Session, found: Collector, engine: Engine, limit: int) -> tuple[Path, str, str]:
-    """The file, its new text, and a note on when it takes effect."""
+    """Return the file, its new text, and a note on when it takes effect."""
     if found.driver == "docker":
         before = readfile.text(DAEMON) if DAEMON.is_file() else ""
         return DAEMON, collector.daemon_text(before, limit, engine.version), "it takes effect when dockerd restarts"

@@ -15,7 +15,7 @@ from .view import Cache
 
 
 def opened(session: Session, project: Project, found: Cache, *, largest: int = 5) -> Cache:
-    """The same view, with the contents of the project's own mounts. Skips mounts that a build is using."""
+    """Return the same view, with the contents of the project's own mounts. Skips mounts that a build is using."""
     ours = own(session, found)
     for mount in ours:
         if mount.in_use:
@@ -26,7 +26,7 @@ def opened(session: Session, project: Project, found: Cache, *, largest: int = 5
 
 
 def own(session: Session, found: Cache) -> list[Mount]:
-    """The mounts that the project's builds use: those in the current namespace that the Dockerfiles declare."""
+    """Return the mounts that the project's builds use: those in the current namespace that the Dockerfiles declare."""
     workspace = session.settings.caches.namespace
     return [
         m for m in found.mounts if m.project == found.scope and m.namespace == workspace and found.is_declared(m.id)

@@ -12,7 +12,7 @@ from .cargo_tree import _CRATE_VERSION
 
 
 def registry_leftovers(content: Content, wanted: frozenset[tuple[str, str]]) -> dict[str, int]:
-    """Downloads and unpacked sources in a cargo registry mount that are in no lock file, with their size in bytes."""
+    """Return the downloads and unpacked sources in a registry mount that are in no lock file, with their sizes."""
     found: dict[str, int] = {}
     for entry in content.entries:
         parts = entry.path.split("/")
@@ -26,7 +26,7 @@ def registry_leftovers(content: Content, wanted: frozenset[tuple[str, str]]) -> 
 
 
 def git_leftovers(content: Content, revisions: frozenset[str]) -> dict[str, int]:
-    """Checkouts in a cargo git mount whose revision is in no lock file, with their size. Databases are kept."""
+    """Return the checkouts in a git mount whose revisions are in no lock file, with their sizes. Excludes databases."""
     found: dict[str, int] = {}
     for entry in content.entries:
         parts = entry.path.split("/")
@@ -39,7 +39,7 @@ def git_leftovers(content: Content, revisions: frozenset[str]) -> dict[str, int]
 
 
 def wanted_crates(locks: Iterable[str]) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
-    """(name, version) of the registry crates and the full revisions of the git sources in the lock files."""
+    """Return (name, version) of the registry crates, and the full revisions of the git sources, in the lock files."""
     crates, revisions = set(), set()
     for lock in locks:
         for name, version, source in packages(lock):

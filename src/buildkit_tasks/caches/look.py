@@ -46,7 +46,7 @@ IMAGES_TIMEOUT = 0.4
 
 
 def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False, largest: int = 5) -> None:
-    """Show all mounts. `older` flags those unused for this long; `inside` also shows the contents of this project's
+    """Show all mounts. `older`: flag mounts unused for this long. `inside`: also show the contents of the project's
     mounts.
 
     Problems: bad-argument, and those of discovery.
@@ -86,16 +86,16 @@ def look(
     images: Future[int | None] | None = None,
     listed: Future[Result] | None = None,
 ) -> Cache:
-    """The state of a builder's cache, including which project each mount belongs to.
+    """Return the state of a builder's cache, including which project each mount belongs to.
 
     `settle`: wait a moment for mounts that a finished build has not released yet. `images`: the size of all images,
-    queried only by callers that show it, because it takes longer than everything else. `listed`: the records, if they
-    were already queried.
+    queried only by callers that show it, because it takes longer than everything else. `listed`: the records, if
+    already queried.
     """
     early = listed.result() if listed else None
     if early and early.code != 124 and ("json" in early.command.argv) is _form(session, project.engine):
         known = _records(early, builder)
-    else:  # no listing was started, or it used another buildx's format
+    else:  # no listing was started, or it used the format of a different buildx
         known = records(session, project.engine, builder, settle=project.workspace.scope if settle else "")
     cache = Cache(
         records=known,
@@ -127,7 +127,7 @@ def _remember(session: Session, project: Project, cache: Cache) -> None:
 
 
 def records(session: Session, engine: Engine, builder: str = "", *, settle: str = "") -> tuple[Record, ...]:
-    """The current records of a builder. Raises `Problem` bad-argument if the builder does not exist.
+    """Return the current records of a builder. Raises `Problem` bad-argument if the builder does not exist.
 
     `settle`: the scope of a project whose mounts should not be in use. BuildKit releases and measures the mounts of a
     finished step a moment after the build ends, without an event, so the query is repeated a few times.
@@ -153,7 +153,7 @@ def _records(result: Result, builder: str) -> tuple[Record, ...]:
     if result.code != 0 and "file name too long" in result.stderr:
         raise Problem(
             "cache-unlistable",
-            "The builder cannot list its build cache, because a cache mount contains a path that is too long.",
+            "The builder cannot list its build cache because a cache mount contains a path that is too long.",
             hint="run `invoke cache.clear`",
         )
     if result.code != 0:
@@ -162,7 +162,7 @@ def _records(result: Result, builder: str) -> tuple[Record, ...]:
 
 
 def _early(session: Session, builder: str, pool: ThreadPoolExecutor) -> Future[Result] | None:
-    """The listing, started before discovery determines the buildx version, in the format that worked last time."""
+    """Start the listing before discovery determines the buildx version, in the format that worked last time."""
     try:
         as_json = shapes.loads(readfile.content(session.state / _FORM), bool)
     except (OSError, ValueError):
@@ -172,7 +172,7 @@ def _early(session: Session, builder: str, pool: ThreadPoolExecutor) -> Future[R
 
 
 def _form(session: Session, engine: Engine) -> bool:
-    """Whether this buildx lists its records as JSON. The answer is stored for the next view."""
+    """Return whether this buildx lists its records as JSON. The answer is stored for the next view."""
     as_json = engine.buildx >= JSON_BUILDX
     with contextlib.suppress(OSError):
         files.replace(session.state / _FORM, json.dumps(as_json), durable=False)
@@ -180,7 +180,7 @@ def _form(session: Session, engine: Engine) -> bool:
 
 
 def declared(services: Sequence[Service]) -> tuple[str, ...]:
-    """The ids of cache mounts that the services' Dockerfiles declare, with `*` for values known only at build time."""
+    """Return the ids of the cache mounts declared by the services, with `*` for values known only at build time."""
     found: dict[str, None] = {}
     for service in services:
         values = {**cache_view.unknown_arguments(), **service.args}
@@ -209,7 +209,7 @@ def size(text: str, flag: str) -> int:
 
 
 def disk_free(engine: Engine) -> int | None:
-    """Free bytes on the disk that holds the engine's data; None if it is not on this machine."""
+    """Return the free bytes on the disk with the engine's data, or None if it is not on this machine."""
     try:
         return shutil.disk_usage(Path(engine.root_dir or "/nonexistent")).free
     except OSError:

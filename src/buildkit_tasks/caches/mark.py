@@ -12,7 +12,7 @@ from buildkit_tasks.project.discover import Project
 
 
 def path(session: Session, project: Project, request: BuildRequest) -> Path:
-    """The marker file for the mounts that a request would fill."""
+    """Return the marker file for the mounts that a request would fill."""
     settings = session.settings
     profile = request.profile or settings.build.profile
     where = (project.engine.id, builder_choice.named(session))
@@ -21,7 +21,7 @@ def path(session: Session, project: Project, request: BuildRequest) -> Path:
 
 
 def forget(session: Session) -> None:
-    """Remove the markers after clearing mounts, so that the next build checks the mounts again."""
+    """Remove the markers after clearing mounts, so the next build checks the mounts again."""
     for mark in _folder(session).glob("*"):
         mark.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Parses a listing of a cache mount that was made inside the builder: text in, entries out. Pure."""
+"""Parses the listing of a cache mount, which was created inside the builder. Pure."""
 
 from __future__ import annotations
 

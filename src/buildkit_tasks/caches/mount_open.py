@@ -84,7 +84,7 @@ def _failed(project: Project, said: str) -> Problem:
 
 
 def base(project: Project) -> str:
-    """An image with a shell that the builder already has: the base image of the project's own compile stage."""
+    """Return an image with a shell that the builder already has: the base image of the project's own compile stage."""
     for service in project.workspace.services:
         if sources.compiles(service) and (found := sources.needed_images(service)):
             return found[0]
@@ -129,7 +129,7 @@ def sharing(project: Project) -> dict[str, str]:
 
 
 def _opened(project: Project, found: Sequence[Mount]) -> list[Opened]:
-    """The mounts with the sharing mode declared by the project's Dockerfiles."""
+    """Return the mounts with the sharing mode declared by the project's Dockerfiles."""
     declared = sharing(project)
     return [
         Opened(m.id, next((s for pattern, s in declared.items() if fnmatchcase(m.id, pattern)), "shared"))

@@ -1,7 +1,7 @@
 """Generates the Dockerfiles of short builds that open cache mounts to list them, remove paths or empty them. Pure.
 
 A mount is opened with the sharing mode of the project's own Dockerfile. With another mode, BuildKit would not wait for
-a build that holds the mount, but create a second, empty mount with the same id:
+a build that holds the mount, but would create a second, empty mount with the same id:
 https://github.com/moby/buildkit/blob/v0.13.1/solver/llbsolver/mounts/mount.go
 """
 
@@ -25,11 +25,11 @@ _FORMS = {
 #: Exit code of a removal if a mount has changed since it was listed: EX_TEMPFAIL of sysexits, "try again".
 CHANGED = 75
 
-#: From this length in bytes, a path inside a mount may be too long for the engine to list: the kernel's limit is 4,096,
+#: Paths of this length (in bytes) inside a mount may be too long for the engine to list: the kernel's limit is 4,096,
 #: and the engine prepends its own directory.
 LONG_PATH = 2000
 
-#: What the step of `emptying` prints for each emptied mount, followed by the mount's number.
+#: Printed by the step of `emptying` for each emptied mount, followed by the mount's number.
 EMPTIED = "buildkit-tasks: emptied "
 
 # Directories that cargo or the compile program changes in every build; their modification times identify a state.
@@ -57,7 +57,7 @@ class Opened:
 
 
 def listing(base: str, mounts: Sequence[Opened], nonce: str) -> str:
-    """A build whose output has `N/list`, `N/texts` and `N/generation` for the N-th mount, in the given order."""
+    """Return a build that outputs `N/list`, `N/texts` and `N/generation` for the N-th mount, in the given order."""
     steps = [
         f"mkdir -p /out/{n} && cd /mnt/{n} && {_GENERATION} > /out/{n}/generation"
         f" && find . -exec stat -c '%f %b %Y %i %n' {{}} + > /out/{n}/list"
@@ -68,10 +68,10 @@ def listing(base: str, mounts: Sequence[Opened], nonce: str) -> str:
 
 
 def removal(base: str, mounts: Sequence[Opened], generations: Sequence[str], nonce: str) -> str:
-    """A build that removes the paths in the context's file `N` from the N-th mount, or nothing if a mount has changed.
+    """Return a build that removes the paths in the context's file `N` from the N-th mount, unless a mount changed.
 
-    It checks every mount before it removes anything, and holds all of them until it is done. It removes fingerprints
-    first (the files are in that order): if it is killed, it leaves objects without fingerprints, never the reverse.
+    It checks every mount before it removes anything, and holds all mounts until it finishes. It removes fingerprints
+    first (the files are in that order). If killed, it leaves objects without fingerprints, never the reverse.
     """
     checks = [
         f'cd /mnt/{n} && [ "$({_GENERATION})" = "{_checked("state", generation)}" ] || exit {CHANGED}'
@@ -82,7 +82,7 @@ def removal(base: str, mounts: Sequence[Opened], generations: Sequence[str], non
 
 
 def emptying(base: str, mounts: Sequence[Opened], nonce: str) -> str:
-    """A build that empties the mounts that contain a path of `LONG_PATH` bytes or more, and leaves the others alone."""
+    """Return a build that empties only the mounts that contain a path of `LONG_PATH` bytes or more."""
     long = f"LC_ALL=C awk 'length >= {LONG_PATH} {{ found = 1; exit }} END {{ exit !found }}'"
     steps = [
         # a newline in a name must not split a long line into two short lines

@@ -13,7 +13,7 @@ from . import view as cache_view
 
 
 def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False) -> None:
-    """Like `look.view`, but node by node if the builder has more than one. Same problems, plus builder-missing."""
+    """Show the same as `look.view`, but per node if the builder has several. Same problems, plus builder-missing."""
     name = builder or builder_choice.named(session)
     found = builder_choice.look(session, name) if name else None
     if found and len(found.nodes) > 1:

@@ -15,7 +15,7 @@ from .look import records, seconds, size
 
 
 def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
-    """List, ask, delete. `older`: such as 14d; `keep`: such as 10GB, empty = no size limit.
+    """List, ask, then delete. `older`: for example 14d. `keep`: for example 10GB; empty for no size limit.
 
     Problems: bad-argument, consent-missing.
     """

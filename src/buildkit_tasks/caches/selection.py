@@ -1,4 +1,4 @@
-"""Selects the cache records that a command applies to: a project's, unused ones, or those that match a filter."""
+"""Selects the cache records for a command: those of a project, unused ones, or those that match a filter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from buildkit_tasks.engine.cache_records import LAYERS, Mount, Record, mounts
 
 
 def flags(mount: Mount, scope: str, declared: Callable[[str], bool], unseen: float) -> tuple[str, ...]:
-    """The flags of a mount: orphan, duplicate, other project, namespace, in use, not used for `unseen` seconds.
+    """Return the flags of a mount: orphan, duplicate, other project, namespace, in use, not used for `unseen` seconds.
 
     An orphan has this project's name, but no Dockerfile of the project declares it any longer.
     """
@@ -36,7 +36,7 @@ def flags(mount: Mount, scope: str, declared: Callable[[str], bool], unseen: flo
 
 
 def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
-    """The records that provably belong to this project.
+    """Return the records that provably belong to this project.
 
     A mount is identified by its id. A layer is identified by a path that contains the scope (the Dockerfile's
     `/out/SCOPE/…`), or by a parent layer whose path does. Any other layer may belong to another project.
@@ -60,10 +60,10 @@ def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
 
 
 def prunable(records: Sequence[Record], *, older: float, keep: int) -> tuple[Record, ...]:
-    """The records to delete: those idle for `older` seconds, and the least recently used beyond `keep` bytes.
+    """Return the records to delete: those idle for `older` seconds, and the least recently used beyond `keep` bytes.
 
-    Never includes a record in use. Mounts go last: they take minutes to recreate, a layer only seconds. Records that
-    BuildKit calls shared go just before them: the image keeps its copy, and only the cached step is lost.
+    Never includes a record in use. Mounts come last, because recreating them takes minutes, and a layer only seconds.
+    Records that BuildKit calls shared come just before: the image keeps its copy, and only the cached step is lost.
     """
     free = [r for r in records if r.reclaimable]
     going = {r.id for r in free if r.idle >= older}

@@ -1,8 +1,8 @@
-"""Decides what to delete to shrink the caches to a given size. Pure: a cache and its contents in, a decision out.
+"""Decides what to delete to shrink the caches to a given size. Pure: takes a cache and its contents.
 
-Cheapest first: leftovers that no build of the current sources needs, then what takes seconds to recreate, then what
-takes minutes: trees of other toolchains, other profiles, incremental objects, layers, whole target mounts (least
-recently used first), git, and finally the registry, because all others depend on it.
+Cheapest first: leftovers that no build of the current sources needs, then data that takes seconds to recreate, then
+data that takes minutes. In detail: trees of other toolchains, other profiles, incremental objects, layers, whole target
+mounts (least recently used first), git, and finally the registry, because all others depend on it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Decision:
         return self.before - self.freed
 
     def paths(self, mount: str) -> tuple[str, ...]:
-        """Paths to delete inside a mount; empty if the whole mount is deleted."""
+        """Return paths to delete inside a mount; empty if the whole mount is deleted."""
         whole = {r.id for r in self.records}
         if any(i.where == mount and i.records and {r.id for r in i.records} <= whole for i in self.items):
             return ()
@@ -197,12 +197,12 @@ def _staying(budget: _Budget, ours: Sequence[Record], limit: int) -> list[str]:
 
 
 def _going(budget: _Budget, name: str, path: str) -> bool:
-    """Whether a path or a directory above it is already marked."""
+    """Return whether a path or a directory above it is already marked."""
     return any(path == p or path.startswith(f"{p}/") for i in budget.items if i.where == name for p in i.paths)
 
 
 def _rest(budget: _Budget, name: str, path: str, size: int) -> int:
-    """The bytes of a tree without the leftovers that are already marked."""
+    """Return the bytes of a tree without the leftovers that are already marked."""
     prefix = f"{path}/"
     gone = sum(i.size for i in budget.items if i.where == name and i.paths and i.paths[0].startswith(prefix))
     return max(0, size - gone)

@@ -16,7 +16,7 @@ from .look import look, size
 from .sweep import Decision
 from .view import Cache
 
-#: How many times to decide again if builds keep changing the mounts in the meantime.
+#: How many times to decide again if builds keep changing the mounts.
 TRIES = 3
 
 
@@ -88,7 +88,7 @@ def carry_out(
         going = {m.name: decision.paths(m.name) for m in mounts}
         if not any(going.values()) or mount_open.remove(session, project, going, mounts, contents, builder):
             break
-        session.report.say("a build has used the caches in the meantime: checking again")
+        session.report.say("a build has used the caches since the check; checking again")
         decision, mounts, contents = _decide(session, project, limit, builder)
     else:
         session.report.warn("builds keep using the caches: nothing inside the mounts was deleted")
@@ -113,10 +113,10 @@ def _decide(
 
 
 def _locks(project: Project) -> list[str]:
-    """The lock files in the services' build contexts, which determine what the next build needs."""
+    """Return the lock files in the services' build contexts, which determine what the next build needs."""
     found: dict[str, str] = {}
     for context in dict.fromkeys(s.context for s in project.workspace.services if not s.remote):
-        # go no deeper: a full walk would visit target directories and vendored crates
+        # no deeper: a full walk would visit target directories and vendored crates
         for path in [p for pattern in ("Cargo.lock", "*/Cargo.lock", "*/*/Cargo.lock") for p in context.glob(pattern)]:
             found[str(path)] = readfile.text(path, "replace")
     return list(found.values())

@@ -27,7 +27,7 @@ class Cache:
 
     `declared`: mount ids in the project's Dockerfiles, with `*` for values known only at build time. `now`: wall clock
     time, with zone. `images`, `disk_free`: bytes, None if the builder's engine does not report them. `unseen`: seconds.
-    `volumes`: those of cargo tasks, if the builder is the engine's own.
+    `volumes`: the volumes of cargo tasks, if the builder is the engine's own.
     """
 
     records: tuple[Record, ...]
@@ -53,16 +53,16 @@ class Cache:
         return cache_selection.belonging(self.records, self.scope)
 
     def flags(self, mount: Mount) -> tuple[str, ...]:
-        """The flags of a mount."""
+        """Return the flags of a mount."""
         return cache_selection.flags(mount, self.scope, self.is_declared, self.unseen)
 
     def is_declared(self, identity: str) -> bool:
-        """Whether a Dockerfile of the project declares a mount with this id."""
+        """Return whether a Dockerfile of the project declares a mount with this id."""
         return any(fnmatchcase(identity, pattern) for pattern in self.declared)
 
 
 def document(cache: Cache) -> dict[str, Any]:
-    """The JSON document. Sizes are bytes; `last_used` is as precise as buildx reports it (`6 minutes ago`)."""
+    """Return the JSON document. Sizes are bytes; `last_used` is as precise as buildx reports it (`6 minutes ago`)."""
     ours = cache.ours
     return {
         "builder": cache.builder or None,
@@ -111,7 +111,7 @@ def _sum(records: Sequence[Record]) -> dict[str, int]:
 
 
 def rows(cache: Cache, *, bars: bool) -> list[tuple[str, ...]]:
-    """The table's rows: one per mount, then layers, then the volumes of cargo tasks."""
+    """Return the table's rows: one per mount, then layers, then the volumes of cargo tasks."""
     largest = max((m.size for m in cache.mounts), default=0) or 1
     found: list[tuple[str, ...]] = [
         (
@@ -141,7 +141,7 @@ def rows(cache: Cache, *, bars: bool) -> list[tuple[str, ...]]:
 
 
 def summary(cache: Cache) -> str:
-    """One line of totals."""
+    """Return one line of totals."""
     human = units.human
     ours, engine = cache.ours, _sum(cache.records)
     parts = [
@@ -158,7 +158,7 @@ def summary(cache: Cache) -> str:
 
 
 def inside_lines(cache: Cache) -> list[str]:
-    """The contents of the opened mounts, as lines of text."""
+    """Return the contents of the opened mounts, as lines of text."""
     lines = []
     for name, content in cache.inside.items():
         lines += ["", f"{name}:"]

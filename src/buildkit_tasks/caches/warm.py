@@ -74,7 +74,7 @@ def _warm(session: Session, project: Project, profile: str, place: str, builder:
 
 
 def _definition(plan: BuildPlan, scripts: Path, place: str) -> dict[str, Any]:
-    """The plan's own targets with wrapped compile steps, one per compile group."""
+    """Return the plan's own targets with wrapped compile steps, one per compile group."""
     targets: dict[str, Any] = {}
     for service, *_others in plan.groups:
         target = plan.definition["target"][service.key]

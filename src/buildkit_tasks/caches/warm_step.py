@@ -11,7 +11,7 @@ CONTEXT = "buildkit-tasks-warm"
 
 _PLACE = "/run/buildkit-tasks-warm"
 
-# as in warm.sh; on a tmpfs, so that the moved cargo does not end up in the layer
+# same as in warm.sh; on a tmpfs, to keep the moved cargo out of the layer
 _WORK = "/.buildkit-tasks-warm"
 
 

@@ -1,1 +1,1 @@
-"""Runs cargo without Rust on the host: in the project's toolchain image, with volumes per project, and never stale."""
+"""Runs cargo in the project's toolchain image, with per-project volumes, no Rust on the host and no stale code."""

@@ -82,7 +82,7 @@ JUNIT_CONFIG = '[profile.default.junit]\npath = "junit.xml"\n'
 
 
 def run_tests(request: Request, *, ignored: bool = False, junit: bool = False) -> Work:
-    """`cargo test`, or `cargo nextest run` for a JUnit report. `ignored`: also run tests marked `#[ignore]`."""
+    """Run `cargo test`, or `cargo nextest run` for a JUnit report. `ignored`: also run tests marked `#[ignore]`."""
     if junit:
         more = ("--run-ignored", "all") if ignored else ()
         argv = ("nextest", "run", "--locked", *request.selected, "--no-fail-fast", *more)
@@ -98,12 +98,12 @@ def _with_ignored(extra: Sequence[str]) -> tuple[str, ...]:
 
 
 def check(request: Request) -> Work:
-    """`cargo check` of all targets, including tests and benches."""
+    """Run `cargo check` on all targets, including tests and benches."""
     return Work(("check", "--locked", *request.all_or_selected, "--all-targets", *request.extra))
 
 
 def clippy(request: Request, *, fix: bool = False) -> Work:
-    """clippy with warnings as errors. `fix`: apply its suggestions to the project's own tree."""
+    """Run clippy with warnings as errors. `fix`: apply its suggestions to the project's own tree."""
     argv = ("clippy", "--locked", *request.all_or_selected, "--all-targets")
     repair = ("--fix", "--allow-dirty", "--allow-staged") if fix else ()
     at = request.extra.index("--") if "--" in request.extra else len(request.extra)
@@ -119,13 +119,13 @@ def fmt(request: Request, *, check_only: bool = False) -> Work:
 
 
 def doc(request: Request, *, dependencies: bool = False) -> Work:
-    """`cargo doc` for the workspace's crates."""
+    """Run `cargo doc` for the workspace's crates."""
     how = () if dependencies else ("--no-deps",)
     return Work(("doc", "--locked", *request.selected, *how, *request.extra), copy="doc")
 
 
 def bench(request: Request) -> Work:
-    """`cargo bench`."""
+    """Run `cargo bench`."""
     return Work(("bench", "--locked", *request.selected, *request.extra))
 
 
@@ -136,7 +136,7 @@ def run(request: Request, binary: str) -> Work:
 
 
 def tree(request: Request) -> Work:
-    """`cargo tree`."""
+    """Run `cargo tree`."""
     return Work(("tree", "--locked", *request.selected, *request.extra), in_place=True)
 
 
@@ -162,7 +162,7 @@ def tool(name: str, request: Request) -> Work:
 
 
 def clean(request: Request) -> Work:
-    """`cargo clean` of some packages, in the target directory of the synced copy."""
+    """Run `cargo clean` for some packages, in the target directory of the synced copy."""
     return Work(("clean", "--locked", *request.selected, *request.extra))
 
 
@@ -172,11 +172,11 @@ def install(wanted: Tool) -> Work:
 
 
 def missing(wanted: Tool, task: str, image: str) -> Problem:
-    """The problem for a missing tool, with the command that installs it."""
+    """Return the problem for a missing tool, with the command that installs it."""
     where = f"cargo install --locked {wanted.crate}" if wanted.crate else f"rustup component add {wanted.component}"
     return Problem(
         "cargo-tool-missing",
         f"{wanted.program} is not in the toolchain image.",
-        causes=[f"it is neither in {image} nor in the tools volume"],
+        causes=[f"it is in neither {image} nor the tools volume"],
         hint=f"run `invoke {task} --install`, which asks before running `{where}`",
     )

@@ -1,4 +1,4 @@
-"""The container in which cargo runs: its mounts, variables and terminal. Pure."""
+"""The container that runs cargo: its mounts, variables and terminal. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from buildkit_tasks.dockercli.docker_run import Container, Mount
 
 from .commands import Work
 
-#: Variables passed on from the user's environment. None of them changes what is compiled, so the sync ignores them.
+#: Variables passed from the user's environment. None of them changes what is compiled, so the sync ignores them.
 FORWARDED = ("RUST_BACKTRACE", "RUST_LOG", "NO_COLOR", "CARGO_TERM_COLOR", "CARGO_TERM_VERBOSE", "CARGO_TERM_QUIET")
 
-#: Variable names that a shell can export: entry.sh evaluates names, so no others are passed on.
+#: Variable names that a shell can export: entry.sh evaluates names, so no others are passed.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 #: The user's variables are passed under other names, because docker itself reads some of them.
@@ -72,7 +72,7 @@ class Around:
 
 
 def volumes(site: Site) -> tuple[Mount, ...]:
-    """The volumes: target (which holds the synced copy), cargo's registry and git, and tools."""
+    """Return the volumes: target (which contains the synced copy), cargo's registry and git, and tools."""
     places = {
         "target": "/build",
         "registry": f"{site.cargo_home}/registry",
@@ -84,7 +84,7 @@ def volumes(site: Site) -> tuple[Mount, ...]:
 
 
 def make(site: Site, around: Around, work: Work, script: str) -> Container:
-    """The container for one run of cargo; `script` is entry.sh. Omits variables with names that no shell can export."""
+    """Return the container for one cargo run; `script` is entry.sh. Omits variables that no shell can export."""
     given, quiet = _exportable(around.given), _exportable(around.quiet)
     place = str(site.context / site.source) if work.in_place else ""
     mounts = [Mount(str(around.task), "/task"), *volumes(site)]
@@ -125,7 +125,7 @@ def make(site: Site, around: Around, work: Work, script: str) -> Container:
 def transfer(
     site: Site, name: str, words: tuple[str, ...], mounts: tuple[Mount, ...], given: Mapping[str, str], profile: str
 ) -> Container:
-    """The container that packs or fills the volumes; `words`: transfer.sh and its arguments."""
+    """Return the container that packs or fills the volumes. `words`: transfer.sh and its arguments."""
     known = _exportable(given)
     return Container(
         name,
@@ -147,12 +147,12 @@ def transfer(
 
 
 def _exportable(variables: Mapping[str, str]) -> dict[str, str]:
-    """Those with names that a shell can export."""
+    """Return the variables with names that a shell can export."""
     return {name: value for name, value in variables.items() if NAME.fullmatch(name)}
 
 
 def _renamed(variables: Mapping[str, str]) -> dict[str, str]:
-    """Under the names that the scripts know and docker does not."""
+    """Return the variables under names that the scripts know and docker does not."""
     return {f"{PREFIX}{name}": value for name, value in variables.items()}
 
 
@@ -161,14 +161,14 @@ _OWN = 'chown -R "$0" "$@" && printf %s "${0%:*}" > /build/.owner'
 
 
 def prepare(site: Site, name: str) -> Container:
-    """A container that makes the user the owner of the volumes, which docker creates as root."""
+    """Return a container that makes the user the owner of the volumes, which docker creates as root."""
     mounts = volumes(site)
     argv = ("sh", "-c", _OWN, site.user or "0:0", *(mount.target for mount in mounts))
     return Container(name, site.image, argv, mounts, user="0:0")
 
 
 def quiet_variables(world: World, *, tty: bool) -> dict[str, str]:
-    """Variables passed on from the user's environment. Turns cargo's colors on if only stderr is a terminal."""
+    """Return variables to pass from the user's environment. Turns on cargo's colors if only stderr is a terminal."""
     found = {name: world.env[name] for name in FORWARDED if name in world.env}
     found |= {n: v for n, v in world.env.items() if n.upper() in PROXIES}
     plain = "NO_COLOR" in world.env or world.env.get("TERM") == "dumb" or world.ci
@@ -180,6 +180,6 @@ def quiet_variables(world: World, *, tty: bool) -> dict[str, str]:
 
 
 def secrets(ca_bundle: str, cargo_config: str, cargo_home: str) -> dict[str, str]:
-    """The files that build steps receive as secrets, at the same paths."""
+    """Return the files that build steps receive as secrets, at the same paths."""
     found = {_CERTIFICATES: ca_bundle, f"{cargo_home}/config.toml": cargo_config}
     return {target: os.path.realpath(file) for target, file in found.items() if file}

@@ -125,7 +125,7 @@ def warm(session: Session, *, others: bool = False) -> None:
         code = cargo(session, work, Options("cache.warm --cargo"), project)
         if code != 0:
             raise Problem(
-                "compile-failed", f"`cargo {work.argv[0]}` failed.", hint="fix the errors above, then run it again"
+                "compile-failed", f"`cargo {work.argv[0]}` failed.", hint="fix the errors above, then rerun the task"
             )
 
 
@@ -164,7 +164,7 @@ def clean(session: Session, request: Request, options: Options, *, everything: b
 
 
 def split(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of crates, with comma-separated lists split."""
+    """Return the crate names, with comma-separated lists split."""
     from buildkit_tasks.core import lists
 
     return tuple(lists.names(names, "crate"))

@@ -30,7 +30,7 @@ _USUAL = {"postgres": 5432, "postgresql": 5432, "mysql": 3306, "amqp": 5672, "re
 
 
 def chosen(workspace: Workspace, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The services to start: those in the setting, or else all with a prebuilt image. Problems: unknown-service."""
+    """Return the services to start: those in the setting, else all with a prebuilt image. Problems: unknown-service."""
     for name in wanted:
         compose.check_name(name, tuple(workspace.images), others=workspace.names)
     names = tuple(wanted) or tuple(workspace.images)
@@ -44,7 +44,7 @@ def chosen(workspace: Workspace, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def model(workspace: Workspace, names: Sequence[str], images: Mapping[str, str], project: str) -> dict[str, Any]:
-    """A compose model with only these services. `images`: maps an image reference to its replacement."""
+    """Return a compose model with only these services. `images`: maps an image reference to its replacement."""
     every = workspace.config.get("services") or {}
     services = {}
     for name in names:
@@ -66,9 +66,9 @@ def model(workspace: Workspace, names: Sequence[str], images: Mapping[str, str],
 
 
 def _volume(mount: Mapping[str, Any]) -> dict[str, Any]:
-    """A mount at the same path that shares nothing with the stack, except files, which are mounted read-only.
+    """Return a mount at the same path that shares nothing with the stack except files, mounted read-only.
 
-    A directory that the service can write to holds its data, so the copy must not touch it.
+    A directory that the service can write to contains its data, so the copy must not touch it.
     """
     if mount.get("type") == "tmpfs":
         return dict(mount)
@@ -80,9 +80,9 @@ def _volume(mount: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment(workspace: Workspace, names: Sequence[str], dotenv: Mapping[str, str]) -> dict[str, str]:
-    """The tests' variables: .env with service names as hosts, and variables that the stack uses to reach its services.
+    """Return the tests' variables: .env with service names as hosts, and the stack's variables for its services.
 
-    Omits a variable that has different values in two services.
+    Omits variables with different values in two services.
     """
     # .env refers to published ports; a service's own port counts if no service publishes that number
     ports = {
@@ -114,7 +114,7 @@ def _ports(service: Mapping[str, Any], key: str) -> Iterator[tuple[int, int]]:
 
 
 def _host(value: str) -> str:
-    """The host in a value: a URL, `host` or `host:port`."""
+    """Return the host in a value: a URL, `host` or `host:port`."""
     if "://" in value:
         try:
             return urlsplit(value).hostname or ""

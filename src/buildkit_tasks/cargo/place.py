@@ -21,7 +21,7 @@ from .container import Site
 
 
 def site_of(session: Session, project: Project, service: Service, image: toolchain.Toolchain) -> Site:
-    """Where cargo runs for a service, in this toolchain image."""
+    """Return where cargo runs for a service, in this toolchain image."""
     settings = session.settings
     engine = project.engine
     incremental = settings.build.incremental == "on" or (settings.build.incremental == "auto" and not session.world.ci)
@@ -41,7 +41,7 @@ def site_of(session: Session, project: Project, service: Service, image: toolcha
 
 
 def mounted(session: Session, site: Site, service: Service) -> tuple[Mount, ...]:
-    """The mounts for the sources. Raises `Problem` context-unreadable."""
+    """Return the mounts for the sources. Raises `Problem` context-unreadable."""
     nothing = session.state / "nothing"
     (nothing / "directory").mkdir(parents=True, exist_ok=True)
     (nothing / "file").touch()
@@ -64,16 +64,16 @@ def mounted(session: Session, site: Site, service: Service) -> tuple[Mount, ...]
 
 
 def variables(session: Session, service: Service, words: Sequence[str]) -> dict[str, str]:
-    """The variables that may change what is compiled: the Dockerfile's, the setting's, and those of `--env`.
+    """Return variables that may change what is compiled: from the Dockerfile, the setting and `--env`.
 
-    Problems: as `named`.
+    Problems: those of `named`.
     """
     found = toolchain.environment(sources.known(service), service.args)
     return found | named(session, (*session.settings.cargo.env, *words))
 
 
 def named(session: Session, words: Sequence[str]) -> dict[str, str]:
-    """The variables of words NAME or NAME=value. Raises `Problem` bad-argument."""
+    """Parse variables given as NAME or NAME=value. Raises `Problem` bad-argument."""
     found = {}
     for word in words:
         name, equals, value = word.partition("=")

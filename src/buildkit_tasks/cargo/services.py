@@ -1,4 +1,4 @@
-"""Starts the copy of the services for integration tests, and always removes it again."""
+"""Starts the copy of the services for integration tests, and always removes it afterwards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Running:
 
 @contextmanager
 def running(session: Session, project: Project) -> Iterator[Running]:
-    """Start the services and wait until they are healthy. On exit, even by Ctrl-C, remove everything that was created.
+    """Start the services and wait until they are healthy. On exit, even after Ctrl-C, remove everything created here.
 
     Problems: cargo-no-services, unknown-service, image-unavailable, unhealthy.
     """
@@ -67,7 +67,7 @@ def remove_all(session: Session, project: Project) -> None:
 
 
 def stack_network(session: Session, project: Project) -> str:
-    """The stack's network if it exists, else empty."""
+    """Return the stack's network if it exists, else an empty string."""
     default = (project.workspace.config.get("networks") or {}).get("default") or {}
     name = str(default.get("name") or f"{project.workspace.project}_default")
     found = run.capture(session.world, docker_run.network(session.root, name))

@@ -1,7 +1,7 @@
 """Shares the volumes of cargo tasks as packs: the dependencies as compiled for tests, checks and clippy.
 
-They are packs like those of image builds, made and unpacked by the same scripts. Only the place differs: a container
-with the volumes instead of a build step with the mounts, because a build cannot open volumes.
+The same scripts as for image builds create and unpack the packs, but they run in a container with the volumes instead
+of a build step with the mounts, because a build cannot open volumes.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Volumes(Trip):
     given: Mapping[str, str] = field(repr=False)
 
     def facts(self) -> Facts:
-        """As in `Trip`."""
+        """Return the facts, as in `Trip`."""
         with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
             return self._read(("probe", "/compile"), Path(folder))
 
     def pack(self, folder: Path) -> Facts:
-        """As in `Trip`; never includes crates of the workspace."""
+        """Pack as in `Trip`, but never include crates of the workspace."""
         try:
             return self._read(("pack", "/compile", "deps"), folder)
         except Problem as problem:
@@ -59,7 +59,7 @@ class Volumes(Trip):
             ) from problem
 
     def unpack(self, digest: Digest, when: str, limit: int) -> tuple[bool, int]:
-        """As in `Trip`. Afterwards, everything in the volumes belongs to the user."""
+        """Unpack as in `Trip`, then make the user the owner of everything in the volumes."""
         reference = self.client.ref.at(digest)
         try:
             with job.workplace(self.session) as folder:
@@ -77,7 +77,7 @@ class Volumes(Trip):
         return packs.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
 
     def _run(self, words: Sequence[str], shared: Mount) -> str:
-        """Run transfer.sh as root, because new volumes belong to it. Returns what it says."""
+        """Run transfer.sh as root, which owns new volumes, and return its stderr."""
         script = (files("buildkit_tasks") / "data" / "cargo" / "transfer.sh").read_text("utf-8")
         with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
             mounts = (*self.sources, Mount(str(scripts), f"/run/{packs.SCRIPTS}", readonly=True), shared)
@@ -120,7 +120,7 @@ def _trip(
 
 
 def fill(session: Session, project: Project, service: Service, site: Site) -> None:
-    """Pull a pack into new volumes. Like the pull before a build, this never fails: it says why in one line."""
+    """Pull a pack into new volumes. Like the pull before a build, print a failure in one line instead of raising it."""
     settings = session.settings.packs
 
     def fetch() -> pack_pull.Pulled:
@@ -155,7 +155,7 @@ def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
 
 
 def _stored(trip: Volumes) -> str | None:
-    """The tag of the pack for exactly these inputs, None if the repository does not have it."""
+    """Return the tag of the pack for exactly these inputs, or None if the repository does not have it."""
     exact, _ = trip.tags(trip.facts())
     try:
         return str(exact) if remote.bounded(trip.client.seconds, lambda: trip.client.manifest(exact)) else None
@@ -164,5 +164,5 @@ def _stored(trip: Volumes) -> str | None:
 
 
 def is_stored(session: Session, project: Project) -> bool:
-    """Whether packs.repository has a pack for exactly these inputs. Problems: those of `prepare`, registry-…."""
+    """Return whether packs.repository has a pack for exactly these inputs. Problems: those of `prepare`, registry-…."""
     return _stored(prepare(session, Wanted(), project)) is not None

@@ -1,4 +1,4 @@
-"""The toolchain image in which cargo runs: the stage `toolchain` of the project's Dockerfile, built like other images.
+"""The toolchain image that runs cargo: the `toolchain` stage of the project's Dockerfile, built like other images.
 
 It is rebuilt if any of its inputs has changed, and once a day, because the tag of its base image may have moved.
 Otherwise no build starts.
@@ -27,15 +27,15 @@ from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.survey.recipe import assignments
 
-#: The stage in our Dockerfiles, the stage that adds the components that the user requests, and the last stage.
+#: The stage in our Dockerfiles, the stage that adds requested components, and the last stage.
 STAGE, ADDED, LAST = "toolchain", "buildkit-tasks-components", "buildkit-tasks-toolchain"
 
 #: Seconds for which an image counts as current without checking its base image.
 CURRENT = 86_400
-#: Where a checkout remembers its image, in its state directory.
+#: The file in a checkout's state directory that records its image.
 _MEMORY = "cargo-toolchain.json"
 
-#: Adds rustfmt and clippy to the toolchain: with rustup if it is installed, or Debian packages if rustc is one.
+#: Adds rustfmt and clippy to the toolchain: with rustup if it is installed, or from Debian packages if rustc is one.
 _COMPONENTS = """
 FROM {stage} AS {added}
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=0444 set -eu; \\
@@ -57,8 +57,8 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=044
 """
 
 
-#: Uses the whole context, because BuildKit only transfers what the stages name: `COPY services/rust-toolchain*` fails
-#: if there is no such file, and then no directory `services` either (unless the step is in the cache).
+#: Uses the whole context. BuildKit transfers only the paths in the stages: without a matching file, there would be no
+#: directory `services`, and `COPY services/rust-toolchain*` would fail (unless the step is cached).
 _WHOLE = """
 FROM {stage} AS {last}
 RUN --mount=type=bind,target=/run/context :
@@ -77,7 +77,7 @@ class Toolchain:
 
 
 def service_of(project: Project, name: str = "") -> Service:
-    """The named or first service that compiles in a toolchain stage. Raises `Problem` cargo-no-toolchain."""
+    """Return the named or first service that compiles in a toolchain stage. Raises `Problem` cargo-no-toolchain."""
     named = [s for s in project.workspace.services if not name or s.name == name]
     compiled = [s for s in named if not s.remote and sources.compiles(s)]
     for service in compiled:
@@ -88,7 +88,7 @@ def service_of(project: Project, name: str = "") -> Service:
     )
     raise Problem(
         "cargo-no-toolchain",
-        f"No Dockerfile has a stage `{STAGE}` in which to run cargo.",
+        f"No Dockerfile has a `{STAGE}` stage to run cargo in.",
         causes=[where],
         hint="run `buildkit-tasks init` to write one, or rerun the task with --host",
     )
@@ -166,7 +166,7 @@ def _is_current(known: Toolchain) -> bool:
 
 
 def _key(session: Session, service: Service, components: bool) -> str:
-    """A digest of the image's inputs; empty if only BuildKit can know them."""
+    """Return a digest of the image's inputs, or an empty string if only BuildKit can determine them."""
     file = sources.known(service)
     settings = session.settings
     args = used_arguments(file, service.args, tuple(service.contexts))
@@ -188,7 +188,7 @@ def _key(session: Session, service: Service, components: bool) -> str:
 
 
 def used_arguments(file: Dockerfile, args: Mapping[str, str], contexts: Iterable[str] = ()) -> dict[str, str]:
-    """The build arguments that can affect the toolchain stage; `BIN`, for example, cannot."""
+    """Return the build arguments that can affect the toolchain stage. `BIN`, for example, cannot."""
     names = {name for stage in file.needs(args, STAGE, tuple(contexts)).stages for name in stage.arguments}
     for item in file.items:
         if item.keyword == "FROM":
@@ -198,7 +198,7 @@ def used_arguments(file: Dockerfile, args: Mapping[str, str], contexts: Iterable
 
 
 def used_paths(file: Dockerfile, args: Mapping[str, str], contexts: Iterable[str] = ()) -> tuple[str, ...]:
-    """Patterns of context files that the toolchain stage and the stages it depends on read."""
+    """Return patterns of the context files that the toolchain stage and its dependencies read."""
     numbers = {stage.number for stage in file.needs(args, STAGE, tuple(contexts)).stages}
     values = {**syntax.defaults(file.text), **args}
     return tuple(dict.fromkeys(posixpath.normpath(p.lstrip("/")) for p in _paths(file, numbers, values)))
@@ -214,7 +214,7 @@ _OF_THE_STEP = frozenset(
 
 
 def environment(file: Dockerfile, args: Mapping[str, str]) -> dict[str, str]:
-    """The variables that the compile step's stage has in addition to those of the toolchain image.
+    """Return the variables that the compile step's stage has in addition to those of the toolchain image.
 
     They come from its ENV lines and from arguments that the compose file sets, such as `SQLX_OFFLINE` or `RUSTFLAGS`.
     """

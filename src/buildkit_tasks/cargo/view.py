@@ -19,7 +19,7 @@ from buildkit_tasks.dockerfiles.ignore import Ignore
 
 _PACKAGE = re.compile(rb"^\s*\[\s*package\s*\]", re.MULTILINE)
 
-#: No manifest is larger than this.
+#: Maximum size of a manifest in bytes.
 _LARGEST = 1_000_000
 
 
@@ -46,10 +46,10 @@ class _Folder:
 def shown(
     context: Path, ignore: Ignore, source: str, ignored_by_git: Collection[str] | None
 ) -> tuple[Shown | str, ...]:
-    """The directories and single files to mount, as paths below the context; an empty path is the whole context.
+    """Return the directories and single files to mount, as paths below the context. An empty path is the whole context.
 
     `ignored_by_git`: the topmost paths that git ignores; None if the tree is not in a git repository. `source`: the
-    workspace's directory, whose `target` the sync never reads. Reads the tree, but runs nothing.
+    workspace's directory; the sync never reads its `target`. Reads the tree, but runs nothing.
     """
     top = _read(context, "", ignore, source, ignored_by_git, (), False)
     return tuple(_mounts(top))
@@ -112,7 +112,7 @@ def _git_ignores(path: str, name: str, by_git: Collection[str] | None) -> bool:
 
 
 def _mounts(folder: _Folder) -> Iterator[Shown | str]:
-    """Use as few mounts as possible: either the folder with its hidden entries covered, or each visible entry."""
+    """Yield as few mounts as possible: either the folder with its hidden entries covered, or each visible entry."""
     if folder.whole:
         yield Shown(folder.path)
     elif folder.links or len(folder.hidden) <= len(folder.kept):  # a mount would follow a link
@@ -133,7 +133,7 @@ def _hidden(folder: _Folder) -> Iterator[tuple[str, bool]]:
 
 
 def mounts(context: Path, found: tuple[Shown | str, ...], nothing: Path) -> tuple[Mount, ...]:
-    """The mounts at /context, read-only. `nothing` contains an empty `directory` and an empty `file` as covers."""
+    """Return the read-only mounts at /context. `nothing` contains an empty `directory` and `file` as covers."""
     made = []
     for one in found:
         path = one if isinstance(one, str) else one.path

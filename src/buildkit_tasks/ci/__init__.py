@@ -1,1 +1,1 @@
-"""CI: identifies a run and what it may push, finds changed services, runs the jobs and writes workflows."""
+"""CI: identify a run and what it may push, find changed services, run the jobs and write workflows."""

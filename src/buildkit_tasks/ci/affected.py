@@ -1,4 +1,4 @@
-"""Finds the services that changed files affect. Pure: callers pass the tree and the old lock files."""
+"""Find the services that changed files affect. Pure: callers pass the tree and the old lock files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Image:
     services: frozenset[str] = field(default=frozenset())
 
     def why(self, path: str, crates: Crates) -> str:
-        """Why a changed file affects the image; empty if it does not. `find` handles lock files."""
+        """Return why a changed file affects the image; empty if it does not. `find` handles lock files."""
         if path in self.files:
             return path
         for place, ignore in self.directories:
@@ -66,7 +66,7 @@ class _Image:
         return f"{path} (read by a source file)" if crates.reads(self.crates, path) else ""
 
     def copied(self, path: str) -> bool:
-        """Whether a step other than the compile step copies or mounts this file."""
+        """Return whether a step other than the compile step copies or mounts this file."""
         below = _below(path, self.context or "")
         return any(one.takes(below) for one in self.takes)
 
@@ -79,7 +79,7 @@ def find(
     before: Callable[[str], str | None],
     compose_files: Sequence[Path] = (),
 ) -> dict[str, tuple[str, ...]]:
-    """The affected services, each with its reasons.
+    """Return the affected services and their reasons.
 
     `paths` are relative to `root`, the directory of the tree. `before` returns the text of a file at the base, or None
     if it did not exist.
@@ -110,7 +110,7 @@ def find(
 
 
 def _spread(images: Sequence[_Image], reasons: Mapping[str, dict[str, None]]) -> None:
-    """Add services whose images are built from the image of an affected service."""
+    """Add services with images that are built from the image of an affected service."""
     again = True
     while again:
         again = False
@@ -160,7 +160,7 @@ def _image(root: Path, service: Service, crates: Crates, makers: Mapping[str, st
 
 
 def _ignore_files(context: Path, dockerfile: Path | None) -> list[Path]:
-    """The ignore file that BuildKit uses, and the one that it would use without that file."""
+    """Return the ignore files that BuildKit would use: the Dockerfile's own and, if it is missing, the context's."""
     more = [dockerfile.with_name(f"{dockerfile.name}.dockerignore")] if dockerfile is not None else []
     return [*more, context / ".dockerignore"] if not more or not more[0].exists() else more
 

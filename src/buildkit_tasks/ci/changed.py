@@ -1,4 +1,4 @@
-"""`ci.changed`: asks git what changed since a base, and lists the affected services."""
+"""`ci.changed`: ask git what changed since a base, and list the affected services."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _toplevel(session: Session) -> Path:
 
 
 def _base(session: Session, top: Path, given: str) -> str:
-    """The merge base of HEAD and the given or default base."""
+    """Return the merge base of HEAD and the given or default base."""
     if given.startswith("-"):
         raise Problem("bad-argument", f"--base {given} is not a commit.", hint="pass a branch, tag or commit")
     candidates = [given] if given else list(_usual(session))
@@ -110,7 +110,7 @@ def _base(session: Session, top: Path, given: str) -> str:
 
 
 def _usual(session: Session) -> Iterator[str]:
-    """Candidates for the base: the CI run's base, the last commit if on the default branch, the default branch."""
+    """Yield candidates for the base: the CI run's base, the previous commit on the default branch, that branch."""
     context = ci_context.read(session.world, session.settings.ci.default_branch)
     if context.base and not context.base.startswith("-"):
         yield from (f"origin/{context.base}", context.base)
@@ -123,7 +123,7 @@ def _usual(session: Session) -> Iterator[str]:
 
 
 def _paths(session: Session, top: Path, commit: str) -> Iterator[str]:
-    """Paths that differ between a commit and the working tree, including untracked files."""
+    """Yield the paths that differ between a commit and the working tree, including untracked files."""
     for words in (
         ("diff", "--name-only", "--no-renames", "-z", commit),
         ("ls-files", "--others", "--exclude-standard", "-z"),

@@ -1,4 +1,4 @@
-"""Identifies the CI system and the event, and decides whether the run may push. The only provider-specific code.
+"""Identify the CI system and the event, and decide whether the run may push. The only provider-specific code.
 
 GitHub: https://docs.github.com/en/actions/reference/workflows-and-actions/variables
 GitLab: https://docs.gitlab.com/ci/variables/predefined_variables/
@@ -39,7 +39,7 @@ EVENTS: Mapping[str, Mapping[str, tuple[str, bool]]] = {
     "jenkins": {"branch": ("push", True), "change": ("pull-request", False)},
 }
 
-#: Default branches to assume if the provider does not name one.
+#: Default branches to assume if the provider does not report one.
 _USUAL = ("main", "master")
 
 
@@ -47,7 +47,7 @@ _USUAL = ("main", "master")
 class Context:
     """One CI run. `raw_event`: the provider's name for the event; `base`: the branch or commit to compare with.
 
-    `why_not`: why the run may not push. `groups`: the provider whose syntax folds log lines, or empty.
+    `why_not`: why the run may not push. `groups`: the provider of the log folding syntax, or empty.
     """
 
     provider: str = "none"
@@ -71,16 +71,16 @@ class Context:
         return not self.from_fork and self.event != "other"
 
 
-#: The job's variables that hold the user and password for a registry.
+#: The job's variables with the user, password and host of a registry.
 USER, PASSWORD, HOST = "REGISTRY_USER", "REGISTRY_PASSWORD", "REGISTRY_HOST"
-#: Variables that hold passwords. Programs that a job starts do not receive them.
+#: Variables with passwords. Programs that a job starts do not receive them.
 SECRETS = (PASSWORD, "CI_REGISTRY_PASSWORD", "CI_JOB_TOKEN", "GITHUB_TOKEN")
 
 
 def credentials(env: Mapping[str, str], host: str) -> tuple[str, str] | None:
-    """The user and password for a registry: REGISTRY_USER and REGISTRY_PASSWORD, or GitLab's for its own registry.
+    """Return the login for a registry: REGISTRY_USER and REGISTRY_PASSWORD, or GitLab's login for its own registry.
 
-    The first pair belongs to REGISTRY_HOST, if set.
+    The two variables apply to REGISTRY_HOST, if set.
     """
     if env.get(USER) and env.get(PASSWORD) and (env.get(HOST) or host) == host:
         return env[USER], env[PASSWORD]
@@ -90,7 +90,7 @@ def credentials(env: Mapping[str, str], host: str) -> tuple[str, str] | None:
 
 
 def group(context: Context, title: str, at: float, *, end: bool = False) -> str:
-    """The line that starts or ends a foldable section of the log. `at`: seconds since the epoch."""
+    """Return the line that starts or ends a foldable log section. `at`: seconds since the epoch."""
     if context.groups == "github":
         return "::endgroup::" if end else f"::group::{title}"
     if context.groups == "gitlab":
@@ -101,7 +101,7 @@ def group(context: Context, title: str, at: float, *, end: bool = False) -> str:
 
 
 def fenced(context: Context, token: str) -> tuple[str, str]:
-    """The lines around a program's output that keep the CI system from interpreting it as commands."""
+    """Return the lines around a program's output that keep the CI system from interpreting it as commands."""
     return (f"::stop-commands::{token}", f"::{token}::") if context.groups == "github" else ("", "")
 
 
@@ -119,7 +119,7 @@ def read(world: World, default_branch: str = "") -> Context:
 
 
 def context(env: Mapping[str, str], payload: Any = None, default_branch: str = "") -> Context:
-    """Identify the run from its environment. `default_branch`: for providers that do not name it."""
+    """Identify the run from its environment. `default_branch`: for providers that do not report it."""
     if _is_github(env):
         return _github(env, payload, default_branch)
     if env.get("GITLAB_CI") == "true" or env.get("CI_PIPELINE_SOURCE"):
@@ -132,7 +132,7 @@ def context(env: Mapping[str, str], payload: Any = None, default_branch: str = "
 
 
 def allowed(world: World, policy: str, default_branch: str = "") -> tuple[bool, str]:
-    """Whether packs.push allows this run to push, and if not, why. Outside CI, everyone may push."""
+    """Return whether packs.push allows this run to push and, if not, why. Outside CI, everyone may push."""
     if policy == "always":
         return True, ""
     if policy == "never":
@@ -197,7 +197,7 @@ def _github(env: Mapping[str, str], payload: Any, default_branch: str) -> Contex
 def _gitlab(env: Mapping[str, str], default_branch: str) -> Context:
     raw = env.get("CI_PIPELINE_SOURCE", "")
     number = env.get("CI_MERGE_REQUEST_IID", "") or env.get("CI_EXTERNAL_PULL_REQUEST_IID", "")
-    if number:  # whatever the source is called, this is a merge request
+    if number:  # this is a merge request, regardless of the source's name
         raw = raw if EVENTS["gitlab"].get(raw, ("", False))[0] == "pull-request" else "merge_request_event"
     source = env.get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "")
     target = env.get("CI_MERGE_REQUEST_PROJECT_ID") or env.get("CI_PROJECT_ID", "")
@@ -254,7 +254,7 @@ def _jenkins(env: Mapping[str, str], default_branch: str) -> Context:
 
 
 def _commit(text: str) -> str:
-    """A full commit id, or empty: providers send zeros for a missing commit."""
+    """Return a full commit id, or empty, because providers send zeros for a missing commit."""
     return text if re.fullmatch(r"[0-9a-f]{40}", text) and text.strip("0") else ""
 
 

@@ -17,7 +17,7 @@ from buildkit_tasks.workspaces import cargo, reach
 from buildkit_tasks.workspaces.cargo import CargoWorkspace, Package
 from buildkit_tasks.workspaces.tree import Tree
 
-#: If a crate contains other crates, only these of its directories belong to it: other crates may use its other files.
+#: If a crate contains other crates, only these directories belong to it. Other crates may use its other files.
 _OWN = ("src/", "tests/", "benches/", "examples/")
 
 
@@ -30,7 +30,7 @@ class Locked:
 
     @classmethod
     def read(cls, text: str) -> Locked | None:
-        """Parse a lock file. Returns None if it is invalid."""
+        """Parse a lock file. Return None if it is invalid."""
         try:
             listed = tomli.loads(text)["package"]
             found = {(str(p["name"]), str(p["version"]), str(p.get("source", ""))): p for p in listed}
@@ -49,7 +49,7 @@ class Locked:
         return cls(edges, identity)
 
     def closure(self, start: Package, built: Mapping[str, frozenset[str]]) -> frozenset[str]:
-        """Keys of all packages that a crate needs. `built`: the non-test dependencies of the repository's crates."""
+        """Return the keys of all packages that a crate needs. `built`: non-test dependencies of local crates."""
         todo = [key for key in self.edges if key.split(" ")[0] == start.name and key.endswith(" ")]
         seen: set[str] = set()
         while todo:
@@ -58,7 +58,7 @@ class Locked:
                 continue
             seen.add(key)
             name = key.split(" ")[0]
-            wanted = built.get(name) if key.endswith(" ") else None  # the lock file also has test dependencies
+            wanted = built.get(name) if key.endswith(" ") else None  # the lock file also contains test dependencies
             todo += [other for other in self.edges.get(key, ()) if wanted is None or other.split(" ")[0] in wanted]
         return frozenset(seen)
 
@@ -110,7 +110,7 @@ class Crates:
         return frozenset(inner & self.packages.keys())
 
     def program(self, name: str, below: str, workspace: str | None = None) -> Package | None:
-        """The crate of a program in the directory `below`, or None unless exactly one exists."""
+        """Return the crate of a program in the directory `below`; None unless exactly one exists."""
         found = [
             w.binaries[name]
             for w in self.workspaces
@@ -119,7 +119,7 @@ class Crates:
         return found[0] if len(found) == 1 else None
 
     def owner(self, path: str) -> str | None:
-        """The directory of the crate that owns a file, or None if other crates may also use it."""
+        """Return the directory of the crate that owns a file, or None if other crates may also use it."""
         directory = path
         while directory not in (".", ""):
             directory = posixpath.dirname(directory) or "."
@@ -133,11 +133,11 @@ class Crates:
         return None
 
     def ruled(self, path: str) -> frozenset[str]:
-        """Directories of the workspaces that use this file as a manifest, toolchain file or cargo configuration."""
+        """Return directories of workspaces that use this file as a manifest, toolchain file or cargo configuration."""
         return frozenset(w.directory for w in self.workspaces if path in (w.path("Cargo.toml"), w.toolchain, *w.config))
 
     def closure(self, start: Package) -> frozenset[str]:
-        """Directories of all crates that a program needs, including patched packages."""
+        """Return the directories of all crates that a program needs, including patched packages."""
         workspace = self.of[start.directory]
         by_name = {p.name: p.directory for p in (*workspace.packages, *workspace.extra)}
         lock = self.lock(workspace.path("Cargo.lock"))
@@ -155,7 +155,7 @@ class Crates:
         return frozenset(seen)
 
     def lock(self, path: str) -> Locked | None:
-        """The parsed lock file at `path`."""
+        """Return the parsed lock file at `path`."""
         if path not in self._locks:
             self._locks[path] = Locked.read(self.files.text(path)) if self.files.has(path) else None
         return self._locks[path]
@@ -165,7 +165,7 @@ class Crates:
         return {}
 
     def relocked(self, start: Package, then: Locked | None) -> bool:
-        """Whether any package that a program needs differs from the old lock file (None: assume so)."""
+        """Return whether any package that a program needs differs from the old lock file (None: assume so)."""
         now = self.lock(self.of[start.directory].path("Cargo.lock"))
         if now is None or then is None:
             return True
@@ -176,9 +176,9 @@ class Crates:
         return new != old
 
     def locked(self, start: Package) -> dict[str, tuple[str, ...]] | None:
-        """The packages in the lock file that a crate is built from, each with those it depends on; None if no lock.
+        """Return the locked packages that a crate is built from, with their dependencies; None without a lock file.
 
-        Keys are `name version source`. Test dependencies of the repository's own crates are left out.
+        Keys are `name version source`. Test dependencies of the repository's own crates are excluded.
         """
         lock = self.lock(self.of[start.directory].path("Cargo.lock"))
         if lock is None:
@@ -187,12 +187,12 @@ class Crates:
         return {key: tuple(other for other in lock.edges.get(key, ()) if other in keys) for key in sorted(keys)}
 
     def checksum(self, start: Package, key: str) -> str:
-        """The SHA-256 of a package's archive, as in the lock file of this crate's workspace; "" if it has none."""
+        """Return the SHA-256 of a package's archive from the lock file of this crate's workspace; "" if it has none."""
         lock = self.lock(self.of[start.directory].path("Cargo.lock"))
         return lock.identity.get(key, "").rpartition(" ")[2] if lock else ""
 
     def reads(self, directories: Iterable[str], path: str) -> bool:
-        """Whether a source file in one of these crates refers to this file, which is outside that crate."""
+        """Return whether a source file in one of these crates refers to this file outside its crate."""
         for directory in directories:
             if directory not in self._beyond:
                 self._beyond[directory] = reach.beyond(self.files, self.of[directory], self.packages[directory])
@@ -202,5 +202,5 @@ class Crates:
 
 
 def inside(path: str, directory: str) -> bool:
-    """Whether a path equals a directory or is below it; `.` contains everything."""
+    """Return whether a path equals a directory or is below it; `.` contains everything."""
     return directory in (".", "") or path == directory or path.startswith(f"{directory}/")

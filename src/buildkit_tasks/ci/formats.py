@@ -1,4 +1,4 @@
-"""Formats errors and warnings for each CI system. Pure.
+"""Format errors and warnings for each CI system. Pure.
 
 GitHub: https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
 GitLab: https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format
@@ -15,7 +15,7 @@ from buildkit_tasks.buildlog.remarks import Remark, clean
 
 
 def github(remarks: Iterable[Remark]) -> list[str]:
-    """Workflow commands, one per remark."""
+    """Return workflow commands, one per remark."""
     lines = []
     for remark in remarks:
         facts = {"file": remark.file, "line": remark.line, "col": remark.column, "title": remark.check}
@@ -33,7 +33,7 @@ def _property(text: str) -> str:
 
 
 def code_quality(remarks: Iterable[Remark]) -> str:
-    """GitLab's code quality report."""
+    """Return GitLab's code quality report."""
     grades = {"error": "major", "warning": "minor"}
     return json.dumps(
         [

@@ -27,7 +27,7 @@ on:
 {schedule}
 permissions: {{}}
 
-# A new commit cancels older runs of its pull request. Runs of the default branch always finish.
+# A new commit cancels older runs of its pull request. Runs on the default branch always finish.
 concurrency:
   group: ${{{{ github.workflow }}}}-${{{{ github.event_name }}}}-${{{{ github.ref }}}}
   cancel-in-progress: ${{{{ github.event_name == 'pull_request' }}}}
@@ -49,7 +49,7 @@ _INSTALL = """\
 """
 
 _KEEP = """\
-      - name: Keep the report
+      - name: Upload the report
         if: ${{{{ !cancelled() }}}}
         uses: {action}
         with:

@@ -23,7 +23,7 @@ stages: [check, push]
 
 variables:
   # Docker-in-Docker. Remove `services` and these four variables on runners with a persistent engine
-  # (shell executor or mounted socket): their caches survive between jobs.
+  # (shell executor or mounted socket), where caches survive between jobs.
   DOCKER_HOST: tcp://docker:2376
   DOCKER_TLS_CERTDIR: /certs
   DOCKER_TLS_VERIFY: "1"
@@ -41,7 +41,7 @@ default:
 _BEFORE = """\
   before_script:
     - apk add --no-cache git python3
-    # Docker-in-Docker shares the directory of the checkout, but not /tmp.
+    # Docker-in-Docker shares the checkout directory, but not /tmp.
     - mkdir -p "$PWD.tmp" && export TMPDIR="$PWD.tmp" XDG_STATE_HOME="$PWD.tmp/state"
     - python3 -m venv "$TMPDIR/tasks"
     - export PATH="$TMPDIR/tasks/bin:$PATH"
@@ -51,7 +51,7 @@ _BEFORE = """\
 _OWN = """\
   before_script:
     - apk add --no-cache bash git python3
-    # Docker-in-Docker shares the directory of the checkout, but not /tmp.
+    # Docker-in-Docker shares the checkout directory, but not /tmp.
     - mkdir -p "$PWD.tmp" && export TMPDIR="$PWD.tmp" XDG_STATE_HOME="$PWD.tmp/state"
 """
 

@@ -1,4 +1,4 @@
-"""`ci.init`: writes a CI workflow to the repository. Overwrites only files that it wrote and that nobody has edited."""
+"""`ci.init`: write a CI workflow to the repository. Only files that it wrote and nobody edited are overwritten."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def init(session: Session, provider: str, *, file: str = "", dry_run: bool = Fal
 
 
 def model(session: Session) -> Workflow:
-    """The workflow model of this repository."""
+    """Return the workflow model of this repository."""
     _check_top(session)
     tasks = _read(session.root / "tasks.py") or ""
     own = VERSION
@@ -62,7 +62,7 @@ def model(session: Session) -> Workflow:
 
 
 def render(flow: Workflow, provider: str) -> str:
-    """The complete text of the file."""
+    """Return the complete text of the file."""
     return workflow.sealed(PROVIDERS[provider].render(flow), "//" if provider == "jenkins" else "#")
 
 
@@ -71,7 +71,7 @@ def _check_top(session: Session) -> None:
     if asked.code == 0 and asked.stdout.strip():
         raise Problem(
             "bad-argument",
-            f"The project is in the subdirectory {asked.stdout.strip()}, but CI jobs start in the repository's root.",
+            f"The project is in the subdirectory {asked.stdout.strip()}, but CI jobs start in the repository root.",
             hint="write the workflow yourself, and set that working directory in each job",
         )
 
@@ -120,7 +120,7 @@ def _diff(path: str, before: str | None, after: str) -> str:
 
 
 def _next(flow: Workflow, provider: str) -> list[str]:
-    """The remaining manual steps."""
+    """Return the remaining manual steps."""
     lines = []
     if flow.host and provider == "github" and flow.host != "ghcr.io":
         lines.append(f"add the secrets REGISTRY_USER and REGISTRY_PASSWORD for {flow.host}")

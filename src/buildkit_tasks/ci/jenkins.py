@@ -10,7 +10,7 @@ from .workflow import DEFAULT, NIGHT, REPORT, Job, Workflow
 PATH = "Jenkinsfile"
 
 _HEAD = """\
-// Needs: agents with the label `{label}` (an engine, git, python3), a multibranch job{credentials}.
+// Requires agents with the label `{label}` (with an engine, git and python3){more}.
 pipeline {{
   agent {{ label '{label}' }}
   options {{
@@ -41,12 +41,14 @@ cleanup {
 
 def render(flow: Workflow) -> str:
     """Render the Jenkinsfile."""
-    credentials = ",\n// and credentials `registry` (user and password)" if flow.host else ""
+    more = " and a multibranch job"
+    if flow.host:
+        more = ", a multibranch job,\n// and credentials named `registry` (user and password)"
     night = any(job.when == NIGHT for job in flow.jobs)
     triggers = (
         f"  triggers {{ cron(env.BRANCH_NAME == '{flow.default_branch}' ? 'H 2 * * *' : '') }}\n" if night else ""
     )
-    text = _HEAD.format(label=flow.jobs[0].label("docker"), credentials=credentials, triggers=triggers)
+    text = _HEAD.format(label=flow.jobs[0].label("docker"), more=more, triggers=triggers)
     if flow.install:
         text += _indented(["stage('Set up') {", "  steps {", *(f"    {line}" for line in _setup(flow)), "  }", "}"], 4)
     tail = "  }\n  post {\n" + _indented(_POST.splitlines(), 4) + "  }\n}\n"
@@ -96,5 +98,5 @@ def _command(flow: Workflow, job: Job) -> str:
 
 
 def _string(text: str) -> str:
-    """A Groovy string without interpolation."""
+    """Return a Groovy string without interpolation."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,4 +1,4 @@
-"""Runs the steps of a CI job and reports them in the CI system's own format."""
+"""Run the steps of a CI job and report them in the CI system's own format."""
 
 from __future__ import annotations
 
@@ -150,5 +150,5 @@ class _Lines:
 
 
 def _manifests(root: Path) -> list[Path]:
-    """Lock files near the root: cargo prints paths relative to their directories."""
+    """Return lock files near the root, because cargo prints paths relative to their directories."""
     return [path for depth in ("*", "*/*") for path in sorted(root.glob(f"{depth}/Cargo.lock"))][:20]

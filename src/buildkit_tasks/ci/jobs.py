@@ -90,14 +90,14 @@ def _writer(session: Session, name: str, known: Collection[str], *, force: bool,
 
 
 def _ready(session: Session) -> list[Step]:
-    """The steps that a fresh checkout needs first."""
+    """Return the steps that a fresh checkout needs first."""
     path = session.dotenv_file
     missing = path.with_name(".env.example").is_file() and not path.exists()
     return [steps.DOTENV] if missing else []
 
 
 def _services(session: Session) -> tuple[str, ...] | None:
-    """The services that the change affects; None for all, including if there is no base to compare with."""
+    """Return the services that the change affects; None for all, also if there is no base to compare with."""
     try:
         found = changed.find(session)
     except Problem as problem:
@@ -109,7 +109,7 @@ def _services(session: Session) -> tuple[str, ...] | None:
 
 
 def _platforms(session: Session, given: Sequence[str] = ()) -> tuple[str, ...]:
-    """The platforms without `linux/`. Raises `Problem` bad-argument for an invalid one."""
+    """Return the platforms without `linux/`. Raises `Problem` bad-argument for an invalid platform."""
     return tuple(p.removeprefix("linux/") for p in platform_words.named(tuple(given or session.settings.ci.platforms)))
 
 

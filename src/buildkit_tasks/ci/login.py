@@ -1,4 +1,4 @@
-"""Logs in to a job's registries with a temporary docker configuration."""
+"""Log in to a job's registries with a temporary docker configuration."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def logged_in(session: Session, context: Context, places: Sequence[str]) -> Iter
 
 
 def _configuration(own: Path, hosts: Iterable[str]) -> str:
-    """The user's docker configuration, but with passwords for these hosts stored in the file, not in a keychain."""
+    """Return the user's docker configuration, but store the passwords for these hosts in the file, not a keychain."""
     found: object = {}
     with contextlib.suppress(OSError, ValueError):
         found = shapes.loads(readfile.content(own), dict)

@@ -87,7 +87,7 @@ def _packs(settings: Settings, platforms: Sequence[str]) -> list[Step]:
     builds = [Step(f"Push the pack for {p}", ("cache.push", "--platform", p), may_fail=True, env=()) for p in platforms]
     return [
         *builds,
-        Step("Compile the dependencies of tests", ("cache.warm", "--cargo"), may_fail=True),
+        Step("Compile the test dependencies", ("cache.warm", "--cargo"), may_fail=True),
         Step("Push the pack for tests", ("cache.push", "--cargo"), may_fail=True, env=()),
     ]
 

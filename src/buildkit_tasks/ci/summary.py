@@ -20,7 +20,7 @@ _MOST = 200_000
 
 
 def markdown(job: Outcome) -> str:
-    """The summary in Markdown."""
+    """Return the summary in Markdown."""
     context = job.context
     rows = [
         f"| {formats.markdown(done.step.title)} | {done.verdict} | {done.seconds:.0f} s | `{done.step.line}` |"
@@ -46,13 +46,13 @@ def markdown(job: Outcome) -> str:
 
 
 def plain(job: Outcome) -> str:
-    """The summary in one line."""
+    """Return the summary in one line."""
     words = [f"{done.step.title} {done.verdict}" for done in job.done]
     return f"{job.name}: {', '.join(words)} ({job.seconds:.0f} s)"
 
 
 def document(job: Outcome) -> dict[str, Any]:
-    """The results as a JSON document."""
+    """Return the results as a JSON document."""
     return {
         "name": job.name,
         "passed": not job.failed,
@@ -97,5 +97,7 @@ def write(folder: Path, job: Outcome, text: str) -> None:
             files.replace(folder / name, content, durable=False)
     except OSError as error:
         raise Problem(
-            "tree-unwritable", f"Cannot write {folder}: {error.strerror}.", hint="pass another --report"
+            "tree-unwritable",
+            f"Cannot write {folder}: {error.strerror}.",
+            hint="use a different directory with --report",
         ) from None

@@ -1,4 +1,4 @@
-"""Finds what a Dockerfile's steps use from the build context besides the compile step's sources. Pure."""
+"""Find what a Dockerfile's steps use from the build context besides the compile step's sources. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from buildkit_tasks.project.sources import CONTEXT
 
 
 def patterns(file: Dockerfile, args: Mapping[str, str], target: str, contexts: Sequence[str]) -> tuple[str, ...]:
-    """Paths and globs that the stages of a target copy or mount, relative to the context; `.` means all of it.
+    """Return paths and globs that the stages of a target copy or mount, relative to the context (`.` for all of it).
 
-    Omits the compile step's mount of the whole context, because manifests decide which of its files matter.
+    Omit the compile step's mount of the whole context, because manifests decide which of its files matter.
     """
     needed = {stage.number for stage in file.needs(args, target, contexts).stages}
     values = {**syntax.defaults(file.text), **args}
@@ -54,7 +54,7 @@ def _sources(item: Instruction, values: Mapping[str, str]) -> Iterator[str]:
 
 
 def _path(word: str, values: Mapping[str, str]) -> str:
-    """A path in the context; `.` if it contains an unknown variable."""
+    """Return a path in the context; `.` if it contains an unknown variable."""
     expanded = syntax.expand(word, values, keep=True)
     return "." if "$" in expanded else posixpath.normpath(expanded.lstrip("/") or ".")
 
@@ -72,7 +72,7 @@ class Matcher:
         return cls(tuple(re.compile(_glob(name), re.DOTALL) for name in names))
 
     def takes(self, path: str) -> bool:
-        """Whether the pattern includes this path."""
+        """Return whether the pattern includes this path."""
         names = path.split("/")
         return len(names) >= len(self.parts) and all(p.fullmatch(n) for p, n in zip(self.parts, names, strict=False))
 
@@ -83,7 +83,7 @@ def _glob(name: str) -> str:
 
 
 def sent(ignore: Ignore, path: str) -> bool:
-    """Whether a file is in the build context."""
+    """Return whether a file is in the build context."""
     verdict, at = False, ""
     matched: list[bool] = []
     for name in path.split("/"):
@@ -93,7 +93,7 @@ def sent(ignore: Ignore, path: str) -> bool:
 
 
 def named_contexts(contexts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The named contexts that are services or directories, as (`service`, NAME) or (`path`, PATH)."""
+    """Yield the named contexts that are services or directories, as (`service`, NAME) or (`path`, PATH)."""
     for value in contexts.values():
         kind, colon, rest = value.partition(":")
         if kind in ("service", "target") and colon:

@@ -110,7 +110,7 @@ def _job(name: str, title: str, call: str, runner: str, **more: object) -> Job:
 
 
 def _multiarch(settings: Settings, call: str) -> list[Job]:
-    """One job for all platforms, or one per architecture."""
+    """Return one job for all platforms, or one per architecture."""
     platforms, ci = settings.ci.platforms, settings.ci
     if ci.arm64 == "crossed" or not any("arm64" in p for p in platforms):
         return [_job("multiarch", "Platforms", call, ci.runner, minutes=90)]
@@ -127,7 +127,7 @@ def _multiarch(settings: Settings, call: str) -> list[Job]:
 
 
 def _extra(commands: Sequence[str], runner: str) -> list[Job]:
-    """A job for each of the user's own commands, named after its first words."""
+    """Return a job for each of the user's own commands, named after its first words."""
     found: dict[str, Job] = {}
     for command in commands:
         if not command.strip() or not command.isprintable() or "${{" in command:
@@ -151,12 +151,12 @@ def _extra(commands: Sequence[str], runner: str) -> list[Job]:
 
 def sealed(text: str, comment: str) -> str:
     """Add a header with a checksum that detects edits."""
-    head = f"{comment} Written by `ci.init` of buildkit-tasks, which never overwrites this file once it is edited."
+    head = f"{comment} Written by `ci.init` (buildkit-tasks), which never overwrites this file once it has been edited."
     return f"{head}\n{comment} sha256:{_sum(text)}\n{text}"
 
 
 def ours(text: str) -> bool:
-    """Whether `ci.init` wrote this file and nobody has edited it."""
+    """Return whether `ci.init` wrote this file and nobody has edited it."""
     found = re.match(r"(?:#|//) Written by `ci\.init` [^\n]*\n(?:#|//) sha256:([0-9a-f]{64})\n", text)
     return bool(found and _sum(text[found.end() :]) == found[1])
 

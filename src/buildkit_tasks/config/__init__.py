@@ -1,1 +1,1 @@
-"""Settings, the project root, and the session with which every task starts."""
+"""Settings, the project root, and the session that every task starts with."""

@@ -1,4 +1,4 @@
-"""Settings of builds, images, caches, packs and builders, one class per group. Pure."""
+"""Settings for builds, images, caches, packs and builders, one class per group. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Build:
         ("warn", "error"),
         "What to do if a `rust-toolchain` file has no effect because the toolchain image has no rustup.",
     )
-    binary_arg: str = setting("BIN", "The build argument that names a service's program.", was="binary_arg")
+    binary_arg: str = setting("BIN", "The build argument with the name of a service's program.", was="binary_arg")
     ca_bundle: str = setting(
         "",
         "A PEM file passed to builds as a secret. Default: SSL_CERT_FILE or the system's bundle.",
@@ -145,7 +145,7 @@ class Packs:
     )
     mounts: tuple[str, ...] = setting(
         (),
-        "Cache mounts of other tools to pull and push as well: ids, or kinds such as npm, pip, apt and go.",
+        "Cache mounts of other tools to also pull and push: ids, or kinds such as npm, pip, apt and go.",
         "list",
         example="npm apt",
     )
@@ -183,7 +183,7 @@ class Builders:
 
     name: str = setting(
         "auto",
-        "`auto`: docker's current builder; `legacy`: the builder without BuildKit; else the name of a buildx builder.",
+        "`auto`: docker's current builder; `legacy`: the builder without BuildKit; or the name of a buildx builder.",
         example="farm",
         was="builder",
     )
@@ -192,7 +192,7 @@ class Builders:
     )
     repository: str = setting(
         "",
-        "A repository (HOST/PATH) from which other builders pull local base images. Empty: send them with each build.",
+        "A repository (HOST/PATH) that other builders pull local base images from. Empty: send them with each build.",
         example="registry.example.com/bases",
         was="builder_registry",
     )

@@ -1,4 +1,4 @@
-"""Settings of everything other than builds: the stack, databases, cargo, CI; one class per group. Pure."""
+"""Settings for everything except builds: the stack, databases, cargo, CI; one class per group. Pure."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Watch:
     notify: str = choice(
         "off",
         ("off", "bell", "desktop"),
-        "The notification, besides the output, when containers are replaced or a build fails: none, a terminal bell, "
-        "or a desktop notification (notify-send; osascript on macOS).",
+        "The notification when containers are replaced or a build fails, in addition to the output: none, a terminal "
+        "bell, or a desktop notification (notify-send; osascript on macOS).",
     )
 
 
@@ -49,7 +49,7 @@ class Database:
     )
     url: str = setting(
         "",
-        "The project's SQLite file. Default: DATABASE_URL, if it names one.",
+        "The project's SQLite file. Default: DATABASE_URL, if it is a SQLite URL.",
         example="sqlite:app.db",
     )
     migrations: str = setting(
@@ -58,7 +58,7 @@ class Database:
     tool: str = choice(
         "auto",
         ("auto", "sqlx", "refinery", "diesel", "sql"),
-        "The migration tool. `sql`: plain files, tracked in our own table. `auto`: from file names and dependencies.",
+        "The migration tool. `sql`: plain files, tracked in our own table. `auto`: by file names and dependencies.",
     )
     seeds: str = setting(
         "", "An SQL file, or a directory of them, for `db.seed`. Default: `seeds` or `db/seeds`.", example="db/seeds"
@@ -77,7 +77,7 @@ class Cargo:
     )
     env: tuple[str, ...] = setting(
         (),
-        "Environment variables for the container of each cargo task: NAME=value, or just NAME to pass on its value.",
+        "Environment variables for the containers of cargo tasks: NAME=value, or just NAME to pass it through.",
         "list",
         example="SQLX_OFFLINE=true",
     )
@@ -89,8 +89,8 @@ class Audit:
 
     ignore: tuple[str, ...] = setting(
         (),
-        "Findings to suppress: a list of `CODE:SUBJECT reason`; the subject is a path, a variable or a CVE, or a "
-        "pattern of them.",
+        "Findings to suppress: a list of `CODE:SUBJECT reason`. The subject is a path, a variable or a CVE, or a "
+        "pattern.",
         "list",
         example="BA006:/usr/bin/sudo operators need it",
     )
@@ -104,11 +104,11 @@ class Ci:
         "", "The default branch, if the CI system does not provide it. Empty: main or master.", example="trunk"
     )
     images: str = setting(
-        "", "The registry and path to which `ci.push` pushes images. Empty: none.", example="ghcr.io/OWNER"
+        "", "The registry and path that `ci.push` pushes images to. Empty: none.", example="ghcr.io/OWNER"
     )
     install: str = setting(
         "",
-        "The `pip install` argument for the tasks in jobs, or `./dev` to use that script. Empty: this version.",
+        "The `pip install` argument to install the tasks in jobs, or `./dev` to use that script. Empty: this version.",
         example="buildkit-tasks==0.1.0",
     )
     builds: str = choice(

@@ -17,7 +17,7 @@ _NAMES_FILES = ("COMPOSE_FILE", "BUILDKIT_TASKS_PROJECT_COMPOSE_FILE", "BUILDKIT
 
 
 def find_root(world: World) -> Path:
-    """The nearest directory, from the working directory up, with a compose file or a [tool.buildkit-tasks] section.
+    """Return the nearest directory, searching upwards, with a compose file or a [tool.buildkit-tasks] section.
 
     Raises `Problem` no-project if there is none.
     """
@@ -35,7 +35,7 @@ def find_root(world: World) -> Path:
 
 
 def _names_files(dotenv: Path) -> bool:
-    """Whether a .env may select the compose files. compose reads it; here, it only marks a directory as a project."""
+    """Return whether a .env may select the compose files. compose reads it; here, it only marks a project."""
     try:
         if not dotenv.is_file():
             return False
@@ -46,7 +46,7 @@ def _names_files(dotenv: Path) -> bool:
 
 
 def compose_files(folder: Path) -> tuple[Path, ...]:
-    """The compose file that compose itself would pick in this directory, and its override file, if any."""
+    """Return the compose file that compose itself would pick in this directory, and its override file, if any."""
     names = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
     found = [folder / name for name in names if (folder / name).is_file()][:1]
     stems = ("compose.override", "docker-compose.override")
@@ -55,7 +55,7 @@ def compose_files(folder: Path) -> tuple[Path, ...]:
 
 
 def pyproject(folder: Path) -> dict[str, Any]:
-    """The `tool` table of a directory's pyproject.toml, or `{}` if it has none. Raises `Problem` settings-invalid."""
+    """Return the `tool` table of a directory's pyproject.toml, or `{}`. Raises `Problem` settings-invalid."""
     path = folder / "pyproject.toml"
     try:
         return dict(tomli.loads(readfile.text(path)).get("tool", {}))
@@ -66,12 +66,12 @@ def pyproject(folder: Path) -> dict[str, Any]:
 
 
 def bench_table(root: Path) -> dict[str, Any]:
-    """The table `[tool.buildkit-tasks.bench]`, which defines a benchmark's edits; `{}` if there is none."""
+    """Return the table `[tool.buildkit-tasks.bench]`, which defines a benchmark's edits; `{}` if there is none."""
     return dict(pyproject(root).get("buildkit-tasks", {}).get("bench", {}))
 
 
 def state_dir(world: World, root: Path) -> Path:
-    """This checkout's state directory. It is outside the tree, because the whole tree may be a build context."""
+    """Return this checkout's state directory. It is outside the tree, because the whole tree may be a build context."""
     from hashlib import sha256
 
     return world.state_home / f"{root.name[:60]}-{sha256(os.fsencode(root)).hexdigest()[:10]}"

@@ -84,7 +84,7 @@ class Session:
 
     @property
     def env_files(self) -> tuple[Path, ...]:
-        """The files whose variables compose substitutes: .env, unless COMPOSE_ENV_FILES names others. The last counts.
+        """The files with the variables that compose substitutes: .env or those in COMPOSE_ENV_FILES. The last one wins.
 
         The variable's paths are relative to the user's working directory.
         """
@@ -121,9 +121,9 @@ class Session:
         return {k: v.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for k, v in found.items()}
 
     def masked(self, words: str) -> str:
-        """Mask the values of .env in another program's output, except values that the repository already shows.
+        """Mask the values of .env in another program's output.
 
-        It shows them in .env.example, compose files, Dockerfiles or its own path.
+        Does not mask values that the repository already shows in .env.example, compose files, Dockerfiles or its path.
         """
         from buildkit_tasks.dotenv import mask as dotenv_mask
 
@@ -133,7 +133,7 @@ class Session:
         return dotenv_mask.mask(words, secret, public=public(), shown=shown, environment=self.world.env)
 
     def secrets(self) -> dict[str, str]:
-        """The variables of .env whose values `masked` hides, with their values.
+        """Return the variables of .env that `masked` hides, with their values.
 
         Problems: dotenv-invalid, dotenv-unreadable.
         """
@@ -149,7 +149,7 @@ class Session:
             raise dotenv_disk.invalid(self.dotenv_file, refused) from None
 
     def _dotenv_texts(self) -> tuple[str, Callable[[], str], Callable[[], str]]:
-        """The texts of .env, of .env.example, and of files whose words are not secret; the last two on demand."""
+        """Return the texts of .env, of .env.example and of files that are not secret; the last two on demand."""
         from buildkit_tasks.dotenv import disk as dotenv_disk
 
         # do not load the settings here: loading may print
@@ -200,7 +200,7 @@ class Session:
         return loaded
 
     def within(self, env: Mapping[str, str]) -> Session:
-        """The same session, with the same settings, but another environment for the programs that it starts."""
+        """Return the same session and settings, but with another environment for the programs that it starts."""
         other = Session(replace(self.world, env=env), self.report, self.flags)
         other.__dict__["_loaded"] = self._loaded
         other.registries = self.registries

@@ -1,4 +1,4 @@
-"""A setting: its kind of value and its documentation, stored with the field that holds it. Pure."""
+"""A setting: the kind of its value and its documentation, stored in its field's metadata. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 KINDS = {
     "text": "a string",
     "choice": "one of a few words",
-    "size": "a size such as 10GB or 512MiB; an integer is bytes",
-    "duration": "a duration such as 90s, 3m or 1h; an integer is seconds",
-    "list": "a list of strings, or one space-separated string",
+    "size": "a size such as 10GB or 512MiB, or an integer number of bytes",
+    "duration": "a duration such as 90s, 3m or 1h, or an integer number of seconds",
+    "list": "a list of strings, or a space-separated string",
 }
 
 
@@ -31,10 +31,10 @@ class Doc:
 
 
 def setting(default: Any, text: str, kind: str = "text", **more: Any) -> Any:
-    """A field with its documentation."""
+    """Return a field with its documentation."""
     return field(default=default, metadata={"doc": Doc(text, kind, **more)})
 
 
 def choice(default: str, choices: tuple[str, ...], text: str, **more: Any) -> Any:
-    """A field whose value is one of the given words."""
+    """Return a field whose value is one of the given words."""
     return setting(default, text, "choice", choices=choices, **more)

@@ -69,7 +69,7 @@ class Known:
 
 
 def known() -> Iterator[Known]:
-    """Every setting, in the order of the reference."""
+    """Yield every setting, in the order of the reference."""
     for group, kind in GROUPS.items():
         items: tuple[Field[Any], ...] = fields(kind)
         for item in items:

@@ -135,7 +135,7 @@ def _old(value: Any, item: Known) -> Any:
 
 
 def _default_ca(world: World) -> _Given:
-    """The host's own CA bundle, so that builds trust whatever the host trusts, including a company CA."""
+    """Return the host's own CA bundle, so builds trust whatever the host trusts, including a company CA."""
     given = world.env.get("SSL_CERT_FILE", "")
     if given and Path(given).is_file():
         return _Given(given, "environment (SSL_CERT_FILE)")

@@ -11,7 +11,7 @@ from .settings_load import PREFIX, text
 
 
 def markdown() -> str:
-    """`docs/reference/settings.md`."""
+    """Return the text of `docs/reference/settings.md`."""
     lines = [
         "# Settings",
         "",
@@ -49,7 +49,7 @@ def _entry(item: Known) -> list[str]:
 
 
 def schema() -> str:
-    """A JSON schema (draft 2020-12) of the table `[tool.buildkit-tasks]`; old names are marked deprecated."""
+    """Return a JSON schema (draft 2020-12) of the table `[tool.buildkit-tasks]`; old names are marked deprecated."""
     properties: dict[str, Any] = {
         group: {"type": "object", "description": kind.__doc__, "additionalProperties": False, "properties": {}}
         for group, kind in GROUPS.items()

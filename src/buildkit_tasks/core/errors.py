@@ -104,7 +104,7 @@ EXIT_CODES: dict[str, int] = {
 
 
 class Problem(Exception):
-    """An expected failure as a small document.
+    """An expected failure, reported as a small document.
 
     `code`: a key of `EXIT_CODES`; `message`: one sentence; `causes`: known or likely causes, most useful first; `hint`:
     the command or edit that fixes it; `details`: verbatim output of another program, printed before the message.
@@ -128,7 +128,7 @@ class Problem(Exception):
         return EXIT_CODES[self.code]
 
     def text(self) -> str:
-        """The document as plain lines. Verbatim details come first, so that the hint stays visible at the end."""
+        """Return the document as plain text. Verbatim details come first, to keep the hint visible at the end."""
         lines = [self.details.rstrip("\n")] if self.details else []
         lines.append(f"error[{self.code}]: {self.message}")
         lines += [f"  because: {cause}" for cause in self.causes]

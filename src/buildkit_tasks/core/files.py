@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from . import readfile
 
-#: Part of the names of unfinished files, after the name of the target file. All of them are hidden.
+#: Follows the name of the target in the names of unfinished files, which are hidden.
 UNFINISHED = ".buildkit-tasks-"
 
 #: Seconds to wait before reporting a wait, and between retries.
@@ -60,7 +60,7 @@ def replace(
 
 
 def _replaceable(path: Path) -> Path:
-    """Resolve a symlink. Raises OSError if the target is not a file: as root, we could replace `/dev/null`."""
+    """Resolve a symlink. Raises OSError if the target is not a regular file: root could replace `/dev/null`."""
     place = Path(os.path.realpath(path))
     with contextlib.suppress(FileNotFoundError):
         readfile.only_files(place, place.stat().st_mode)
@@ -69,7 +69,7 @@ def _replaceable(path: Path) -> Path:
 
 @contextlib.contextmanager
 def written(path: Path, *, mode: int) -> Iterator[BinaryIO]:
-    """Yield a file to write to, which replaces `path` if the block ends without an error and is removed otherwise.
+    """Yield a file to write to. It replaces `path` if the block succeeds, and is removed otherwise.
 
     For content that does not fit into memory or that another process writes. A symlink stays a symlink. Raises OSError.
     """
@@ -87,7 +87,7 @@ def written(path: Path, *, mode: int) -> Iterator[BinaryIO]:
 
 
 def remove(path: Path) -> None:
-    """Remove whatever is at this path; for a symlink, not its target. Raises OSError."""
+    """Remove whatever is at this path, but not the target of a symlink. Raises OSError."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -156,7 +156,7 @@ def _take_over(fresh: Path, place: Path, mode: int | None) -> None:
 
 
 def _unfinished(place: Path) -> str:
-    """The name prefix of unfinished versions. For `.env`, it still matches the usual `.gitignore` patterns."""
+    """Return the name prefix of unfinished versions. For `.env`, it still matches the usual `.gitignore` patterns."""
     return f"{'' if place.name.startswith('.') else '.'}{place.name}{UNFINISHED}"
 
 

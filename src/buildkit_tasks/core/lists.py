@@ -9,7 +9,7 @@ from .errors import Problem
 
 
 def names(given: Sequence[str], flag: str) -> list[str]:
-    """The names in order; empty without the flag. An empty name is an error, usually caused by an unset variable.
+    """Return the names in order, `[]` without the flag. An empty name is an error, usually due to an unset variable.
 
     Problems: bad-argument.
     """
@@ -25,10 +25,10 @@ def names(given: Sequence[str], flag: str) -> list[str]:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a name is a shell pattern: `worker-*`, `worker-[ab]`, `worker-?`."""
+    """Return whether a name is a shell pattern: `worker-*`, `worker-[ab]`, `worker-?`."""
     return any(character in name for character in "*?[")
 
 
 def matching(pattern: str, known: Iterable[str]) -> list[str]:
-    """The known names that match a name or pattern, in the order of `known`. Matching is case-sensitive."""
+    """Return the known names that match a name or pattern, in the order of `known`. Matching is case-sensitive."""
     return [name for name in known if name == pattern or (is_pattern(pattern) and fnmatch.fnmatchcase(name, pattern))]

@@ -15,7 +15,7 @@ class Command:
     """One process to start: argv, an absolute working directory, and additions to the environment.
 
     `secrets`: values that must never be shown; `stdin`: passed to the process. `patience`: the timeout of a query, in
-    seconds; 0 for commands that do work, which have no time limit.
+    seconds; 0 for commands that do work and have no time limit.
     """
 
     argv: tuple[str, ...]
@@ -41,10 +41,9 @@ class Result:
 class Service:
     """A service that the compose file builds. `binary`: its program in the workspace.
 
-    `context` and `dockerfile` are absolute, unless the context is `remote` (a URL): then there is no local context, and
-    `dockerfile` is a name inside the remote one. `inline`: the Dockerfile's text if it is part of the compose file.
-    `build`: the whole resolved section. `key`: the service's name as a bake target. `platforms`: those in the compose
-    file.
+    `context` and `dockerfile` are absolute. A `remote` context (a URL) has no local path, and `dockerfile` is a path
+    inside it. `inline`: the Dockerfile's text if it is part of the compose file. `build`: the whole resolved section.
+    `key`: the service's name as a bake target. `platforms`: as set in the compose file.
     """
 
     name: str
@@ -78,7 +77,7 @@ class Workspace:
     """The discovered contents of the compose file.
 
     `images`: the images of services that are not built; `config`: the whole resolved compose model. `inactive`: if no
-    active service is built, those that inactive profiles would build, with their profiles.
+    active service is built, the services that inactive profiles would build, with their profiles.
     """
 
     root: Path
@@ -120,10 +119,10 @@ class Engine:
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """The user's request. Empty `services` = all; `incremental` None = decide; no `platforms` = the engine's own.
+    """The user's request. Defaults: all `services`, the engine's platform, and an automatic choice of `incremental`.
 
     `push`: the registry and path to push to; `oci`: a directory for OCI archives; otherwise the images stay in the
-    engine. `by_digest`: push without a name, as part of a manifest list that is created afterwards.
+    engine. `by_digest`: push without a tag, for a manifest list that is created later.
     """
 
     services: tuple[str, ...] = ()
@@ -161,7 +160,7 @@ class BuildPlan:
 
     @property
     def compiled(self) -> tuple[Service, ...]:
-        """The services whose programs are compiled here. The others are built from their own Dockerfiles."""
+        """The services with programs that are compiled here. The others are built from their own Dockerfiles."""
         return tuple(service for group in self.groups for service in group)
 
 
@@ -213,7 +212,7 @@ class BuildOutcome:
 class Past:
     """The duration and the crates of an earlier build of the same kind.
 
-    `empty`: the target mount had no objects before; `crates`: otherwise those that cargo compiled, in order.
+    `empty`: the target mount had no objects before. If it had, `crates` lists those that cargo compiled, in order.
     """
 
     seconds: float

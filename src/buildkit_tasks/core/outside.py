@@ -1,4 +1,4 @@
-"""Outside events: signals that end the run, and operating system errors."""
+"""External events: signals that end the run, and operating system errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HINTS = {
 
 
 class Ended(KeyboardInterrupt):
-    """A signal asked us to exit. Cleanup code sees a Ctrl-C; `code` is the problem to report."""
+    """A signal asked us to exit. Cleanup code treats it as Ctrl-C; `code` is the problem to report."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -65,8 +65,9 @@ def _end(number: int, _frame: object) -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Defer signals that would end the run until the block ends. For starting a process: it would be lost if a signal
-    arrived after its start but before we have its handle.
+    """Defer signals that would end the run until the block ends.
+
+    Used to start a process, which would be lost if a signal arrived after its start but before we have its handle.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -82,15 +83,15 @@ def deferred() -> Iterator[None]:
 
 
 def interrupted(error: KeyboardInterrupt) -> Problem:
-    """The problem to report for an interrupt."""
+    """Return the problem to report for an interrupt."""
     code = error.code if isinstance(error, Ended) else "interrupted"
-    words = {"terminated": "Ended by SIGTERM.", "hung-up": "Ended by SIGHUP: the terminal was closed."}
+    words = {"terminated": "Terminated by SIGTERM.", "hung-up": "Terminated by SIGHUP: the terminal was closed."}
     first = words.get(code, "Interrupted.")
     return Problem(code, f"{first} Nothing was left half-finished.", hint="rerun the command")
 
 
 def refused(error: OSError) -> Problem:
-    """The problem for a file system, device or network error."""
+    """Return the problem for a file system, device or network error."""
     path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
     why = error.strerror or str(error)
     return Problem(
@@ -101,9 +102,9 @@ def refused(error: OSError) -> Problem:
 
 
 def memory() -> Problem:
-    """The problem if Python runs out of memory."""
+    """Return the problem if Python runs out of memory."""
     return Problem(
         "system-refused",
         "Out of memory.",
-        hint="close other programs, or raise the limit (`free -m` and `ulimit -v` show both)",
+        hint="close other programs, or raise the limit (check `free -m` and `ulimit -v`)",
     )

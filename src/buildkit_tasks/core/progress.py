@@ -1,4 +1,4 @@
-"""Reduces BuildKit's raw progress (a stream of JSON objects on stderr) to what a user wants to know. Pure.
+"""Reduces BuildKit's raw progress (a stream of JSON objects on stderr) to what users need. Pure.
 
 Each object is a SolveStatus: vertexes, statuses, logs (base64), warnings.
 Source: https://github.com/moby/buildkit/blob/v0.13.1/client/graph.go
@@ -25,9 +25,9 @@ _OURS = re.compile(r"^buildkit-tasks: (total|fresh|marked) (.*)$")
 
 
 class Decoder:
-    """Splits bytes into JSON objects, regardless of chunk boundaries. buildx 0.13 indents objects over many lines.
+    """Splits bytes into JSON objects, regardless of chunk boundaries. buildx 0.13 prints indented, multi-line objects.
 
-    Text that is not JSON (an old buildx's final error line) is kept in `rest`.
+    Text that is not JSON (such as the final error line of an old buildx) is kept in `rest`.
     """
 
     def __init__(self) -> None:
@@ -57,13 +57,13 @@ class Decoder:
             yield item
 
     def close(self) -> str:
-        """All text that was not JSON, after the stream has ended."""
+        """Return all text that was not JSON, after the stream has ended."""
         return "\n".join([*self.rest, self._buffer]).strip()
 
 
 @dataclass(frozen=True)
 class Compiling:
-    """A crate that cargo began to compile. `place`: its directory, "" for a registry crate; `began`: in seconds.
+    """A crate that cargo began to compile. `place`: its directory, "" for a registry crate; `began`: time in seconds.
 
     `step`: the digest of the vertex that printed it.
     """
@@ -80,7 +80,7 @@ class Vertex:
     """A node in the build graph. Times are in seconds since the epoch.
 
     `longest`: its longest run in seconds, and `ran_from` the start of that run; None if it never ran. A step that ran
-    for one target is cached for the next. `finished`: when cargo printed that it was done.
+    for one target is cached for the next. `finished`: when cargo reported that it was done.
     """
 
     name: str = ""
@@ -117,7 +117,7 @@ class Progress:
     """Accumulates the stream. `compiled`: crates in order.
 
     `totals`, `freshes`: crates to compile and crates reused, by the digest of the compile step that reported them.
-    `past`: earlier builds of the same kind, for an estimate; set by who records the build.
+    `past`: earlier builds of the same kind, for an estimate; set by the code that records builds.
     """
 
     def __init__(self) -> None:
@@ -196,7 +196,7 @@ class Progress:
             vertex.finished = _seconds(stamp)
 
     def moving(self) -> tuple[str, float, float] | None:
-        """The current download, extraction or transfer: BuildKit's word, bytes so far, total bytes (0 if unknown)."""
+        """Return the current download, extraction or transfer: BuildKit's word, bytes so far, total (0 if unknown)."""
         busy = [v for v in list(self.vertexes.values()) if v.started and not v.completed]
         moved = [item for vertex in busy for item in list(vertex.moving.values())]
         if not moved:
@@ -206,7 +206,7 @@ class Progress:
         return word, sum(item[1] for item in same), sum(item[2] for item in same)
 
     def failed(self) -> Vertex | None:
-        """The step that failed the build, rather than one that was canceled because of it."""
+        """Return the step that failed the build, rather than one that was canceled because of it."""
         broken = [v for v in self.vertexes.values() if v.error]
         real = [v for v in broken if not v.cancelled]
         return max(real or broken, key=lambda v: len(v.log), default=None)
@@ -229,7 +229,7 @@ class Progress:
         )
 
     def steps(self) -> tuple[Step, ...]:
-        """The steps of the Dockerfiles in the order seen, without BuildKit's internal steps."""
+        """Return the steps of the Dockerfiles in the order seen, without BuildKit's internal steps."""
         return tuple(
             Step(v.name, v.cached and v.longest is None, v.seconds if v.longest is None else v.longest)
             for v in self.vertexes.values()

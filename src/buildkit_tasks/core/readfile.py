@@ -17,7 +17,7 @@ _KINDS = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSO
 
 
 def content(path: Path, most: int = LARGEST) -> bytes:
-    """A file's content. Raises OSError, including for larger files and for a FIFO or device, which could block."""
+    """Return a file's content. Raises OSError, also for a larger file or for a FIFO or device, which could block."""
     only_files(path, path.stat().st_mode)  # check before opening: opening some devices has side effects
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
@@ -36,12 +36,12 @@ def only_files(path: Path, mode: int) -> None:
 
 
 def text(path: Path, errors: str = "strict", most: int = LARGEST) -> str:
-    """A file's text in UTF-8. `errors` as in `bytes.decode`. Raises OSError like `content`, and UnicodeDecodeError."""
+    """Return a file's text in UTF-8. `errors` as in `bytes.decode`. Raises OSError and UnicodeDecodeError."""
     return content(path, most).decode("utf-8", errors)
 
 
 def state(path: Path) -> dict[str, Any]:
-    """A JSON object written by an earlier run, or `{}` if it cannot be read: losing state is harmless."""
+    """Return a JSON object written by an earlier run, or `{}` if it cannot be read: losing state is harmless."""
     try:
         return shapes.loads(content(path), dict)
     except (OSError, ValueError):

@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-#: Parts of outside text that can affect a terminal: control characters (except colors), and marks that reorder a line.
+#: Untrusted characters that can affect a terminal: control characters (except colors), and marks that reorder a line.
 _HARMFUL = re.compile(r"(\x1b\[[0-9;]{0,32}m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def visible(text: str) -> str:
-    """Remove whatever would move the cursor, rename the window or hide part of a line. Colors stay."""
+    """Replace characters that would move the cursor, rename the window or hide part of a line. Colors stay."""
     if text.isprintable():
         return text
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     return _HARMFUL.sub(lambda found: found[1] or "\ufffd", lines)
 
 
-#: User and password in an address, which has a scheme or is a registry's name.
+#: User and password in a URL or a registry name.
 _LOGIN = re.compile(r"(?<![^\s\"'=(])((?:[a-z][a-z0-9+.-]*://)?)[^\s/@:\"']*:[^\s/@\"']*@(?=[\w\[])", re.IGNORECASE)
 
 
 def without_login(text: str) -> str:
-    """The text with `***` for the user and password of each address."""
+    """Return the text with `***` in place of the user and password of each address."""
     return _LOGIN.sub(r"\1***@", text) if "@" in text else text
 
 
@@ -56,11 +56,11 @@ def _progress(text: str) -> None:
 
 
 def output_failed(error: OSError) -> Problem:
-    """The problem if standard output cannot be written."""
+    """Return the problem if standard output cannot be written."""
     return Problem(
         "output-failed",
         f"Cannot write the result to standard output: {error.strerror}.",
-        hint="free some disk space or write the output somewhere else, then rerun the command",
+        hint="free up disk space or write the output somewhere else, then rerun the command",
     )
 
 
@@ -124,7 +124,7 @@ class Report:
         self._document = {**(self._document or {"schema": 1}), **content}
 
     def finish(self) -> None:
-        """Print the JSON document, if there is one. A call that fails after its result still prints only one."""
+        """Print the JSON document, if there is one. A run that fails after its result still prints only one."""
         document, self._document = self._document, None
         if document is not None:
             self.answer(json.dumps(document, indent=2, default=str))
@@ -139,7 +139,7 @@ class Report:
         self.answer("\n".join(lines))
 
     def problem(self, problem: Problem) -> None:
-        """Print an expected failure to stderr, last. Masks values of .env in the output of other programs."""
+        """Print an expected failure to stderr, as the last output. Masks .env values in other programs' output."""
         problem = Problem(
             problem.code,
             self.masked(problem.message),
@@ -190,7 +190,7 @@ class Report:
     @contextlib.contextmanager
     def step(self, number: int, total: int, what: str, coming: str = "") -> Iterator[None]:
         """Announce a step of a longer flow, then print how long it took."""
-        self.say(f"[{number}/{total}] {what}" + (f"   (then: {coming})" if coming else ""), style="bold")
+        self.say(f"[{number}/{total}] {what}" + (f"   (next: {coming})" if coming else ""), style="bold")
         began = self.world.clock()
         yield
         self.say(f"[{number}/{total}] {what}: done in {self.world.clock() - began:.1f} s", style="green")

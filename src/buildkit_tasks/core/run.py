@@ -1,6 +1,6 @@
 """The only module that starts processes. Every command is an argv list with an absolute working directory.
 
-It is longer than other modules, so that all ways to start, wait for and end a process are in one place.
+It is longer than other modules because it keeps all ways to start, wait for and end a process in one place.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from .world import World
 
 T = TypeVar("T")
 
-#: Seconds that a child may take to exit after Ctrl-C before it is killed. buildx needs some time to cancel its solve.
+#: Seconds that a child has to exit after Ctrl-C before it is killed. buildx needs some time to cancel its solve.
 INTERRUPT_GRACE = 15.0
 
 #: Seconds until a command that timed out is killed, and until we stop reading its streams.
 TERMINATE_GRACE = 2.0
 
-#: Runs a command, and ends it and its children when stdin is closed, which happens however this process ends. The
-#: kernel's parent-death signal (PR_SET_PDEATHSIG) is not enough: only Linux has it, and docker's plugin is a child of
-#: docker.
+#: Runs a command, and ends it and its children when stdin is closed, which happens no matter how this process ends.
+#: The kernel's parent-death signal (PR_SET_PDEATHSIG) is not enough: only Linux has it, and docker's plugin is a child
+#: of docker.
 LIFELINE = 'exec 3<&0; { cat; kill -TERM 0; } <&3 3<&- > /dev/null 2>&1 & exec "$@" 3<&- < /dev/null'
 
 
@@ -88,7 +88,7 @@ def _start(
 
 
 def _wait_interrupted(process: subprocess.Popen[bytes]) -> None:
-    """After Ctrl-C: interrupt the child unless the terminal already did, and wait for it."""
+    """After Ctrl-C, interrupt the child unless the terminal already has, and wait for it."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
@@ -211,11 +211,11 @@ def piped(
 def consume(world: World, command: Command, read: Callable[[IO[bytes]], T]) -> tuple[T, Result]:
     """Run, and pass stdout to `read` as a stream of any length. Returns what `read` returns, and the result.
 
-    A command that still runs after `read` has returned ends with an error, because its output is closed.
+    A command that is still running when `read` returns fails, because its output is closed.
     """
     began = world.clock()
     process = _start(world, command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stderr is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    assert process.stderr is not None  # noqa: S101 - for the type checker: PIPE was requested
     assert process.stdout is not None  # noqa: S101
     kept: list[bytes] = []
     reader = threading.Thread(target=_drain, args=(process.stderr, kept), daemon=True)
@@ -254,9 +254,9 @@ def stream(
 ) -> Result:
     """Run, pass on stderr in chunks as it arrives, and capture stdout. Always waits for the child.
 
-    `left`: the seconds that remain, asked again once they have passed. When none remain, interrupts the command as
-    Ctrl-C would, so that it can clean up; the exit code is 124. `group` starts a new session, so that a Ctrl-C on the
-    terminal does not reach it. `started` is called once the command runs.
+    `left` returns the remaining seconds and is called again once they have passed. When none remain, the command is
+    interrupted as with Ctrl-C, which lets it clean up; the exit code is 124. `group` starts a new session, which a
+    Ctrl-C on the terminal does not reach. `started` is called once the command runs.
     """
     began = world.clock()
     process = _start(
@@ -267,7 +267,7 @@ def stream(
         stderr=subprocess.PIPE,
         group=group,
     )
-    assert process.stderr is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    assert process.stderr is not None  # noqa: S101 - for the type checker: PIPE was requested
     assert process.stdout is not None  # noqa: S101
     kept: list[bytes] = []
     reader = threading.Thread(target=_drain, args=(process.stdout, kept), daemon=True)
@@ -320,7 +320,7 @@ def follow(world: World, command: Command, on_output: Callable[[bytes], None], *
     process = _start(
         replace(world, env=env), command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was requested
     try:
         with process.stdout:
             while chunk := os.read(process.stdout.fileno(), 65536):
@@ -340,7 +340,7 @@ def beside(world: World, command: Command) -> Iterator[Callable[[], int]]:
     """
     guarded = replace(command, argv=("sh", "-c", LIFELINE, "sh", *command.argv))
     process = _start(world, guarded, stdin=subprocess.PIPE, stdout=None, stderr=None, group=True)
-    assert process.stdin is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    assert process.stdin is not None  # noqa: S101 - for the type checker: PIPE was requested
     try:
         yield process.wait
     finally:

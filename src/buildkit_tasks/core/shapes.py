@@ -1,4 +1,4 @@
-"""Parses JSON, TOML and YAML from outside safely, and checks that values have the expected shape. Pure."""
+"""Safely parses external JSON, TOML and YAML, and checks that values have the expected shape. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Shape = Any
 
 
 def loads(text: str | bytes, kind: type[T]) -> T:
-    """Parse JSON of this type. Raises only ValueError, even for a document that is too deep or not UTF-8."""
+    """Parse JSON of this type. Raises only ValueError, even for a document that is nested too deeply or not UTF-8."""
     try:
         content = json.loads(text)
     except RecursionError:
@@ -29,7 +29,7 @@ def loads(text: str | bytes, kind: type[T]) -> T:
 
 
 def first(text: str, kind: type[T]) -> T:
-    """Parse the JSON of this type at the start of a text; anything may follow. Raises only ValueError."""
+    """Parse JSON of this type at the start of a text and ignore the rest. Raises only ValueError."""
     content = guarded(json.JSONDecoder().raw_decode, text)[0]
     if not isinstance(content, kind):
         raise ValueError(f"expected {_name(kind)}, found {_name(type(content))}")
@@ -37,7 +37,7 @@ def first(text: str, kind: type[T]) -> T:
 
 
 def guarded(parse: Callable[[str], T], text: str) -> T:
-    """Call a parser whose errors are ValueErrors. Also raises ValueError for documents that are too deep."""
+    """Call a parser that raises ValueError. Also raises ValueError for a document that is nested too deeply."""
     try:
         return parse(text)
     except RecursionError:
@@ -45,7 +45,7 @@ def guarded(parse: Callable[[str], T], text: str) -> T:
 
 
 def check(value: object, shape: Shape, where: str = "") -> None:
-    """Raise ValueError, naming the place, if a value does not have the shape."""
+    """Raise ValueError with the location if a value does not have the shape."""
     if value is None:
         return
     kind = dict if isinstance(shape, Mapping) else list if isinstance(shape, list) else shape
@@ -96,7 +96,7 @@ def objects(text: str, shape: Shape = None, *, needs: Sequence[str] = ()) -> lis
 
 
 def invalid(result: Result, why: object) -> Problem:
-    """The problem for output that differs from what the program documents."""
+    """Return the problem for output that differs from what the program documents."""
     words = " ".join(result.command.argv[:4])
     return Problem(
         "answer-invalid",

@@ -57,18 +57,18 @@ def days(seconds: float) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """`1 image`, `2 images`: a number with a noun whose plural ends in s."""
+    """Format a number with a noun that takes a plural s: `1 image`, `2 images`."""
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def bar(share: float, width: int = 20) -> str:
-    """A bar for a share between 0 and 1, drawn in eighths of a character."""
+    """Return a bar for a share between 0 and 1, drawn in eighths of a character."""
     eighths = round(max(0.0, min(1.0, share)) * width * 8)
     return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
 
 
 def severities(found: Iterable[str]) -> str:
-    """The number of findings of each severity, for example `2 errors, 1 warning`."""
+    """Return the number of findings of each severity, for example `2 errors, 1 warning`."""
     each = list(found)
     counts = [counted(each.count(one), one) for one in ("error", "warning", "note") if one in each]
     return ", ".join(counts) or "nothing found"

@@ -22,7 +22,7 @@ def _working_directory() -> Path:
 
 
 def _home() -> Path:
-    """The absolute home directory; `/` for a user without one, as in some containers."""
+    """Return the absolute home directory; `/` for a user without one, as in some containers."""
     found = os.path.expanduser("~")  # noqa: PTH111 - never raises, unlike Path.home()
     return Path("/") if found in ("", "~") else Path(os.path.abspath(found))  # noqa: PTH100 - keeps symlinks
 
@@ -42,7 +42,7 @@ class World:
 
     @classmethod
     def real(cls) -> World:
-        """The environment of this process."""
+        """Return the environment of this process."""
         return cls(
             env=dict(os.environ),
             cwd=_working_directory(),

@@ -1,1 +1,1 @@
-"""The project's databases: create, migrate, seed, dump, restore and drop them with the client in their container."""
+"""Creates, migrates, seeds, dumps, restores and drops the project's databases, with the client in their container."""

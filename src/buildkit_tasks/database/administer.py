@@ -30,13 +30,11 @@ def drop(session: Session, wanted: Wanted, *, name: str) -> None:
 
 
 def reset(session: Session, wanted: Wanted, *, name: str) -> None:
-    """Drop, create and migrate the database, after checking all that can be checked before the drop."""
+    """Drop, create and migrate the database, after checking everything that can be checked beforehand."""
     database = opened(session, wanted)
     tool, found = migrate.directory(session)
     migrate.check_support(database, tool)
-    what = (
-        f"the database {database.described} will be deleted with all its data and recreated by {len(found)} migrations"
-    )
+    what = f"all data in {database.described} will be deleted, and the database recreated from {len(found)} migrations"
     if database.exists() and not consents(session, what, database.name, name):
         return
     database.drop()

@@ -53,7 +53,7 @@ def require_sound(tool: str, now: Status, *, ignore_missing: bool = False) -> No
     if now.missing and not ignore_missing:
         raise Problem(
             "migration-changed",
-            f"The database has {_counted(now.missing)} missing from the directory: {', '.join(now.missing[:5])}.",
+            f"{_counted(now.missing)} missing from the directory: {', '.join(now.missing[:5])}.",
             causes=["it was applied from another branch, or its file was deleted or renamed"],
             hint="restore the file, pass --ignore-missing, or start over with `invoke db.reset`",
         )
@@ -73,4 +73,4 @@ def require_sound(tool: str, now: Status, *, ignore_missing: bool = False) -> No
 
 
 def _counted(keys: Sequence[str]) -> str:
-    return "a migration" if len(keys) == 1 else f"{len(keys)} migrations"
+    return f"{len(keys)} applied migrations are" if len(keys) > 1 else "An applied migration is"

@@ -14,7 +14,7 @@ from .opened import Database, Wanted, consents, existing, opened
 
 
 def dump(session: Session, wanted: Wanted, to: str) -> None:
-    """Write a dump to a file with mode 0600, which appears only once it is complete, or to stdout if that is piped.
+    """Write a dump to a file (mode 0600) that appears only once it is complete, or to stdout if that is piped.
 
     Problems: bad-argument, database-refused.
     """
@@ -35,7 +35,7 @@ def dump(session: Session, wanted: Wanted, to: str) -> None:
 
 
 def restore(session: Session, wanted: Wanted, source: str, *, name: str, no_owner: bool) -> None:
-    """Restore the database from a dump. Restores to a new database first, which then replaces a non-empty one.
+    """Restore a dump to a new database, then replace the current database with it.
 
     Problems: dump-invalid, consent-missing, database-refused.
     """
@@ -73,7 +73,7 @@ def restore(session: Session, wanted: Wanted, source: str, *, name: str, no_owne
         except BaseException:  # Ctrl-C
             new.drop()
             raise
-        _take_place(database, new)  # if this fails, the restored copy is kept, and the message names it
+        _take_place(database, new)  # if this fails, the restored copy is kept and mentioned in the message
     session.report.say(f"restored {database.name} from {path}")
 
 

@@ -43,7 +43,7 @@ _SET_UP = {
 
 
 def servers(config: Mapping[str, Any]) -> tuple[Server, ...]:
-    """The databases among the services of a resolved model, recognized by image, or else by environment."""
+    """Return the databases among the services of a resolved model, recognized by image, else by environment."""
     services = config.get("services") or {}
     by_image = [Server(name, kind) for name, entry in services.items() if (kind := _by_image(entry))]
     if by_image:
@@ -53,7 +53,7 @@ def servers(config: Mapping[str, Any]) -> tuple[Server, ...]:
 
 
 def server(config: Mapping[str, Any], wanted: str) -> Server:
-    """The named database, or the only one. Problems: database-unknown, unknown-service."""
+    """Return the named database, or the only one. Problems: database-unknown, unknown-service."""
     found = servers(config)
     if wanted:
         services = config.get("services") or {}
@@ -101,7 +101,7 @@ def _by_environment(entry: Mapping[str, Any]) -> str:
 
 
 def sqlite_file(url: str, root: Path) -> Path | None:
-    """The file that sqlx would open for a `sqlite:` URL, relative to the project; None for any other URL.
+    """Return the file that sqlx would open for a `sqlite:` URL, relative to the project, None for any other URL.
 
     Raises `Problem` database-unsupported for an in-memory database.
     """

@@ -1,4 +1,4 @@
-"""The tables in which tools record applied migrations, and SQL that applies more. Pure: values in, SQL out."""
+"""The tables that record applied migrations for each tool, and SQL that applies more. Pure: values in, SQL out."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def identifier(name: str) -> str:
 
 
 def record(tool: str, migration: Migration, dialect: str) -> str:
-    """The statement that records a migration as its tool would."""
+    """Return the statement that records a migration as its tool would."""
     if tool == "sqlx":
         checksum = f"'\\x{migration.checksum}'" if dialect == "postgres" else f"x'{migration.checksum}'"
         return (
@@ -107,12 +107,12 @@ def record(tool: str, migration: Migration, dialect: str) -> str:
 
 
 def elapsed(migration: Migration, nanoseconds: str) -> str:
-    """The statement that sqlx runs after the transaction; `nanoseconds` is an SQL expression."""
+    """Return the statement that sqlx runs after the transaction. `nanoseconds` is an SQL expression."""
     return f"UPDATE _sqlx_migrations SET execution_time = {nanoseconds} WHERE version = {migration.key}"
 
 
 def lock_id(database: str) -> int:
-    """The advisory lock that sqlx holds while it migrates: if we hold it, a starting service waits for us."""
+    """Return the advisory lock that sqlx holds while migrating. While we hold it, a starting service waits for us."""
     return 0x3D32AD9E * zlib.crc32(database.encode())
 
 
@@ -120,14 +120,14 @@ def lock_id(database: str) -> int:
 OVERTAKEN = "buildkit-tasks: the applied migrations have changed in the meantime"
 
 #: What the script prints if another program holds the lock. Waiting in the server would hold a snapshot, and the other
-#: program's `CREATE INDEX CONCURRENTLY` would wait for that: a deadlock.
+#: program's `CREATE INDEX CONCURRENTLY` would wait for the snapshot: a deadlock.
 BUSY = "busy"
 
 _BEGUN, _RAN = "begins ", "applied "
 
 
 def read_script(table: Table) -> str:
-    """A psql script that prints the rows of a table, or nothing if it does not exist."""
+    """Return a psql script that prints the rows of a table, or nothing if it does not exist."""
     return (
         f"SELECT to_regclass({literal(table.name)}) IS NOT NULL AS there \\gset\n"
         f"\\if :there\n{table.read['postgres']};\n\\endif\n"
@@ -135,12 +135,12 @@ def read_script(table: Table) -> str:
 
 
 def applied(rows: Sequence[Sequence[str]]) -> tuple[Applied, ...]:
-    """The rows of a tool's table."""
+    """Parse the rows of a tool's table."""
     return tuple(Applied(key, checksum, success in ("t", "1", "True")) for key, checksum, success in rows)
 
 
 def apply_script(tool: str, database: str, pending: Sequence[Migration], known: int) -> str:
-    """A psql script that applies migrations. For the N-th, it prints `begins N` and `applied N`.
+    """Return a psql script that applies migrations. For migration N, it prints `begins N` and `applied N`.
 
     A migration is sent unchanged in a single message, as its tool would send it: psql would run backslash commands in
     it and substitute its own variables. `known`: the number of migrations that were applied when we read the table.
@@ -173,7 +173,7 @@ def apply_script(tool: str, database: str, pending: Sequence[Migration], known: 
 
 
 def ran(output: str, pending: Sequence[Migration]) -> tuple[tuple[Migration, ...], Migration | None]:
-    """The migrations that a script applied, and the one that was running when it ended."""
+    """Return the migrations that a script applied, and the one that was running when it ended."""
     said = set(output.splitlines())
     done = tuple(m for n, m in enumerate(pending) if f"{_RAN}{n}" in said)
     begun = [m for n, m in enumerate(pending) if f"{_BEGUN}{n}" in said and f"{_RAN}{n}" not in said]
@@ -185,14 +185,14 @@ class Overtaken(Exception):
 
 
 def failed(migration: Migration, done: Sequence[Migration], said: str, line: int = 0) -> Problem:
-    """The problem for a migration that the database rejected."""
-    kept = f"migrations applied before it: {len(done)}" if done else "nothing was applied"
+    """Return the problem for a migration that the database rejected."""
+    kept = f"earlier migrations applied: {len(done)}" if done else "nothing was applied"
     half = "" if migration.transaction else "; it ran outside a transaction, so parts of it may have been applied"
     shown = re.search(r"^LINE (\d+): ", said, re.MULTILINE)
     line = line or (int(shown[1]) if shown else 0)
     return Problem(
         "sql-failed",
-        f"{migration.path}{f', line {line}' if line else ''}: the database rejected it; {kept}{half}.",
+        f"{migration.path}{f', line {line}' if line else ''}: the database rejected this migration; {kept}{half}.",
         causes=[said],
         hint="fix the file and retry",
     )

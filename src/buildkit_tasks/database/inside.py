@@ -1,6 +1,6 @@
 """Commands to run inside a database's container: its own client, logged in with the container's variables. Pure.
 
-No password is ever in an argument: the script reads the variable, or the file named by NAME_FILE, in the container.
+No argument ever contains a password: the script reads the variable, or the file named by NAME_FILE, in the container.
 Positional arguments are data and never parsed as shell.
 """
 
@@ -69,7 +69,7 @@ _SCRIPTS = {
     "postgres": f'{_POSTGRES}export PGDATABASE="$1"\nshift\nexec "$@"\n',
     "mysql": f'{_MYSQL}program=$(client "$1" "$2")\nshift 2\nexec "$program" --user="$user" "$@"\n',
 }
-#: Uses a file: a pipe would lose the dump's exit code, and half a dump would count as a whole one.
+#: Uses a file: a pipe would lose the dump's exit code, and a partial dump would pass as complete.
 _MYSQL_COPY = f"""\
 {_MYSQL}\
 set -e
@@ -89,23 +89,23 @@ def login(kind: str) -> tuple[str, ...]:
 
 
 def postgres(database: str, *argv: str) -> tuple[str, ...]:
-    """A PostgreSQL client, connected to this database."""
+    """Return the command of a PostgreSQL client that connects to this database."""
     return ("sh", "-c", _SCRIPTS["postgres"], "sh", database, *argv)
 
 
 def psql(database: str, *more: str) -> tuple[str, ...]:
-    """A psql that reads a script on stdin, stops at the first error, and prints rows as tab-separated lines."""
+    """Return a psql command that reads a script on stdin, stops at the first error, and prints tab-separated rows."""
     how = ("--no-psqlrc", "--no-password", "--quiet", "--no-align", "--tuples-only", "--field-separator=\t")
     return postgres(database, "psql", *how, "--set=ON_ERROR_STOP=1", *more, "--file=-")
 
 
 def mysql(*argv: str) -> tuple[str, ...]:
-    """The MySQL or MariaDB client, whichever exists. `argv`: its arguments except the user."""
+    """Return the command of the MySQL or MariaDB client, whichever exists. `argv`: its arguments except the user."""
     return ("sh", "-c", _SCRIPTS["mysql"], "sh", "", "", *argv)
 
 
 def mysqldump(*argv: str) -> tuple[str, ...]:
-    """`mariadb-dump` or `mysqldump`, whichever exists."""
+    """Return the `mariadb-dump` or `mysqldump` command, whichever exists."""
     return ("sh", "-c", _SCRIPTS["mysql"], "sh", "-dump", "dump", *argv)
 
 

@@ -19,7 +19,7 @@ PATIENCE, LOOK_EVERY = 120.0, 0.5
 
 
 def directory(session: Session) -> tuple[str, tuple[Migration, ...]]:
-    """The tool and its migrations. Problems: migrations-unknown, database-unsupported."""
+    """Return the tool and its migrations. Problems: migrations-unknown, database-unsupported."""
     settings = session.settings.database
     found = tool.find(tree.read(session.root), settings.tool, settings.migrations)
     session.report.say(f"{found.tool}: {found.directory} (from {found.reason})")
@@ -34,7 +34,7 @@ def directory(session: Session) -> tuple[str, tuple[Migration, ...]]:
 
 
 def check_support(database: Database, name: str) -> None:
-    """Raise `Problem` database-unsupported, before any change, for a kind whose tables we cannot write."""
+    """Before any change, raise `Problem` database-unsupported for a kind with tables that we cannot write."""
     if database.kind not in history.TABLES[name].read:
         database.applied(name)
 

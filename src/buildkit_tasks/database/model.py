@@ -1,4 +1,4 @@
-"""The frozen values of this package. No I/O."""
+"""The immutable values of this package. No I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$.-]*")
 #: The maximum length of a name in PostgreSQL, in bytes: it truncates longer names silently. MySQL allows 64 characters.
 LONGEST = 63
 
-#: Name suffixes of the temporary databases of a restore. No other database has such a name.
+#: Name suffixes of the temporary databases of a restore. No other database uses them.
 RESTORING, REPLACED = "_bt_restoring", "_bt_replaced"
 
 
@@ -80,5 +80,5 @@ def checked_name(name: str) -> str:
 
 
 def name_for_tests(name: str) -> str:
-    """The name of the test database that goes with this one."""
+    """Return the name of this database's test database."""
     return checked_name(f"{name}_test")

@@ -20,7 +20,7 @@ from .served import Served
 
 #: Text in the first lines of a dump.
 MARKS = (b"MySQL dump", b"MariaDB dump", b"mariadb-dump")
-#: A statement that would switch away from the database to which a dump is restored.
+#: A statement that would switch to a database other than the one being restored.
 _NAMES_A_DATABASE = re.compile(rb"(?:USE\s|CREATE DATABASE\b)", re.IGNORECASE)
 
 
@@ -32,11 +32,11 @@ class Mysql(Served):
     ending: str = ".sql"
 
     def exists(self) -> bool:
-        """Whether the server has this database."""
+        """Return whether the server has this database."""
         return bool(self._ask(f"SELECT 1 FROM information_schema.schemata WHERE schema_name = {literal(self.name)};"))
 
     def empty(self) -> bool:
-        """Whether the database has no tables or views."""
+        """Return whether the database has no tables or views."""
         where = f"table_schema = {literal(self.name)}"
         return not self._ask(f"SELECT 1 FROM information_schema.tables WHERE {where} LIMIT 1;")
 
@@ -49,11 +49,11 @@ class Mysql(Served):
         self._ask(f"DROP DATABASE IF EXISTS `{self.name}`;")
 
     def applied(self, tool: str) -> tuple[Applied, ...]:
-        """Not built in."""
+        """Raise `Problem` database-unsupported."""
         raise self._no_migrations(tool)
 
     def apply(self, tool: str, pending: Sequence[Migration], known: int) -> tuple[Migration, ...]:
-        """Not built in."""
+        """Raise `Problem` database-unsupported."""
         raise self._no_migrations(tool)
 
     def _no_migrations(self, tool: str) -> Problem:

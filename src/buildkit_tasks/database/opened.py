@@ -63,7 +63,7 @@ class Wanted:
 
 
 def opened(session: Session, wanted: Wanted) -> Database:
-    """The requested database. Its server is running, but the database may not exist yet.
+    """Return the requested database. Its server is running, but the database may not exist yet.
 
     Problems: database-unknown, database-unsupported, database-refused, not-running, unhealthy.
     """
@@ -134,7 +134,7 @@ def existing(session: Session, wanted: Wanted) -> Database:
 
 
 def consents(session: Session, what: str, name: str, given: str) -> bool:
-    """Whether the user typed the database's name or passed it with `--yes`. Problems: consent-missing."""
+    """Return whether the user typed the database's name or passed it with `--yes`. Problems: consent-missing."""
     if given and given != name:
         raise Problem("bad-argument", f"The database is named {name}, not {given}.", hint=f"pass --yes --name {name}")
     if given and session.report.yes:

@@ -19,7 +19,7 @@ from .model import REPLACED, Applied, Migration, checked_name
 from .script import Script
 from .served import Served
 
-#: The first bytes of pg_dump's custom format, and a text in the first lines of its plain format.
+#: The first bytes of pg_dump's custom format, and texts in the first and last lines of its plain format.
 CUSTOM, PLAIN, COMPLETE = b"PGDMP", b"PostgreSQL database dump", b"PostgreSQL database dump complete"
 
 
@@ -31,11 +31,11 @@ class Postgres(Served):
     ending: str = ".dump"
 
     def exists(self) -> bool:
-        """Whether the server has this database."""
+        """Return whether the server has this database."""
         return bool(self._ask(f"SELECT 1 FROM pg_database WHERE datname = {literal(self.name)};", self._elsewhere))
 
     def empty(self) -> bool:
-        """Whether the database has no user tables, views or sequences."""
+        """Return whether the database has no user tables, views or sequences."""
         where = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%'"
         query = f"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {where} "
         return not self._ask(f"{query} AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') LIMIT 1;")
@@ -50,7 +50,7 @@ class Postgres(Served):
         self._ask(_drop(self.name), self._elsewhere)
 
     def applied(self, tool: str) -> tuple[Applied, ...]:
-        """The rows of a tool's table; empty if the table does not exist yet."""
+        """Return the rows of a tool's table, or none if the table does not exist yet."""
         lines = self._ask(history.read_script(history.TABLES[tool]))
         return history.applied([line.split("\t") for line in lines])
 
@@ -85,7 +85,7 @@ class Postgres(Served):
         self._pipe(argv, target=target)
 
     def restore(self, source: IO[bytes], *, no_owner: bool) -> None:
-        """Restore a dump to this new, empty database: all of it or nothing."""
+        """Restore a dump to this new, empty database, all or nothing."""
         start = source.read(4096)
         source.seek(0)
         if start.startswith(CUSTOM):
@@ -154,7 +154,7 @@ class Postgres(Served):
         return f"run `invoke db.create{' --test' if self.name != self.login.database else ''}`"
 
     def _said(self, result: Result) -> str:
-        """The client's error message, without the `psql:<stdin>:LINE:` prefix."""
+        """Return the client's error message, without the `psql:<stdin>:LINE:` prefix."""
         said = "\n".join(re.sub(r"^psql:<stdin>:\d+: ", "", line) for line in result.stderr.splitlines())
         return said.strip() or result.stdout.strip()[-500:] or f"exit code {result.code}"
 
@@ -165,7 +165,7 @@ def _disconnect(name: str) -> str:
 
 
 def _drop(name: str) -> str:
-    """Close connections, then drop the database. PostgreSQL 13 and later does both in one step."""
+    """Close connections, then drop the database. PostgreSQL 13 and later do both in one step."""
     return (
         "SET client_min_messages = warning;\n"
         "SELECT current_setting('server_version_num')::int >= 130000 AS force \\gset\n"

@@ -1,4 +1,4 @@
-"""Reads directories of migrations for each tool whose table we write. Runs nothing.
+"""Reads migration directories for each tool with a table that we can write. Runs nothing.
 
 Follows the sources of the tools: sqlx-core 0.8.6 `migrate/source.rs`, refinery-core 0.8.16 `util.rs` and `runner.rs`,
 migrations_internals 2.2 `lib.rs`.
@@ -18,7 +18,7 @@ from buildkit_tasks.core.errors import Problem
 from .model import Migration
 from .siphash import siphash13
 
-#: Maximum size of an SQL file in bytes. A larger file is a dump, for `invoke db.restore`.
+#: Maximum size of an SQL file in bytes. A larger file is a dump and belongs to `invoke db.restore`.
 MOST_BYTES = 32_000_000
 
 _SUFFIXES = (".up.sql", ".down.sql", ".sql")
@@ -26,7 +26,7 @@ _REFINERY = re.compile(r"([UV])(\d+(?:\.\d+)?)__(\w+)\.(sql|rs)")
 
 
 def read(tool: str, directory: Path) -> tuple[Migration, ...]:
-    """The migrations in the order in which to apply them. Raises `Problem` migrations-unknown."""
+    """Return the migrations in order of application. Raises `Problem` migrations-unknown."""
     try:
         found = sorted(_READERS[tool](directory), key=lambda m: m.order)
     except OSError as error:
@@ -41,7 +41,7 @@ def read(tool: str, directory: Path) -> tuple[Migration, ...]:
 
 
 def sql_text(path: Path) -> str:
-    """The text of an SQL file. Raises `Problem` migrations-unknown if it is not UTF-8 or too large."""
+    """Return the text of an SQL file. Raises `Problem` migrations-unknown if it is not UTF-8 or too large."""
     try:
         if not path.is_file():
             raise _refused(path, "is not a file")
@@ -60,12 +60,12 @@ def sql_text(path: Path) -> str:
     return text
 
 
-#: Files in which dbmate and goose keep both directions: if applied whole, the rollback would run right afterwards.
+#: Marks dbmate and goose files. They contain both directions, so applying a whole file would also roll it back.
 _BOTH_WAYS = re.compile(r"^--\s*(?:migrate:down|\+goose\s+Down)\b", re.MULTILINE | re.IGNORECASE)
 
 
 def _one_way(path: Path) -> str:
-    """The text of a migration without a rollback in the same file. Problems: database-unsupported."""
+    """Return the text of a migration without a rollback in the same file. Problems: database-unsupported."""
     text = sql_text(path)
     if _BOTH_WAYS.search(text):
         raise Problem(
@@ -82,13 +82,13 @@ def _refused(path: Path, why: str) -> Problem:
 
 
 def _sqlx(directory: Path) -> Iterable[Migration]:
-    """`<VERSION>_<DESCRIPTION>.sql`. Files named `.down.sql` revert a migration and are not applied."""
+    """Read `<VERSION>_<DESCRIPTION>.sql`. Files named `.down.sql` revert a migration and are not applied."""
     for path in sorted(directory.iterdir()):
         head, underscore, rest = path.name.partition("_")
         if not (underscore and rest.endswith(".sql") and path.is_file()):
             continue
         if not re.fullmatch(r"[+-]?[0-9]+", head) or not -(2**63) <= int(head) < 2**63:
-            raise _refused(path, "does not start with an integer version such as 01_users.sql, so sqlx rejects it")
+            raise _refused(path, "does not start with an integer version (as in 01_users.sql), so sqlx rejects it")
         suffix = next(s for s in _SUFFIXES if rest.endswith(s))
         if suffix == ".down.sql":
             continue
@@ -108,13 +108,13 @@ def _sqlx(directory: Path) -> Iterable[Migration]:
 
 
 def refinery_checksum(name: str, version: int, sql: str) -> str:
-    """The checksum that refinery records: Rust's hash of a migration's name, its version as i32 and its text."""
-    # Rust hashes a string with an additional byte after it
+    """Return the checksum that refinery records: Rust's hash of a migration's name, its version as i32 and its text."""
+    # Rust appends a byte when it hashes a string
     return str(siphash13(name.encode() + b"\xff" + version.to_bytes(4, "little") + sql.encode() + b"\xff"))
 
 
 def _refinery(directory: Path) -> Iterable[Migration]:
-    """`V<VERSION>__<NAME>.sql` at any depth; U instead of V to allow a late one. Migrations in Rust are unsupported."""
+    """Read `V<VERSION>__<NAME>.sql` at any depth, with U for migrations that may be late. Rust is unsupported."""
     for path in sorted(directory.rglob("*")):
         match = _REFINERY.fullmatch(path.name)
         if not match or not path.is_file():
@@ -140,7 +140,7 @@ def _refinery(directory: Path) -> Iterable[Migration]:
 
 
 def _diesel(directory: Path) -> Iterable[Migration]:
-    """`<VERSION>_<NAME>/up.sql`. A `metadata.toml` next to it may disable its transaction."""
+    """Read `<VERSION>_<NAME>/up.sql`. A `metadata.toml` next to it may disable its transaction."""
     for folder in sorted(directory.iterdir()):
         if folder.name.startswith(".") or not (folder / "up.sql").is_file():
             continue
@@ -158,7 +158,7 @@ def _diesel(directory: Path) -> Iterable[Migration]:
 
 
 def _in_transaction(metadata: Path) -> bool:
-    """Whether diesel would use a transaction. As in diesel, a metadata.toml without the key means no."""
+    """Return whether diesel would use a transaction. As in diesel, a metadata.toml without the key means no."""
     if not metadata.exists():
         return True
     try:
@@ -168,7 +168,7 @@ def _in_transaction(metadata: Path) -> bool:
 
 
 def _plain(directory: Path) -> Iterable[Migration]:
-    """All `.sql` files in natural order of their names, except `.down.sql`."""
+    """Read all `.sql` files in natural order of their names, except `.down.sql`."""
     for path in sorted(directory.iterdir()):
         if not path.name.endswith(".sql") or path.name.endswith(".down.sql") or not path.is_file():
             continue
@@ -185,7 +185,7 @@ def _plain(directory: Path) -> Iterable[Migration]:
 
 
 def natural(name: str) -> tuple[int | str, ...]:
-    """A key that sorts `2_b.sql` before `10_a.sql`. Texts and numbers alternate, so keys can always be compared."""
+    """Return a key that sorts `2_b.sql` before `10_a.sql`. Text and numbers alternate, so all keys are comparable."""
     parts = re.split(r"([0-9]+)", name.removesuffix(".sql"))
     return tuple(int(part) if at % 2 else part for at, part in enumerate(parts))
 

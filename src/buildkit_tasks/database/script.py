@@ -17,12 +17,12 @@ class Script:
     starts: tuple[tuple[Path, int, int], ...]
 
     def place(self, line: int) -> tuple[Path, int]:
-        """The file and line that a line of the script comes from. Lines count from 1."""
+        """Return the file and line that a line of the script comes from. Lines count from 1."""
         path, first, lines = next((s for s in reversed(self.starts) if s[1] <= line), self.starts[0])
         return path, max(1, min(line - first + 1, lines))
 
     def failed(self, line: int, said: str) -> Problem:
-        """The problem for an error at this line (0 if unknown)."""
+        """Return the problem for an error at this line (0 if unknown)."""
         path, number = self.place(line) if line else (self.starts[0][0], 0)
         return Problem(
             "sql-failed",
@@ -37,7 +37,7 @@ class Script:
 def joined(files: Sequence[tuple[Path, str]]) -> Script:
     """Join files into one script. A file's last statement does not run into the next file, even without a semicolon.
 
-    Nothing is added unless it is needed: psql 15.20 stops, with exit code 0, at an empty statement after a COPY.
+    Adds nothing unless needed, because psql 15.20 stops with exit code 0 at an empty statement after a COPY.
     """
     text, starts, line = "", [], 1
     for path, content in files:
@@ -50,6 +50,6 @@ def joined(files: Sequence[tuple[Path, str]]) -> Script:
 
 
 def _open(text: str) -> bool:
-    """Whether the last statement is unterminated: no semicolon, or no line that ends the data of a COPY."""
+    """Return whether the last statement is unterminated: no semicolon, or no line that ends the data of a COPY."""
     lines = [line for line in map(str.rstrip, text.splitlines()) if line and not line.lstrip().startswith("--")]
     return bool(lines) and not lines[-1].endswith(";") and not lines[-1].startswith("\\")

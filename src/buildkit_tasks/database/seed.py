@@ -15,14 +15,14 @@ PLACES = ("seeds", "db/seeds", "database/seeds", "seeds.sql", "db/seeds.sql", "d
 
 
 def find(root: Path, named: str) -> tuple[Path, ...]:
-    """The seed files in the order in which they run (natural order). Raises `Problem` migrations-unknown."""
+    """Return the seed files to run, in natural order. Raises `Problem` migrations-unknown."""
     places = [named] if named else PLACES
     found = next((root / place for place in places if (root / place).exists()), None)
     if found is None:
         where = named or ", ".join(PLACES)
         raise Problem(
             "migrations-unknown",
-            f"No seed data found: no {where}.",
+            f"No seed data found (looked for {where}).",
             hint='set seeds = "FILE OR DIRECTORY" under [tool.buildkit-tasks.database]',
         )
     if found.is_file():

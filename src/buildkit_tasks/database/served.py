@@ -35,15 +35,15 @@ class Served:
         return self.name
 
     def named(self, name: str) -> Self:
-        """Another database on the same server."""
+        """Return another database on the same server."""
         return replace(self, name=checked_name(name))
 
     def _said(self, result: Result) -> str:
-        """The client's error message."""
+        """Return the client's error message."""
         return result.stderr.strip() or f"exit code {result.code}"
 
     def _how_to_create(self, said: str) -> str:
-        """The command that creates the database, if the client reported that it does not exist."""
+        """Return the command that creates the database, if the client reported that it does not exist."""
         raise NotImplementedError
 
     def _refused(self, result: Result) -> Problem:
@@ -54,7 +54,7 @@ class Served:
         )
 
     def _lines(self, result: Result) -> list[str]:
-        """The output lines of a successful client. Problems: database-refused."""
+        """Return the output lines of a successful client. Problems: database-refused."""
         if result.code != 0:
             raise self._refused(result)
         return [line for line in result.stdout.splitlines() if line]

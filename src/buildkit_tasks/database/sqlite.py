@@ -52,15 +52,15 @@ class Sqlite:
         return f"{self.name} ({self.path})"
 
     def named(self, name: str) -> Sqlite:
-        """Another file next to this one."""
+        """Return another file next to this one."""
         return replace(self, path=self.path.with_name(name))
 
     def exists(self) -> bool:
-        """Whether the file exists."""
+        """Return whether the file exists."""
         return self.path.is_file()
 
     def empty(self) -> bool:
-        """Whether the database has no tables."""
+        """Return whether the database has no tables."""
         with self._open() as connection:
             return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
 
@@ -75,7 +75,7 @@ class Sqlite:
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
 
     def applied(self, tool: str) -> tuple[Applied, ...]:
-        """The rows of a tool's table; empty if the table does not exist yet."""
+        """Return the rows of a tool's table, or none if the table does not exist yet."""
         table = history.TABLES[tool]
         with self._open() as connection:
             query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
@@ -190,7 +190,7 @@ class Sqlite:
 
 
 def statements(text: str) -> Iterator[tuple[int, str]]:
-    """The statements of a script, each with its first line. Joined, they are the script's text."""
+    """Yield the statements of a script, each with its first line. Joined, they are the script's text."""
     start, line = 0, 1
     for at, character in enumerate(text):
         if character == ";" and sqlite3.complete_statement(text[start : at + 1]):
@@ -203,5 +203,5 @@ def statements(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _blank(piece: str) -> int:
-    """The number of lines before the first word."""
+    """Return the number of lines before the first word."""
     return piece[: len(piece) - len(piece.lstrip())].count("\n")

@@ -21,10 +21,10 @@ _SHAPES = (
     ("sql", re.compile(r"[^/]+\.sql")),
 )
 
-#: Directories whose migrations do not belong to the project.
+#: Directories with migrations that do not belong to the project.
 _OTHERS = re.compile(r"(?:^|/)(?:tests?|fixtures|examples?|benches|vendor|third_party)(?:/|$)")
 
-#: Crates whose migrations are Rust code, which only the project's own program can run.
+#: Crates with migrations in Rust code, which only the project's own program can run.
 _RUST_ONLY = ("sea-orm-migration", "sea-schema", "butane", "rbatis")
 
 
@@ -49,7 +49,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
             raise Problem(
                 "migrations-unknown",
                 f"The setting database.migrations is {directory}, which is not a directory with files in the project.",
-                hint="set it relative to the compose file, for example to migrations",
+                hint="use a path relative to the compose file, for example migrations",
             )
         candidates = [relative]
     else:
@@ -100,7 +100,7 @@ def _none(crates: Mapping[str, object], directory: str = "") -> Problem:
 
 
 def _directories(tree: Tree) -> list[str]:
-    """Directories named `migrations` that belong to the project itself."""
+    """Return the directories named `migrations` that belong to the project itself."""
     found = set()
     for path in tree.files:
         parts = path.split("/")[:-1]
@@ -112,14 +112,14 @@ def _directories(tree: Tree) -> list[str]:
 
 
 def _shape(tree: Tree, directory: str) -> str:
-    """The tool whose file names match; empty if none match."""
+    """Return the tool with matching file names, or an empty string if none match."""
     prefix = len(directory) + 1 if directory != "." else 0
     names = [path[prefix:] for path in tree.below(directory)]
     return next((tool for tool, pattern in _SHAPES if any(pattern.fullmatch(n) for n in names)), "")
 
 
 def _dependencies(tree: Tree) -> dict[str, frozenset[str]]:
-    """The crates that the project's manifests name, with the features they enable."""
+    """Return the dependencies in the project's manifests, with the features they enable."""
     found: dict[str, frozenset[str]] = {}
     for path in tree.named("Cargo.toml"):
         if _OTHERS.search(posixpath.dirname(path)):
@@ -142,7 +142,7 @@ def _entries(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _check_sqlx(tree: Tree, directory: str) -> None:
-    """Refuse an `sqlx.toml` that changes the table's name, its schema or the characters that checksums ignore."""
+    """Reject an `sqlx.toml` that changes the table's name, its schema or the characters that checksums ignore."""
     parent = posixpath.dirname(directory)
     while True:
         path = posixpath.join(parent, "sqlx.toml")

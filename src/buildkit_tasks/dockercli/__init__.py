@@ -1,1 +1,1 @@
-"""Builds the command lines of docker, its plugins compose and buildx, and git, as values; runs nothing."""
+"""Builds the command lines of docker, its compose and buildx plugins, and git. Runs nothing."""

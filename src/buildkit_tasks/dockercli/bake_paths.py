@@ -1,4 +1,4 @@
-"""Makes the relative paths in a bake definition absolute, so that bake can run in another directory. Pure.
+"""Makes the relative paths in a bake definition absolute, so bake can run in another directory. Pure.
 
 bake reads the .env of its working directory and fails if it cannot parse it, although compose may never read that file.
 """
@@ -24,7 +24,7 @@ _LAYOUT = "oci-layout://"
 
 
 def absolute(definition: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The definition with the paths that are relative to `folder` made absolute."""
+    """Return the definition with its relative paths resolved from `folder`."""
     targets = {name: _target(target, folder) for name, target in (definition.get("target") or {}).items()}
     return {**definition, "target": targets}
 
@@ -46,7 +46,7 @@ def _joined(path: str, folder: Path) -> str:
 
 
 def _fields(value: str, names: tuple[str, ...], folder: Path) -> str:
-    """A value such as `type=local,src=cache`; one without a relative path, or that is not CSV, is not changed."""
+    """Resolve paths in a value such as `type=local,src=cache`. Without a relative path, the value does not change."""
     try:
         (fields,) = csv.reader([value], strict=True)
     except (csv.Error, ValueError):

@@ -33,7 +33,7 @@ def for_bake(definition: Any) -> str:
 def bake(cwd: Path, definition: Mapping[str, Any], metadata: Path, *, builder: str = "") -> Command:
     """Build all targets of a definition in one solve, with JSON progress on stderr (buildx >= 0.13).
 
-    `cwd`: what relative paths refer to. bake itself runs next to `metadata`, where there is no .env that it would read.
+    `cwd`: the base of relative paths. bake itself runs in the directory of `metadata`, which has no .env to read.
     """
     asked = (name for target in definition["target"].values() for name in target.get("entitlements", ()))
     return docker(

@@ -48,12 +48,12 @@ _MODEL: shapes.Shape = {
 
 
 def command(cwd: Path, files: Iterable[Path], *args: str) -> Command:
-    """A compose command on these files; none = the files that compose finds on its own."""
+    """Return a compose command for these files; none = the files that compose finds by default."""
     return docker(cwd, "compose", *[part for f in files for part in ("-f", str(f))], *args)
 
 
 def elsewhere(given: Command, directory: str) -> Command:
-    """The same command for copies of the compose files; paths in them are relative to `directory`."""
+    """Return the same command for copies of the compose files, with paths relative to `directory`."""
     at = given.argv.index("compose") + 1
     return replace(given, argv=(*given.argv[:at], "--project-directory", directory, *given.argv[at:]))
 
@@ -63,23 +63,23 @@ RESOLVE = 120.0
 
 
 def question(cwd: Path, files: Iterable[Path], *args: str, patience: float = RESOLVE) -> Command:
-    """A compose command that only queries."""
+    """Return a compose command that only queries."""
     return replace(command(cwd, files, *args), patience=patience)
 
 
 def config(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = (), link: bool = False) -> Command:
-    """The resolved compose model as JSON. Profile `*` means all; `link`: `cwd` is a symlink that names the project."""
+    """Print the resolved compose model as JSON. Profile `*` = all; `link`: name the project after the symlink `cwd`."""
     found = question(cwd, files, *(f"--profile={name}" for name in profiles), "config", "--format", "json")
     return replace(found, env=(*found.env, ("PWD", str(cwd)))) if link else found
 
 
 def config_yaml(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = ()) -> Command:
-    """The resolved compose model as YAML, which, unlike the JSON, includes the extensions."""
+    """Print the resolved compose model as YAML, which, unlike the JSON, includes extensions."""
     return question(cwd, files, *(f"--profile={name}" for name in profiles), "config")
 
 
 def services(cwd: Path, files: Iterable[Path]) -> Command:
-    """The names of the active services, one per line. compose does not need their env files for this."""
+    """List the names of the active services, one per line. compose does not need their env files for this."""
     return question(cwd, files, "config", "--services")
 
 
@@ -88,12 +88,12 @@ MISSING_ENV_FILE = re.compile(r"env file (\S.*?) not found: ")
 
 
 def without_env_files(services: Iterable[str]) -> str:
-    """An override file that removes the `env_file` of these services; compose older than 2.18 rejects it."""
+    """Return an override file that removes the `env_file` of these services; compose older than 2.18 rejects it."""
     return "services:\n" + "".join(f"  {json.dumps(name)}: {{env_file: !reset []}}\n" for name in services)
 
 
 def environment(cwd: Path, files: Iterable[Path]) -> Command:
-    """The variables that compose substitutes, as `NAME=value` lines (compose >= 2.31)."""
+    """Print the variables that compose substitutes, as `NAME=value` lines (compose >= 2.31)."""
     return question(cwd, files, "config", "--environment")
 
 
@@ -171,7 +171,7 @@ def down(cwd: Path, files: Iterable[Path], *, volumes: bool = False, orphans: bo
 
 
 def by_name(cwd: Path, project: str, *args: str) -> Command:
-    """A compose command on a project's existing resources, without reading any compose file."""
+    """Return a compose command for a project's existing resources. Does not read compose files."""
     return docker(cwd, "compose", "--project-name", project, *args)
 
 
@@ -181,7 +181,7 @@ def remove(cwd: Path, files: Iterable[Path], services: Sequence[str]) -> Command
 
 
 def restart(cwd: Path, files: Iterable[Path], services: Sequence[str]) -> Command:
-    """Restart containers, also those that exited, and services that `depends_on` them with `restart: true`."""
+    """Restart containers, including exited ones, and services that `depends_on` them with `restart: true`."""
     return command(cwd, files, "restart", *services)
 
 
@@ -202,12 +202,12 @@ def run_once(
 
 
 def raw_config(cwd: Path, files: Iterable[Path]) -> Command:
-    """The compose model with unresolved variables, to find which variable sets a value."""
+    """Print the compose model with unresolved variables, to find which variable sets a value."""
     return question(cwd, files, "config", "--no-interpolate", "--format", "json")
 
 
 def alone(cwd: Path, name: str, model: Any, *args: str) -> Command:
-    """A compose command on our own model, in a separate project. Does not read the user's compose files."""
+    """Return a compose command for our own model, in a separate project. Does not read the user's compose files."""
     how = ("--project-name", name, "--project-directory", str(cwd), "-f", "-")
     return docker(cwd, "compose", *how, *args, stdin=for_compose(model))
 
@@ -219,5 +219,5 @@ def up_alone(cwd: Path, name: str, model: Any, timeout: int) -> Command:
 
 
 def down_alone(cwd: Path, name: str, model: Any) -> Command:
-    """Remove our own model, including its volumes, which contain only test data."""
+    """Remove our own model's resources, including volumes, which contain only test data."""
     return alone(cwd, name, model, "down", "--volumes", "--remove-orphans", "--timeout", "1")

@@ -18,18 +18,18 @@ from buildkit_tasks.core.model import Command
 BUILDKIT_ENV = (("DOCKER_BUILDKIT", "1"), ("COMPOSE_DOCKER_CLI_BUILD", "1"))
 
 
-#: Seconds after which a query to the engine times out: an engine that is busy with images takes a few. Listing caches
-#: and builders takes longer: it queries a builder's nodes, and there may be many thousands of records.
+#: Timeouts of queries in seconds. An engine that is busy with images takes a few seconds to answer. Listing caches and
+#: builders takes longer: it queries a builder's nodes, and there may be many thousands of records.
 ANSWER, LISTING = 30.0, 60.0
 
 
 def docker(cwd: Path, *args: str, env: Sequence[tuple[str, str]] = (), stdin: str | None = None) -> Command:
-    """Any docker command, with BuildKit enabled in its environment."""
+    """Return a docker command with BuildKit enabled in its environment."""
     return Command(("docker", *args), cwd, (*BUILDKIT_ENV, *env), stdin)
 
 
 def ask(cwd: Path, *args: str, patience: float = ANSWER) -> Command:
-    """A docker command that only queries. It has a timeout, so that a hung engine cannot block it forever."""
+    """Return a docker command that only queries. A timeout keeps a hung engine from blocking it forever."""
     return replace(docker(cwd, *args), patience=patience)
 
 
@@ -39,7 +39,7 @@ def info(cwd: Path) -> Command:
 
 
 def image_ids(cwd: Path, images: Iterable[str]) -> Command:
-    """One line `[references] id os/architecture` per existing image (a missing image is not an error).
+    """Print one line `[references] id os/architecture` per existing image (a missing image is not an error).
 
     For a multi-platform image, the engine reports its own platform.
     """
@@ -53,7 +53,7 @@ def create_container(cwd: Path, name: str, image: str, platform: str, *argv: str
 
 
 def container_program(cwd: Path, name: str) -> Command:
-    """The program of a container, without its arguments."""
+    """Print the program of a container, without its arguments."""
     return ask(cwd, "container", "inspect", "--format", "{{.Path}}", name)
 
 
@@ -63,29 +63,29 @@ def copy_out(cwd: Path, name: str, path: str, target: Path) -> Command:
 
 
 def context_host(cwd: Path) -> Command:
-    """The engine address of the current context. Does not contact the engine."""
+    """Print the engine address of the current context. Does not contact the engine."""
     return ask(cwd, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
 
 
 def context_storage(cwd: Path) -> Command:
-    """The directory with the certificates of the current context, as a JSON string."""
+    """Print the directory with the certificates of the current context, as a JSON string."""
     return ask(cwd, "context", "inspect", "--format", "{{json .Storage.TLSPath}}")
 
 
 def project_volumes(cwd: Path, project: str) -> Command:
-    """The names of a compose project's volumes, one per line."""
+    """List the names of a compose project's volumes, one per line."""
     label = f"label=com.docker.compose.project={project}"
     return ask(cwd, "volume", "ls", "--quiet", "--filter", label)
 
 
 def project_networks(cwd: Path, project: str) -> Command:
-    """The names of a compose project's networks, one per line."""
+    """List the names of a compose project's networks, one per line."""
     label = f"label=com.docker.compose.project={project}"
     return ask(cwd, "network", "ls", "--format", "{{.Name}}", "--filter", label)
 
 
 def project_images(cwd: Path, project: str) -> Command:
-    """One line `id name size` per image that was built for a compose project, regardless of its current name."""
+    """Print one line `id name size` per image built for a compose project, regardless of its current name."""
     label = f"label=com.docker.compose.project={project}"
     form = "{{.ID}} {{.Repository}}:{{.Tag}} {{.Size}}"
     return ask(cwd, "image", "ls", "--no-trunc", "--filter", label, "--format", form)
@@ -102,7 +102,7 @@ def stop_containers(cwd: Path, names: Iterable[str]) -> Command:
 
 
 def container_facts(cwd: Path, names: Iterable[str]) -> Command:
-    """One line `name image project directory`, separated by tabs, per container."""
+    """Print one line `name image project directory`, separated by tabs, per container."""
     labels = '{{index .Config.Labels "com.docker.compose.project"}}'
     place = '{{index .Config.Labels "com.docker.compose.project.working_dir"}}'
     form = "\t".join(("{{.Name}}", "{{.Config.Image}}", labels, place))
@@ -110,14 +110,14 @@ def container_facts(cwd: Path, names: Iterable[str]) -> Command:
 
 
 def project_containers(cwd: Path, project: str) -> Command:
-    """One line `name service` per container of a compose project, regardless of the current compose files."""
+    """Print one line `name service` per container of a compose project, regardless of the current compose files."""
     form = '{{.Names}} {{.Label "com.docker.compose.service"}}'
     label = f"label=com.docker.compose.project={project}"
     return ask(cwd, "ps", "--all", "--filter", label, "--format", form)
 
 
 def service_containers(cwd: Path, project: str) -> Command:
-    """One line `id name state service image`, separated by tabs, per container of a project, except one-off containers.
+    """Print one tab-separated line `id name state service image` per container of a project, except one-off containers.
 
     The image is the id that compose compares with the service's current image.
     """
@@ -140,18 +140,18 @@ def remove_inside(cwd: Path, name: str, paths: Iterable[str]) -> Command:
 
 
 def running(cwd: Path) -> Command:
-    """One line `name directory` per running container, with the directory of its compose project."""
+    """Print one line `name directory` per running container, with the directory of its compose project."""
     form = '{{.Names}} {{.Label "com.docker.compose.project.working_dir"}}'
     return ask(cwd, "ps", "--format", form)
 
 
 def publishing(cwd: Path, port: int, protocol: str = "tcp") -> Command:
-    """The names of running containers that publish a host port."""
+    """List the names of running containers that publish a host port."""
     return ask(cwd, "ps", "--filter", f"publish={port}/{protocol}", "--format", "{{.Names}}")
 
 
 def dangling_images(cwd: Path, project: str) -> Command:
-    """One line `id size` per untagged image of a compose project, with a human-readable size."""
+    """Print one line `id size` per untagged image of a compose project, with a human-readable size."""
     how = ("--filter", "dangling=true", "--filter", f"label=com.docker.compose.project={project}")
     return ask(cwd, "image", "ls", *how, "--no-trunc", "--format", "{{.ID}} {{.Size}}")
 
@@ -162,7 +162,7 @@ def remove_images(cwd: Path, ids: Iterable[str]) -> Command:
 
 
 def registry_mirrors(cwd: Path) -> Command:
-    """The registry mirrors configured in the engine, as a JSON list or `null`."""
+    """Print the registry mirrors configured in the engine, as a JSON list or `null`."""
     return ask(cwd, "info", "--format", "{{json .RegistryConfig.Mirrors}}")
 
 
@@ -172,12 +172,12 @@ def save_image(cwd: Path, image: str, archive: Path) -> Command:
 
 
 def save_images(cwd: Path, images: Iterable[str]) -> Command:
-    """Write images as one tar archive to stdout: an OCI layout since Docker 25. Layers that they share occur once."""
+    """Write images as one tar archive to stdout: an OCI layout since Docker 25. Shared layers occur only once."""
     return docker(cwd, "image", "save", *images)
 
 
 def image_id(cwd: Path, images: Iterable[str]) -> Command:
-    """One line `id os/architecture` per existing image, in the given order; a missing image is named on stderr."""
+    """Print one line `id os/architecture` per existing image, in order; reports missing images on stderr."""
     return ask(cwd, "image", "inspect", "--format", "{{.Id}} {{.Os}}/{{.Architecture}}", *images)
 
 
@@ -187,7 +187,7 @@ def remove_container(cwd: Path, name: str) -> Command:
 
 
 def image_details(cwd: Path, images: Iterable[str]) -> Command:
-    """One JSON list per existing image: names, id, bytes, labels (or null)."""
+    """Print one JSON list per existing image: names, id, bytes, labels (or null)."""
     form = "[{{json .RepoTags}},{{json .Id}},{{.Size}},{{json .Config.Labels}}]"
     return ask(cwd, "image", "inspect", "--format", form, *images)
 
@@ -197,11 +197,11 @@ PROBE = "FROM --platform=$BUILDPLATFORM scratch\nENV BUILDKIT_TASKS=probe\n"
 
 
 def probe_build(cwd: Path) -> Command:
-    """The smallest possible BuildKit build: no registry, no context, no image, and a tar on stdout."""
+    """Run the smallest possible BuildKit build: no registry, no context, no image, and a tar on stdout."""
     return docker(cwd, "build", "--output", "-", "-", stdin=PROBE)
 
 
-#: Arguments whose names mean something to docker, its plugins or Go, so docker must not get them as variables.
+#: Names of variables that docker, its plugins or Go use: arguments of these names must not be in its environment.
 _MEANS_SOMETHING = re.compile(
     r"PATH|HOME|TMPDIR|NO_COLOR|LANG|USER|TERM|IFS|ENV|BASH_ENV|PWD|OLDPWD|SHELL|(?:DOCKER|BUILDX|BUILDKIT|COMPOSE|XDG|SSL|SSH|LC|LD|GO|OTEL|GIT)\w*",
     re.IGNORECASE,
@@ -209,7 +209,7 @@ _MEANS_SOMETHING = re.compile(
 
 
 def build_arguments(target: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """A target's build arguments, as flags and as variables for docker's environment.
+    """Return a target's build arguments, as flags and as variables for docker's environment.
 
     docker takes the value of `--build-arg NAME` from its environment, which other users of the machine cannot read.
     """
@@ -221,7 +221,7 @@ def build_arguments(target: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[t
 
 
 def build_flags(target: Mapping[str, Any]) -> tuple[str, ...]:
-    """A bake target's keys, except arguments, context and Dockerfile, as flags of `docker build`."""
+    """Return a bake target's keys, except arguments, context and Dockerfile, as flags of `docker build`."""
     flags: list[str] = []
     for key, flag in (("labels", "--label"), ("contexts", "--build-context")):
         flags += [part for name, value in target.get(key, {}).items() for part in (flag, f"{name}={value}")]
@@ -277,7 +277,7 @@ def build_one(
 
 
 def client_version(cwd: Path) -> Command:
-    """The version of the docker command itself. Does not contact the engine."""
+    """Print the version of the docker command itself. Does not contact the engine."""
     return ask(cwd, "version", "--format", "{{.Client.Version}}")
 
 
@@ -287,17 +287,17 @@ def context_use(cwd: Path, name: str) -> Command:
 
 
 def server_components(cwd: Path) -> Command:
-    """The names of the engine's components as JSON, which differ between Docker and podman."""
+    """Print the names of the engine's components as JSON, which differ between Docker and podman."""
     return ask(cwd, "version", "--format", "{{json .Server.Components}}")
 
 
 def git(cwd: Path, *args: str) -> Command:
-    """A git command. It is here because it is used next to docker commands."""
+    """Return a git command. It is here because it is used together with docker commands."""
     return Command(("git", *args), cwd, patience=LISTING)  # git waits forever if .gitignore is a FIFO
 
 
 def disk_usage(cwd: Path) -> Command:
-    """Bytes used by images, containers, volumes and build cache, one JSON object per line."""
+    """Print the bytes used by images, containers, volumes and build cache, one JSON object per line."""
     return docker(cwd, "system", "df", "--format", "json")
 
 
@@ -323,10 +323,10 @@ def pull_image(cwd: Path, image: str) -> Command:
 
 
 def cosign_verify(cwd: Path, key: str, image: str) -> Command:
-    """Exits with 0 if an image's signature matches a public key."""
+    """Check an image's signature with a public key. Exits with 0 if it matches."""
     return Command(("cosign", "verify", "--key", key, image), cwd)
 
 
 def container_image(cwd: Path, container: str) -> Command:
-    """The id of the image from which a container was created."""
+    """Print the id of the image that a container was created from."""
     return ask(cwd, "container", "inspect", "--format", "{{.Image}}", container)

@@ -1,4 +1,4 @@
-"""The docker commands for containers in which we run tools, and for their volumes. Pure, like `docker`."""
+"""The docker commands for the containers that we run tools in, and for their volumes. Pure, like `docker`."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Mount:
 class Container:
     """A container that runs one command and is then removed.
 
-    `env`: variables that anyone may see. `private`: variables whose values must never be in an argv; they are passed
-    in docker's own environment, so their names must mean nothing to docker. `user`: `UID:GID`, empty for the image's
-    own. `tty`: the container has a terminal; `stdin`: it reads our stdin.
+    `env`: variables that anyone may see. `private`: variables with values that must never be in an argv; they are
+    passed in docker's own environment, so docker must not use variables of these names. `user`: `UID:GID`, empty for
+    the image's user. `tty`: the container has a terminal; `stdin`: it reads our stdin.
     """
 
     name: str
@@ -77,7 +77,7 @@ def files_of(cwd: Path, container: str) -> Command:
 
 
 def start_check(cwd: Path, name: str, image: str, platform: str, program: str, emulator: Path | None) -> Command:
-    """Start an image's program with `--version` and without network, optionally under a mounted emulator."""
+    """Start an image's program with `--version` and without a network, optionally under a mounted emulator."""
     how = ["run", "--name", name, "--network", "none", "--platform", platform]
     if emulator:
         how += ["--mount", f"type=bind,source={emulator},target=/run/emulator,readonly"]
@@ -92,22 +92,22 @@ def read_manifest(cwd: Path, image: str) -> Command:
 
 
 def image_configuration(cwd: Path, image: str) -> Command:
-    """The id and environment of an image, as a JSON list. Exits with 1 if the image does not exist."""
+    """Print the id and environment of an image, as a JSON list. Exits with 1 if the image does not exist."""
     return ask(cwd, "image", "inspect", "--format", "[{{json .Id}},{{json .Config.Env}}]", image)
 
 
 def image_tags(cwd: Path, repository: str) -> Command:
-    """Every image of a repository, one `name:tag` per line."""
+    """List every image of a repository, one `name:tag` per line."""
     return ask(cwd, "image", "ls", "--filter", f"reference={repository}", "--format", "{{.Repository}}:{{.Tag}}")
 
 
 def volumes(cwd: Path, label: str) -> Command:
-    """The names of volumes that have this label, one per line."""
+    """List the names of volumes with this label, one per line."""
     return ask(cwd, "volume", "ls", "--quiet", "--filter", f"label={label}")
 
 
 def volume_sizes(cwd: Path) -> Command:
-    """Every volume of the engine with `Name`, `Size` (as `docker system df` prints it) and `Links`, a JSON list.
+    """Print a JSON list of the engine's volumes with `Name`, `Size` (as printed by `docker system df`) and `Links`.
 
     The engine measures all volumes, images and caches to answer this.
     """
@@ -115,17 +115,17 @@ def volume_sizes(cwd: Path) -> Command:
 
 
 def network(cwd: Path, name: str) -> Command:
-    """Exits with 0 if a network with that name exists."""
+    """Check whether a network exists. Exits with 0 if it does."""
     return ask(cwd, "network", "inspect", "--format", "{{.Name}}", name)
 
 
 def containers_named(cwd: Path, prefix: str) -> Command:
-    """The names of containers with this prefix, running or not, one per line."""
+    """List the names of containers with this prefix, running or not, one per line."""
     return ask(cwd, "ps", "--all", "--filter", f"name=^/?{prefix}", "--format", "{{.Names}}")
 
 
 def networks_named(cwd: Path, prefix: str) -> Command:
-    """The names of networks with this prefix, one per line."""
+    """List the names of networks with this prefix, one per line."""
     return ask(cwd, "network", "ls", "--filter", f"name=^{prefix}", "--format", "{{.Name}}")
 
 

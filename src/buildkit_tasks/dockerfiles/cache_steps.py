@@ -1,4 +1,4 @@
-"""The steps of a Dockerfile as BuildKit caches them: the files that each reads, and the values it depends on. Pure.
+"""The steps of a Dockerfile as BuildKit caches them: the files that each step reads and the values it uses. Pure.
 
 https://github.com/moby/buildkit/blob/master/frontend/dockerfile/dockerfile2llb/convert.go
 """
@@ -71,7 +71,7 @@ class _Stage:
 def steps(
     file: Dockerfile, args: Mapping[str, str], target: str = "", contexts: Collection[str] = ()
 ) -> tuple[CacheStep, ...]:
-    """The steps that a build up to `target` needs, in file order. `args` include the platform's arguments."""
+    """Return the steps that a build up to `target` needs, in file order. `args` include the platform's arguments."""
     needed = {stage.number: stage for stage in file.needs(args, target, contexts).stages}
     given = {lookup_name(name.partition("::")[0]) for name in contexts}
     globals_ = stages.global_values(file.items, args)
@@ -151,12 +151,12 @@ def _step(
 
 
 def _text(item: Instruction) -> str:
-    """The lines of an instruction, without comments between them."""
+    """Return the lines of an instruction, without comments between them."""
     return "\n".join(part.rstrip() for _, part in item.parts)
 
 
 def _referenced(text: str, lines: Sequence[str]) -> tuple[str, ...]:
-    """The lines that set variables to which the text refers, directly or through other such lines."""
+    """Return the lines that set variables used in the text, directly or through other such lines."""
     wanted, found = set(_NAME.findall(text)), []
     for line in reversed(lines):
         words = set(re.findall(r"([A-Za-z_][A-Za-z0-9_]*)(?==|\s)", line.partition(" ")[2]))
@@ -167,13 +167,13 @@ def _referenced(text: str, lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def _environment(lines: Sequence[str]) -> dict[str, str]:
-    """The variables that ENV lines set, as written."""
+    """Return the variables that ENV lines set, as written."""
     words = (word for line in lines if line.upper().startswith("ENV") for word in syntax.words(line[3:]))
     return {name: value for name, equals, value in (word.partition("=") for word in words) if equals}
 
 
 def _sources(item: Instruction, values: Mapping[str, str]) -> tuple[list[Source], bool]:
-    """What an instruction reads, and whether it downloads anything."""
+    """Return what an instruction reads, and whether it downloads anything."""
     if item.keyword == "RUN":
         found = []
         for mount in mounts.run_mounts(item):
@@ -201,5 +201,5 @@ def _words(rest: str) -> list[str]:
 
 
 def _clean(path: str) -> str:
-    """A path below the root of its source; "" for the root itself."""
+    """Return a path below the root of its source; "" for the root itself."""
     return posixpath.normpath("/" + path).lstrip("/")

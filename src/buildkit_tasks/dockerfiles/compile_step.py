@@ -29,7 +29,7 @@ class CompileStep:
 
 
 def find(text: str, args: Mapping[str, str]) -> CompileStep:
-    """The first RUN with a target mount and no here-document. Raises `Problem` cache-missing if there is none."""
+    """Return the first RUN with a target mount and no here-document. Problems: cache-missing if there is none."""
     stage, count = "", 0
     for item in syntax.instructions(text):
         if item.keyword == "FROM":
@@ -47,7 +47,7 @@ def find(text: str, args: Mapping[str, str]) -> CompileStep:
 
 
 def replace(text: str, step: CompileStep, flags: str, command: str, before: str = "") -> str:
-    """The Dockerfile with the step's command replaced and flags added to the step.
+    """Return the Dockerfile with the step's command replaced and flags added to the step.
 
     `before`: a step to run first, without the mounts.
     """
@@ -58,7 +58,7 @@ def replace(text: str, step: CompileStep, flags: str, command: str, before: str 
 
 
 def without_secrets(step: CompileStep) -> CompileStep:
-    """The step without its secrets, for a command that does not need them.
+    """Return the step without its secrets, for a command that does not need them.
 
     This also starts faster: the first two times, BuildKit 0.13 to 0.15 reads the whole image below a step with a
     secret, which takes over a second each time for the rust image: https://github.com/moby/buildkit/pull/5251

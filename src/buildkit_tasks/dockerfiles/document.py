@@ -87,7 +87,7 @@ class Dockerfile:
         return any(mount.type == "cache" for mount in self.mounts)
 
     def compile_arguments(self, needs: Needs) -> frozenset[str] | None:
-        """The names of arguments that affect its compile step; None if the needed stages have no compile step.
+        """Return the names of arguments that affect its compile step; None if the needed stages have no compile step.
 
         We recognize our compile step by its argument for the programs to build, or by the names of its cache mounts.
         """
@@ -110,11 +110,11 @@ class Dockerfile:
         return (i for i in itertools.takewhile(lambda i: i.keyword != "FROM", self.items) if i.keyword == "ARG")
 
     def cache_ids(self, args: Mapping[str, str]) -> tuple[str, ...]:
-        """The ids of the cache mounts, with arguments expanded."""
+        """Return the ids of the cache mounts, with arguments expanded."""
         return mounts.cache_ids(self.text, args)
 
     def needs(self, args: Mapping[str, str], target: str = "", contexts: Collection[str] = ()) -> Needs:
-        """The stages and images that a build up to `target` (a stage's name or number; empty = the last stage) needs.
+        """Return the stages and images that a build up to `target` (stage name or number; empty = the last one) needs.
 
         `contexts` are the names of named contexts, which replace an image or a whole stage. A target that does not
         exist needs nothing, and the build will fail with BuildKit's own error.
@@ -148,14 +148,14 @@ class Dockerfile:
 
 
 def secret_id(mount: Mount) -> str:
-    """The id of a secret mount, by default the last component of its target."""
+    """Return the id of a secret mount, by default the last component of its target."""
     return mount.options.get("id") or mount.target.rpartition("/")[2]
 
 
 def lookup_name(reference: str) -> str:
-    """The name under which BuildKit looks up a named context that replaces an image.
+    """Return the name of the named context that BuildKit would use in place of an image.
 
-    This is the shortest form of the reference: for `docker.io/library/rust:latest`, it is `rust`.
+    This is the shortest form of the reference: `rust` for `docker.io/library/rust:latest`.
     """
     name = reference.lower() if "/" not in reference and ":" not in reference else reference
     for prefix in ("docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/"):

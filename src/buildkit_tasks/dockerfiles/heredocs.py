@@ -15,18 +15,18 @@ _START = re.compile(r"\d*<<(-?)([^<]+)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Heredoc:
-    """A here-document: the line that ends it. `tabs`: whether that line may start with tabs."""
+    """A here-document. `name`: the line that ends it; `tabs`: whether that line may start with tabs."""
 
     name: str
     tabs: bool
 
     def ends(self, line: str) -> bool:
-        """Whether a line ends the here-document. Blanks around the name make it another line."""
+        """Return whether a line ends the here-document. A name with spaces around it does not."""
         return (line.lstrip("\t") if self.tabs else line) == self.name
 
 
 def of(text: str) -> tuple[Heredoc, ...]:
-    """The here-documents that the text of an instruction starts, in order."""
+    """Return the here-documents that the text of an instruction starts, in order."""
     found = []
     for word in _words(text):
         start = _START.fullmatch(word)
@@ -37,7 +37,7 @@ def of(text: str) -> tuple[Heredoc, ...]:
 
 
 def _words(text: str) -> list[str]:
-    """Words with their quotes and backslashes; none if a quote is not closed."""
+    """Return the words with their quotes and backslashes; none if a quote is not closed."""
     try:
         return list(_split(text))
     except ValueError:
@@ -65,7 +65,7 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _closing(text: str, at: int) -> int:
-    """The position of the quote that closes the one at `at`. Raises ValueError if there is none."""
+    """Return the position of the quote that closes the one at `at`. Raises ValueError if there is none."""
     if text[at] == "'":
         return text.index("'", at + 1)
     found = re.compile(r'"(?:\\.|[^"\\])*"', re.DOTALL).match(text, at)
@@ -75,7 +75,7 @@ def _closing(text: str, at: int) -> int:
 
 
 def _plain(word: str) -> str:
-    """A word without its quotes and backslashes."""
+    """Return a word without its quotes and backslashes."""
     return re.sub(
         r"'([^']*)'|\"((?:\\.|[^\"\\])*)\"|\\(.)",
         lambda m: m[1] or re.sub(r"\\([\"$\\])", r"\1", m[2] or "") or m[3] or "",

@@ -1,7 +1,7 @@
 """Decides which files of a directory BuildKit sends as build context, evaluating .dockerignore like BuildKit.
 
 Rules: https://docs.docker.com/build/concepts/context/#dockerignore-files and, for anything not documented there,
-moby/patternmatcher (the last matching pattern wins, and a pattern that matches a directory matches all below it).
+moby/patternmatcher (the last matching pattern wins, and a pattern that matches a directory also matches all below it).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Pattern:
     regex: re.Pattern[str]
 
     def may_match_below(self, directory: str) -> bool:
-        """False only if no path below `directory` can match, so that a walk can skip excluded directories."""
+        """Return False only if no path below `directory` can match, so a walk can skip excluded directories."""
         wanted, have = self.text.split("/"), directory.split("/")
         for want, got in zip(wanted, have, strict=False):
             if "**" in want:
@@ -65,7 +65,7 @@ class Ignore:
 
     @classmethod
     def of(cls, context: Path, dockerfile: Path | None = None) -> Ignore:
-        """The file that applies to a build: DOCKERFILE.dockerignore if it exists, else the context's own."""
+        """Return the file that applies to a build: DOCKERFILE.dockerignore if it exists, else the context's own."""
         names = [context / ".dockerignore"]
         if dockerfile is not None:
             names.insert(0, dockerfile.with_name(f"{dockerfile.name}.dockerignore"))
@@ -77,7 +77,7 @@ class Ignore:
         return cls()
 
     def matches(self, path: str, parent: Sequence[bool] = ()) -> tuple[bool, list[bool]]:
-        """Whether `path` is excluded, and which patterns matched (pass them as `parent` for entries of a directory)."""
+        """Return whether `path` is excluded, and which patterns matched: the `parent` for entries of a directory."""
         out, matched = False, [False] * len(self.patterns)
         for i, pattern in enumerate(self.patterns):
             hit = bool(parent) and parent[i]
@@ -91,20 +91,20 @@ class Ignore:
         return out, matched
 
     def excludes(self, path: str) -> bool:
-        """Whether `path` or a directory above it is excluded."""
+        """Return whether `path` or a directory above it is excluded."""
         out, matched, parts = False, list[bool](), path.split("/")
         for end in range(1, len(parts) + 1):
             out, matched = self.matches("/".join(parts[:end]), matched)
         return out
 
     def skips(self, directory: str) -> bool:
-        """Whether an excluded directory can be skipped as a whole."""
+        """Return whether an excluded directory can be skipped as a whole."""
         return not any(p.exception and p.may_match_below(directory) for p in self.patterns)
 
 
 def expression(glob: str) -> str:
-    """The regular expression of a pattern or of one component, exactly as built by moby/patternmatcher."""
-    result, i = list[str](), 0  # joined: a pattern may have megabytes
+    """Return the regular expression of a pattern or of one component, exactly as built by moby/patternmatcher."""
+    result, i = list[str](), 0  # joined at the end: a pattern may be megabytes long
     while i < len(glob):
         char = glob[i]
         i += 1
@@ -129,13 +129,13 @@ def expression(glob: str) -> str:
     return "".join(result)
 
 
-#: No path is longer, in bytes. https://man7.org/linux/man-pages/man0/limits.h.0p.html
+#: The maximum length of a path in bytes. https://man7.org/linux/man-pages/man0/limits.h.0p.html
 PATH_MAX = 4096
 _NOTHING = re.compile(r"(?!)")
 
 
 def compiled(glob: str) -> re.Pattern[str]:
-    """The compiled expression. Raises `re.error`."""
+    """Return the compiled expression. Raises `re.error`."""
     if len(glob) > PATH_MAX and not re.search(r"[*?\[\\]", glob):
         return _NOTHING  # compiling it would take seconds per megabyte
     with warnings.catch_warnings():

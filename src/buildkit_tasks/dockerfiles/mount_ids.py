@@ -21,7 +21,7 @@ _FOREIGN = (
 
 
 def attribute(identity: str, target: str = "") -> tuple[str, str, str]:
-    """The (kind, project, platform) of a mount id. The project is empty unless the id has our Dockerfiles' form."""
+    """Return the (kind, project, platform) of a mount id. The project is empty if the id is not ours."""
     if found := _OURS.fullmatch(identity):
         kind = found["kind"]
         if not kind.startswith("target"):

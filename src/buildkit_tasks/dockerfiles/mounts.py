@@ -28,17 +28,17 @@ class Mount:
 
     @property
     def identity(self) -> str:
-        """The id of a cache mount, by default its target in normal form, as in BuildKit."""
+        """The id of a cache mount, by default its normalized target, as in BuildKit."""
         return self.options.get("id") or (posixpath.normpath(self.target) if self.target else "")
 
 
 def mounts(text: str) -> tuple[Mount, ...]:
-    """Every `--mount` of every RUN."""
+    """Return every `--mount` of every RUN."""
     return tuple(mount for item in instructions(text) for mount in run_mounts(item))
 
 
 def run_mounts(item: Instruction) -> tuple[Mount, ...]:
-    """The `--mount`s of an instruction, each with its line; empty if it is not a RUN."""
+    """Return the `--mount`s of an instruction, each with its line; empty if it is not a RUN."""
     if item.keyword != "RUN":
         return ()
     found = []
@@ -50,7 +50,7 @@ def run_mounts(item: Instruction) -> tuple[Mount, ...]:
 
 
 def cache_ids(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
-    """The ids of the cache mounts, with ARGs expanded. A mount without an id uses its target, as in BuildKit."""
+    """Return the ids of the cache mounts, with ARGs expanded. A mount without an id uses its target, as in BuildKit."""
     values = {**defaults(text), **args}
     found: dict[str, None] = {}
     for mount in mounts(text):

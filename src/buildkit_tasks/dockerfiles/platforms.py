@@ -64,12 +64,12 @@ def _full(name: str) -> str:
 
 
 def own(engine: Engine) -> str:
-    """The engine's own platform."""
+    """Return the engine's own platform."""
     return f"{engine.os or 'linux'}/{engine.arch}"
 
 
 def arguments(engine: Engine, platform: str) -> dict[str, str]:
-    """The predefined build arguments for one platform built on an engine (or a builder's node)."""
+    """Return the predefined build arguments for one platform built on an engine (or a builder's node)."""
     found: dict[str, str] = {}
     for side, name in (("TARGET", platform), ("BUILD", own(engine))):
         system, arch, variant = (*name.split("/"), "", "")[:3]
@@ -85,7 +85,7 @@ def route(
     engine: Engine,
     contexts: Collection[str] = (),
 ) -> Route:
-    """How to build one Dockerfile for the platform, up to the stage `target` (empty = the last)."""
+    """Return how to build one Dockerfile for the platform, up to the stage `target` (empty = the last)."""
     if platform == own(engine):
         return Route(platform, "native", "the engine's own platform")
     needed = _needed(text, args, target, platform, engine, contexts)[0]
@@ -107,14 +107,14 @@ def foreign_bases(
     platform: str = "linux/other",
     contexts: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """The references of images that must be for the target platform."""
+    """Return the references of images that must be for the target platform."""
     stages, images = _needed(text, args, target, platform, engine, contexts)
     theirs = {name for stage in stages for name in (stage.base, *stage.sources) if stage.platform != "build"}
     return tuple(ref for ref in images if ref in theirs)
 
 
 def only_foreign(text: str | Dockerfile, args: Mapping[str, str], target: str, engine: Engine) -> set[str]:
-    """The foreign bases that no stage for the engine's own platform uses."""
+    """Return the foreign bases that no stage for the engine's own platform uses."""
     stages, _ = _needed(text, args, target, "linux/other", engine, ())
     here = {name for stage in stages for name in (stage.base, *stage.sources) if stage.platform == "build"}
     return set(foreign_bases(text, args, target, engine)) - here
@@ -128,7 +128,7 @@ def _needed(
     engine: Engine,
     contexts: Collection[str],
 ) -> tuple[list[Stage], tuple[str, ...]]:
-    """The stages that a build up to `target` needs, in file order, and the images.
+    """Return the stages that a build up to `target` needs, in file order, and the images.
 
     A stage's `platform` is "build" if it runs on the engine's own platform.
     """
@@ -145,7 +145,7 @@ def _needed(
 
 
 def worst(routes: Sequence[Route]) -> Route:
-    """The worst of multiple Dockerfiles' routes to one platform: the one to report."""
+    """Return the worst of several Dockerfiles' routes to a platform, which is the one to report."""
     return max(routes, key=lambda route: (route.how == "emulated", "emulated" in route.why))
 
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from . import syntax
 from .document import Dockerfile
 
-#: The path in recipes that were not made from an existing Dockerfile.
+#: The path in recipes that were not created from an existing Dockerfile.
 USUAL = "/usr/local/bin/service"
 
 
 def place(file: Dockerfile, args: Mapping[str, str], target: str, binary: str) -> str:
-    """The path in the image to which the program is copied from `…/BINARY/bin/service`, where the compile step puts it.
+    """Return the path in the image of the program, which is copied from the compile step's `…/BINARY/bin/service`.
 
     `USUAL` if no stage of the image copies such a file, for example because only BuildKit can parse the Dockerfile.
     """

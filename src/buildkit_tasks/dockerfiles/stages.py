@@ -28,7 +28,7 @@ class Stage:
 
 
 def stages(text: str, args: Mapping[str, str]) -> tuple[Stage, ...]:
-    """The stages in order. A stage without a name is identified by its number, as in COPY."""
+    """Return the stages in order. A stage without a name is identified by its number, as in COPY."""
     return stages_of(tuple(instructions(text)), args)
 
 
@@ -59,7 +59,7 @@ def stages_of(items: Sequence[Instruction], args: Mapping[str, str]) -> tuple[St
 
 
 def global_values(items: Sequence[Instruction], args: Mapping[str, str]) -> dict[str, str]:
-    """The variables that FROM lines can use: arguments declared before the first FROM, and predefined arguments."""
+    """Return the variables that FROM lines can use: arguments declared before the first FROM, and predefined ones."""
     values = {name: value for name, value in args.items() if name in PLATFORM_ARGS}
     for item in items:
         if item.keyword == "FROM":
@@ -75,7 +75,7 @@ def global_values(items: Sequence[Instruction], args: Mapping[str, str]) -> dict
 
 
 def base_images(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
-    """The images that stages start FROM, with ARGs expanded; excludes stages of the file itself and scratch."""
+    """Return the images that stages start FROM, with ARGs expanded; excludes stages of the file itself and scratch."""
     own: set[str] = {"scratch"}
     found: dict[str, None] = {}
     for stage in stages(text, args):

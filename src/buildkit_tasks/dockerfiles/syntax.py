@@ -1,4 +1,4 @@
-"""Parses the few facts that a plan needs from a Dockerfile. Not a full parser: it skips unknown syntax.
+"""Extracts the few facts that a plan needs from a Dockerfile. Not a full parser: it skips unknown syntax.
 
 Grammar: https://docs.docker.com/reference/dockerfile/
 """
@@ -44,7 +44,7 @@ class Instruction:
         return self.parts[-1][0] if self.parts else self.line
 
     def line_of(self, text: str) -> int:
-        """The first line that contains `text`, or else the first line."""
+        """Return the first line that contains `text`, or else the first line."""
         return next((number for number, part in self.parts if text in part), self.line)
 
 
@@ -57,12 +57,12 @@ class Comment:
 
 
 def instructions(text: str) -> Iterator[Instruction]:
-    """The instructions in order, without comments and here-document bodies."""
+    """Return the instructions in order, without comments and here-document bodies."""
     return (item for item in _scan(text) if isinstance(item, Instruction))
 
 
 def comments(text: str) -> tuple[Comment, ...]:
-    """The comments in order, including those between continued lines."""
+    """Return the comments in order, including those between continued lines."""
     return tuple(item for item in _scan(text) if isinstance(item, Comment))
 
 
@@ -116,7 +116,7 @@ def _heredocs(item: Instruction) -> tuple[heredocs.Heredoc, ...]:
 
 
 def _continuation(lines: Sequence[str]) -> re.Pattern[str]:
-    """The end of a line that continues on the next one; an escape character that is itself escaped does not count.
+    """Return a pattern for the end of a line that continues on the next. An escaped escape character does not count.
 
     A directive in the leading comments can set the escape character to the backtick.
     """
@@ -133,7 +133,7 @@ def _continuation(lines: Sequence[str]) -> re.Pattern[str]:
 
 
 def _joined(one: str, other: str) -> str:
-    """Two parts of a continued line, with a single blank between them if either has any."""
+    """Join two parts of a continued line, with a single space between them if either has one."""
     first, second = one.rstrip(), other.strip()
     return f"{first} {second}" if first != one or other[:1].isspace() else f"{first}{second}"
 
@@ -147,13 +147,13 @@ def words(text: str) -> list[str]:
 
 
 def flags(item: Instruction) -> tuple[dict[str, str], str]:
-    """The leading `--name=value` flags of an instruction (the last one wins) and the text after them."""
+    """Return the leading `--name=value` flags of an instruction (the last one wins) and the text after them."""
     found, rest = _flags(item)
     return {name: value for name, value, _ in found}, rest
 
 
 def _flags(item: Instruction) -> tuple[list[tuple[str, str, str]], str]:
-    """Each flag's name, its value, and the value as written."""
+    """Return each flag's name, its value, and the value as written."""
     found: list[tuple[str, str, str]] = []
     rest = item.rest
     while match := _FLAG.match(rest):
@@ -164,7 +164,7 @@ def _flags(item: Instruction) -> tuple[list[tuple[str, str, str]], str]:
 
 
 def arguments(text: str) -> frozenset[str]:
-    """The names that any `ARG` declares, in any stage."""
+    """Return the names that any `ARG` declares, in any stage."""
     names: set[str] = set()
     for item in instructions(text):
         if item.keyword == "ARG":
@@ -173,7 +173,7 @@ def arguments(text: str) -> frozenset[str]:
 
 
 def defaults(text: str) -> dict[str, str]:
-    """The default values of ARGs. If a name is declared twice, the first default (the global one, if any) wins."""
+    """Return the default values of ARGs. If a name has several, the first default (the global one, if any) wins."""
     found: dict[str, str] = {}
     for item in instructions(text):
         if item.keyword == "ARG":
@@ -211,7 +211,7 @@ def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
 
 
 def _trimmed(value: str, form: str, word: str) -> str:
-    """A value without the start (`#`) or end (`%`) that matches a pattern, or with matches replaced (`/`)."""
+    """Return a value without the start (`#`) or end (`%`) that matches a pattern, or with matches replaced (`/`)."""
     every = word.startswith(form)
     pattern = word[1:] if every else word
     if form == "#":
@@ -238,12 +238,12 @@ PLATFORM_ARGS = frozenset(
 
 
 def unquoted(word: str) -> str:
-    """A word of a FROM line without its quotes."""
+    """Return a word of a FROM line without its quotes."""
     return re.sub(r"([\"'])(.*?)\1", r"\2", word)
 
 
 def json_words(text: str) -> list[str] | None:
-    """The words of a JSON form, `["cargo", "build"]`; None if the text does not start with one."""
+    """Return the words of a JSON form, `["cargo", "build"]`; None if the text does not start with one."""
     try:
         listed = shapes.first(text, list) if text.startswith("[") else None
     except ValueError:

@@ -107,7 +107,7 @@ def _examined(session: Session, more: Callable[[Session], Sequence[Check]]) -> t
 
 
 def typed(session: Session, text: str) -> str:
-    """A fix as the user has to type it: in a checkout with its own .venv, `invoke` becomes `./dev invoke`."""
+    """Return a fix as the user must type it: in a checkout with its own .venv, `invoke` becomes `./dev invoke`."""
     root = session.root if _inside(session) else None
     if not root or not (root / "dev").is_file() or session.world.env.get("VIRTUAL_ENV") != str(root / ".venv"):
         return text
@@ -116,15 +116,15 @@ def typed(session: Session, text: str) -> str:
 
 
 def print_checks(session: Session, checks: Sequence[Check], seconds: float) -> None:
-    """Print one line per check; failures and warnings also say why it matters and how to fix it."""
+    """Print one line per check; for failures and warnings, also why the check matters and how to fix it."""
     width = max(len(c.name) for c in checks)
     lines = []
     for check in checks:
         lines.append(f"{_SIGNS[check.state]}  {check.name.ljust(width)}  {check.found}")
         if check.fires:
             indent = " " * (width + 8)
-            lines += [f"{indent}wanted:  {check.wanted}", f"{indent}why:     {check.why}"]
-            lines.append(f"{indent}fix:     {check.remedy}")
+            lines += [f"{indent}expected: {check.wanted}", f"{indent}why:      {check.why}"]
+            lines.append(f"{indent}fix:      {check.remedy}")
     count = {state: sum(c.state == state for c in checks) for state in _SIGNS}
     lines.append(
         f"{len(checks)} checks in {seconds:.1f} s: {count['ok']} ok, {count['warn']} warnings, {count['fail']} failures"
@@ -136,7 +136,7 @@ def print_checks(session: Session, checks: Sequence[Check], seconds: float) -> N
 
 
 def apply_fixes(session: Session, checks: Sequence[Check]) -> bool:
-    """Apply each safe fix once, with consent; True if anything was done. A failed fix does not stop the others."""
+    """Apply each safe fix once, with consent; return True if any succeeded. A failed fix does not stop the others."""
     done = False
     for fix in dict.fromkeys(c.fix for c in checks if c.fires and c.fix):
         names = ", ".join(c.name for c in checks if c.fix == fix and c.fires)

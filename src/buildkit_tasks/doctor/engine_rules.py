@@ -17,7 +17,7 @@ SOURCES: dict[str, tuple[Version, str]] = {
     "config --format json and up --wait (compose)": ((2, 20), "https://github.com/docker/compose/releases/tag/v2.20.0"),
 }
 
-#: Garbage collection of the build cache was off by default before 28.1 (moby/moby#49826, April 2025). It was then on
+#: Garbage collection of the build cache was off by default before 28.1 (moby/moby#49826, April 2025). It was then on,
 #: with a first rule that matched nothing (moby/moby#52814), and since June 2026 it deletes idle cache mounts first.
 GC_ON: Version = (28, 2)
 GC_TAKES_MOUNTS: Version = (29, 6)
@@ -122,12 +122,12 @@ def builder(facts: Facts) -> Verdict:
     if found and found.wanted and found.driver in ("", "remote") and found.status != "running":
         return fail(
             f"builders.name is set to {found.name}, which is {found.status}",
-            f"invoke builder lists them; create one with invoke builder.create {found.name} …",
+            f"run `invoke builder` to list builders, or create it with `invoke builder.create {found.name} …`",
         )
     if found and found.status == "missing":
         return fail(
             f"BUILDX_BUILDER is set to {found.name}, which does not exist",
-            "unset BUILDX_BUILDER    (invoke builder lists those that exist)",
+            "unset BUILDX_BUILDER    (`invoke builder` lists existing builders)",
         )
     if not found or not found.driver or facts.silent or facts.podman_engine:
         return unknown("no builder responded")
@@ -145,7 +145,7 @@ def builder(facts: Facts) -> Verdict:
 def context(facts: Facts) -> Verdict:
     if facts.context_dead:
         return fail(
-            f"{facts.context} points to {facts.context_host}, which does not respond; the default engine does",
+            f"{facts.context} points to {facts.context_host}, which does not respond, but the default engine does",
             "docker context use default    (and: unset DOCKER_CONTEXT DOCKER_HOST)",
             "" if facts.env.get("DOCKER_HOST") or facts.env.get("DOCKER_CONTEXT") else "context",
         )
@@ -177,7 +177,7 @@ def garbage_collection(facts: Facts) -> Verdict:
     keep = str(gc.get("defaultKeepStorage") or gc.get("defaultReservedSpace") or "")
     if gc.get("enabled", bool(gc)) and keep and facts.cache_size and units.size(keep) < facts.cache_size:
         return warn(
-            f"the limit is {keep}, but the cache is {units.human(facts.cache_size)}: caches are deleted as you work",
+            f"the limit is {keep}, but the cache is {units.human(facts.cache_size)}, so caches are deleted as you work",
             "raise builder.gc.defaultKeepStorage in /etc/docker/daemon.json, or run `invoke prune`",
         )
     if gc.get("enabled") is False or (not gc and engine.version < GC_ON):
@@ -248,7 +248,12 @@ RULES: tuple[Rule, ...] = (
         "different docker commands have different plugins, contexts and builders",
         two_clis,
     ),
-    Rule("context", "a context whose engine responds", "docker connects to the engine in its current context", context),
+    Rule(
+        "context",
+        "a context with an engine that responds",
+        "docker connects to the engine in its current context",
+        context,
+    ),
     Rule("engine", "an engine that responds", "nothing can be built or run without it", engine_answers),
     Rule(
         "engine-version",

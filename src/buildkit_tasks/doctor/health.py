@@ -27,7 +27,7 @@ _KNOWN: tuple[tuple[str, frozenset[str]], ...] = (
 
 
 def read(workspace: Workspace) -> tuple[tuple[Health, ...], tuple[Health, ...]]:
-    """Health checks that call a program missing from the image, and those where this is unknown."""
+    """Return health checks that call a program missing from the image, and those where this is unknown."""
     lacking: list[Health] = []
     unsure: list[Health] = []
     built = {service.name: service for service in workspace.services}
@@ -48,7 +48,7 @@ def _called(entry: dict[str, object]) -> list[str]:
 
 
 def _has(service: Service, tool: str) -> bool | None:
-    """True if a step of the image's stages names the program, False if the base image is known to lack it."""
+    """Return True if a step of the image's stages mentions the program, False if the base image is known to lack it."""
     file = sources.known(service)
     stages = dockerfile_stages.stages_of(file.items, service.args)
     if not stages:

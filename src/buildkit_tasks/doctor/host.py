@@ -32,7 +32,7 @@ _ENV = ("DOCKER_BUILDKIT", "COMPOSE_DOCKER_CLI_BUILD", "BUILDX_BUILDER", "DOCKER
 
 
 def client(session: Session) -> dict[str, Any]:
-    """The docker commands on PATH, podman, compose v1, the client's configuration."""
+    """Return the docker commands on PATH, podman, compose v1, and the client's configuration."""
     path = session.world.env.get("PATH", "")
     clis = _all_on(path, "docker")
     config = session.world.docker_config / "config.json"
@@ -56,7 +56,7 @@ def client(session: Session) -> dict[str, Any]:
 
 
 def the_engine(session: Session) -> dict[str, Any]:
-    """Everything from one `docker info`, or why the engine does not respond."""
+    """Return everything from one `docker info`, or why the engine does not respond."""
     here = Path("/")
     began = time.time()
     try:
@@ -86,7 +86,7 @@ def the_engine(session: Session) -> dict[str, Any]:
 
 
 def the_context(session: Session) -> dict[str, Any]:
-    """The address of the context, and whether its engine is down while the default engine responds."""
+    """Return the context's address, and whether its engine is down while the default engine responds."""
     try:
         address = engine_facts.host(session.world, Path("/"))
     except Problem:
@@ -102,7 +102,7 @@ def the_context(session: Session) -> dict[str, Any]:
 
 
 def the_builder(session: Session) -> dict[str, Any]:
-    """The current builder, as `docker buildx inspect` reports it."""
+    """Return the current builder as reported by `docker buildx inspect`."""
     wanted = _wanted_builder(session)
     try:
         asked = run.capture(session.world, buildx.builder_details(Path("/"), wanted), timeout=PATIENCE)
@@ -118,7 +118,7 @@ def the_builder(session: Session) -> dict[str, Any]:
 
 
 def _wanted_builder(session: Session) -> str:
-    """The builder named by this project's settings; empty if none, or outside a project."""
+    """Return the builder set in this project's settings, or an empty string."""
     try:
         name = session.settings.builders.name
     except Problem:
@@ -127,7 +127,7 @@ def _wanted_builder(session: Session) -> str:
 
 
 def the_cache(session: Session) -> dict[str, Any]:
-    """Size of the build cache."""
+    """Return the size of the build cache."""
     try:
         text = run.capture(session.world, buildx.cache_total(Path("/")), timeout=PATIENCE).stdout
     except Problem:
@@ -137,7 +137,7 @@ def the_cache(session: Session) -> dict[str, Any]:
 
 
 def machine(_session: Session) -> dict[str, Any]:
-    """The kernel and its settings, from /proc."""
+    """Return the kernel and its settings, from /proc."""
     proc = Path("/proc/sys")
     emulators = {}
     for entry in (proc / "fs/binfmt_misc").glob("qemu-*"):
@@ -156,7 +156,7 @@ def machine(_session: Session) -> dict[str, Any]:
 
 
 def shell(session: Session) -> dict[str, Any]:
-    """The login shell's startup files and its completion."""
+    """Return the state of the login shell's startup files and completion."""
     from buildkit_tasks.shells.completion import state
 
     try:
@@ -180,7 +180,7 @@ def shell(session: Session) -> dict[str, Any]:
 
 
 def disk(root: Path) -> dict[str, Any]:
-    """Free space in the engine's data directory, if it is on this machine."""
+    """Return the free space in the engine's data directory, if it is on this machine."""
     try:
         return {"disk_path": str(root), "disk_free": shutil.disk_usage(root).free}
     except OSError:
@@ -199,7 +199,7 @@ QUESTIONS: tuple[Callable[[Session], dict[str, Any]], ...] = (
 
 
 def _all_on(path: str, name: str) -> list[Path]:
-    """Every executable of that name on PATH, in order; links to the same program count once."""
+    """Return every executable of that name on PATH, in order. Links to the same program count once."""
     found: dict[Path, Path] = {}
     for folder in path.split(":"):
         place = shutil.which(name, path=folder) if folder else None
@@ -209,7 +209,7 @@ def _all_on(path: str, name: str) -> list[Path]:
 
 
 def _differ(session: Session, clis: list[Path]) -> str:
-    """The plugins that differ between two docker commands; each command also searches its own directories."""
+    """Return the plugins that differ between two docker commands. Each command also searches its own directories."""
     found = []
     for cli in clis[:2]:
         info = Command((str(cli), "info", "--format", "{{json .ClientInfo}}"), Path("/"))
@@ -221,7 +221,7 @@ def _differ(session: Session, clis: list[Path]) -> str:
 
 
 def _is_podman(cli: Path) -> bool:
-    """podman-docker installs a link to podman, or a short script that calls it."""
+    """Return whether this is podman-docker, which installs a link to podman or a short script that calls it."""
     if cli.resolve().name.startswith("podman"):
         return True
     try:
@@ -233,7 +233,7 @@ def _is_podman(cli: Path) -> bool:
 
 
 def _stamp(text: str) -> float | None:
-    """Parse RFC 3339 to seconds. Nanoseconds are cut off: Python before 3.11 supports neither them nor Z."""
+    """Parse RFC 3339 to seconds. Drops nanoseconds: Python before 3.11 supports neither them nor Z."""
     found = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?\d*(Z|[+-]\d\d:\d\d)", text)
     if not found:
         return None
@@ -249,7 +249,7 @@ def _json(text: str) -> Any:
 
 
 def _daemon_config() -> dict[str, Any] | None:
-    """The engine's configuration file, `{}` if there is none, None if it cannot be read."""
+    """Return the engine's configuration file: `{}` if there is none, None if it cannot be read."""
     return _json_file(DAEMON_JSON) if DAEMON_JSON.exists() else {}
 
 

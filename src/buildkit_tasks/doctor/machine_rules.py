@@ -31,10 +31,10 @@ def binfmt(facts: Facts) -> Verdict:
             return warn(f"{name} is registered but disabled", f"echo 1 | sudo tee /proc/sys/fs/binfmt_misc/{name}")
         if not flags or "F" not in flags[1]:
             return warn(
-                f"{name} is registered without flag F: containers cannot see the emulator",
+                f"{name} is registered without flag F, so containers cannot see the emulator",
                 "reinstall qemu-user-static, or run: docker run --privileged --rm tonistiigi/binfmt --install all",
             )
-    return ok(", ".join(facts.binfmt) or "none, and none needed: arm64 is cross-compiled")
+    return ok(", ".join(facts.binfmt) or "none (not needed: arm64 is cross-compiled)")
 
 
 def inotify(facts: Facts) -> Verdict:
@@ -45,7 +45,7 @@ def inotify(facts: Facts) -> Verdict:
                 f"fs.inotify.{name} = {value}",
                 f"echo fs.inotify.{name}={least * 4} | sudo tee /etc/sysctl.d/90-inotify.conf && sudo sysctl --system",
             )
-    return ok("enough") if facts.inotify else unknown("this is not Linux")
+    return ok("high enough") if facts.inotify else unknown("this is not Linux")
 
 
 def wsl(facts: Facts) -> Verdict:
@@ -96,7 +96,7 @@ def proxy(facts: Facts) -> Verdict:
         value = upper or lower
         if re.search(r"//(?:[^@/]*@)?(?:localhost|127\.|\[::1\])", value):
             return warn(
-                f"{name} points to localhost, which a build step cannot reach",
+                f"{name} points to localhost, which build steps cannot reach",
                 f"export {name}=http://<this machine's address>:<port>, and make the proxy listen there",
             )
     set_ = [n for n in ("HTTP_PROXY", "HTTPS_PROXY") if env.get(n) or env.get(n.lower())]
@@ -106,7 +106,7 @@ def proxy(facts: Facts) -> Verdict:
             f"{set_[0]} is set, and NO_PROXY contains neither localhost nor 127.0.0.1",
             "export NO_PROXY=localhost,127.0.0.1${NO_PROXY:+,$NO_PROXY}",
         )
-    return ok(f"{', '.join(set_)} passed on to builds" if set_ else "none")
+    return ok(f"{', '.join(set_)} passed to builds" if set_ else "none")
 
 
 def registry(facts: Facts) -> Verdict:
@@ -146,7 +146,7 @@ def ca(facts: Facts) -> Verdict:
     }.get(facts.ca_state)
     if words:
         return fail(
-            f"{facts.ca_bundle} {words}", "fix the setting build.ca_bundle (invoke settings shows where it is set)"
+            f"{facts.ca_bundle} {words}", "fix the setting build.ca_bundle (`invoke settings` shows where it is set)"
         )
     return ok(f"{facts.ca_bundle}, passed to each build as a secret" if facts.ca_bundle else "not set")
 

@@ -38,7 +38,7 @@ _SECRET = re.compile(r"PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDE
 
 
 def the_compose_file(session: Session) -> dict[str, Any]:
-    """The compose model, and the facts derived from it: ports, bind sources, health checks, base images."""
+    """Return the facts from the compose model: ports, bind sources, health checks, base images."""
     try:
         workspace = read_workspace(session)
     except Problem as problem:
@@ -62,7 +62,7 @@ def the_compose_file(session: Session) -> dict[str, Any]:
 
 
 def _dockerfiles(workspace: Workspace) -> Iterable[str]:
-    """Problems of the services' Dockerfiles and contexts."""
+    """Yield the problems of the services' Dockerfiles and contexts."""
     for service in workspace.services:
         try:
             sources.read(service)
@@ -71,7 +71,7 @@ def _dockerfiles(workspace: Workspace) -> Iterable[str]:
 
 
 def _ports(session: Session, workspace: Workspace) -> dict[str, Any]:
-    """Published ports in use by another program, if the engine publishes ports on this machine."""
+    """Return published ports in use by another program, if the engine publishes ports on this machine."""
     if not workspace.ports:
         return {}
     found = engine_facts.facts(session.world, session.root)
@@ -81,7 +81,7 @@ def _ports(session: Session, workspace: Workspace) -> dict[str, Any]:
 
 
 def _taken(session: Session, workspace: Workspace) -> tuple[PortUse, ...]:
-    """Ports in use by other programs; a running service's own port does not count."""
+    """Return ports in use by other programs. A running service's own port does not count."""
     busy = [p for p in workspace.ports if ports.taken(p.host, p.published, p.protocol)]
     if not busy:
         return ()
@@ -103,7 +103,7 @@ def _taken(session: Session, workspace: Workspace) -> tuple[PortUse, ...]:
 
 
 def _sources(workspace: Workspace) -> tuple[str, ...]:
-    """Missing bind sources. With the short syntax, compose creates a directory instead."""
+    """Return missing bind sources. With the short syntax, compose creates a directory instead."""
     missing: dict[str, None] = {}
     for service in (workspace.config.get("services") or {}).values():
         for volume in service.get("volumes") or ():
@@ -113,7 +113,7 @@ def _sources(workspace: Workspace) -> tuple[str, ...]:
 
 
 def _base_images(session: Session, workspace: Workspace) -> dict[str, Any]:
-    """Whether a registry is needed at all, and if so, whether it responds."""
+    """Return whether a registry is needed at all, and if so, whether it responds."""
     refs = image_flow.references(workspace)
     offline = {ref: recipe.image for ref in refs if (recipe := image_names.recipe_for(ref))}
     try:
@@ -157,12 +157,12 @@ def dotenv(session: Session) -> dict[str, Any]:
 
 
 def placeholders(values: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of secrets whose value is still a placeholder."""
+    """Return the names of secrets that are still set to a placeholder."""
     return tuple(k for k, v in values.items() if _SECRET.search(k) and _PLACEHOLDER.fullmatch(v.strip()))
 
 
 def locks(session: Session) -> dict[str, Any]:
-    """Lock files that git ignores, and workspaces without one, at most two directories deep."""
+    """Return lock files that git ignores, and workspaces without one, at most two directories deep."""
     root = session.root
     manifests = [p for pattern in ("Cargo.toml", "*/Cargo.toml") for p in sorted(root.glob(pattern))]
     texts = {p: readfile.text(p, "replace") for p in manifests}
@@ -184,11 +184,11 @@ def locks(session: Session) -> dict[str, Any]:
 
 
 def settings(session: Session) -> dict[str, Any]:
-    """The limits from the settings: disk, cache budget, CA bundle."""
+    """Return the limits from the settings: disk, cache budget, CA bundle."""
     try:
         wanted = session.settings
     except Problem:
-        return {}  # broken .env or pyproject.toml: the check of .env or any other task reports it
+        return {}  # broken .env or pyproject.toml: the .env check or any other task reports it
     return {
         "root": str(session.root),
         "min_disk": wanted.caches.min_free,
@@ -199,7 +199,7 @@ def settings(session: Session) -> dict[str, Any]:
 
 
 def ca_state(path: Path) -> str:
-    """ok, missing, broken (no PEM certificate in it) or expired (all of them)."""
+    """Return ok, missing, broken (contains no PEM certificate) or expired (all certificates)."""
     if not path.is_file():
         return "missing"
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -34,13 +34,13 @@ def ports(facts: Facts) -> Verdict:
 
 def dotenv(facts: Facts) -> Verdict:
     if facts.dotenv_error:
-        usual = "fix the line: NAME=value, with single quotes around a value with spaces or quotes"
+        usual = "fix the line: NAME=value, with single quotes around a value that contains spaces or quotes"
         return fail(facts.dotenv_error, facts.dotenv_hint or usual)
     if facts.dotenv is None:
         return ok("the project has no .env.example")
     if not facts.dotenv:
         return fail(".env does not exist", "invoke dotenv", "dotenv")
-    return ok("there")
+    return ok("present")
 
 
 def dotenv_complete(facts: Facts) -> Verdict:
@@ -94,7 +94,7 @@ def lock_file(facts: Facts) -> Verdict:
         return fail(f"{facts.locks_missing[0]} is missing", "run `cargo generate-lockfile` and commit the file")
     if facts.locks_ignored:
         return warn(
-            f"git ignores {facts.locks_ignored[0]}, but builds copy it: a fresh clone cannot build",
+            f"git ignores {facts.locks_ignored[0]}, but builds copy it, so a fresh clone cannot build",
             f"remove it from .gitignore, then: git add {facts.locks_ignored[0]}",
         )
     if not facts.locks_seen:

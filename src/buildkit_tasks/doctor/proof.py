@@ -1,4 +1,4 @@
-"""What `doctor --verify` proves: BuildKit works, cache mounts persist, and how long builds take."""
+"""Proves that BuildKit works and cache mounts persist, and measures build times, for `doctor --verify`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def prove(session: Session, measure: Callable[[Session], None]) -> dict[str, Any
     proof: dict[str, Any] = {"buildkit_seconds": round(seconds, 2), "mounts_seconds": round(mounts, 2)}
     if session.report.json_only:
         return proof  # the benchmark prints its own document: invoke bench --quick --json
-    say("measuring build times: takes a few minutes and deletes its images and caches afterwards")
+    say("measuring build times (takes a few minutes; its images and caches are deleted afterwards)")
     measure(session)
     return proof
 

@@ -10,7 +10,7 @@ from .facts import Facts
 
 @dataclass(frozen=True)
 class Verdict:
-    """A rule's result. `fix` names a safe fix that `doctor --fix` can apply."""
+    """A rule's result. `fix` is a safe fix that `doctor --fix` can apply."""
 
     state: str
     found: str
@@ -47,22 +47,22 @@ class Check:
 
 
 def ok(found: str) -> Verdict:
-    """Everything is fine."""
+    """Return a verdict that all is well."""
     return Verdict("ok", found)
 
 
 def warn(found: str, remedy: str, fix: str = "") -> Verdict:
-    """Works, but slowly, or may soon stop working."""
+    """Return a warning: it works, but slowly, or may soon stop working."""
     return Verdict("warn", found, remedy, fix)
 
 
 def fail(found: str, remedy: str, fix: str = "") -> Verdict:
-    """Does not work."""
+    """Return a failure: it does not work."""
     return Verdict("fail", found, remedy, fix)
 
 
 def unknown(why: str) -> Verdict:
-    """Not checked, or reported by another check."""
+    """Return an unknown verdict: not checked, or reported by another check."""
     return Verdict("unknown", f"not checked, because {why}")
 
 

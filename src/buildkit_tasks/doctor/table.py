@@ -1,4 +1,4 @@
-"""All rules, in the order in which a person would check them."""
+"""All rules, in the order a person would check them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads and writes .env: with limits, atomically, one writer at a time."""
+"""Reads and writes .env atomically, with limits and one writer at a time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PATIENCE = 30.0
 _HINTS = {
     "unterminated": "close the quote; write \\ before a quote of the same kind inside the value",
     "Invalid template": "write $$ for each $ in the value, or put the value in single quotes",
-    "": "write NAME=value, with single quotes around a value with spaces or quotes",
+    "": "write NAME=value; put a value with spaces or quotes in single quotes",
 }
 
 
 def read(path: Path) -> str | None:
-    """The text; None if the file, or the target of a link, does not exist. Never blocks on a FIFO or device.
+    """Return the text, or None if the file or the target of a link does not exist. Never blocks on a FIFO or device.
 
     Problems: dotenv-unreadable.
     """
@@ -43,7 +43,7 @@ def _unreadable(path: Path, why: str) -> Problem:
 
 
 def invalid(path: Path, refused: Refused) -> Problem:
-    """The problem for an invalid file: the line, compose's error and a fix; never a value."""
+    """Return the problem for an invalid file: the line, compose's error and a fix; never a value."""
     if refused.variable:
         hint = f"set {refused.variable} on an earlier line, or in the environment"
     else:
@@ -79,7 +79,7 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
 def write_private(path: Path, text: str, expected: str | None) -> None:
     """Replace the file atomically: mode 0600 from the start, same owner, a link stays a link.
 
-    Problems: dotenv-unreadable, also if the file differs from `expected` (None: does not exist).
+    Problems: dotenv-unreadable, also if the file differs from `expected` (None: it must not exist).
     """
 
     def unchanged() -> None:

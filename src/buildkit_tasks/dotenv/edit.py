@@ -23,22 +23,22 @@ class Completion:
 
 
 def empty_names(example: str) -> tuple[str, ...]:
-    """Names whose effective value in an example is empty: secrets to generate. Raises `Refused`."""
+    """Return the names with an empty effective value in an example: secrets to generate. Raises `Refused`."""
     return tuple(name for name, a in parse(example, expand=False).counting.items() if a.blank)
 
 
 def lacking(example: str, existing: str, generated: Iterable[str]) -> tuple[str, ...]:
-    """The names that `complete` would fill in or add."""
+    """Return the names that `complete` would fill in or add."""
     have, made = parse(existing, expand=False).counting, set(generated)
     wanted = parse(example, expand=False).counting
     return tuple(n for n in wanted if n not in have or (have[n].blank and n in made))
 
 
 def complete(example: str, existing: str, generated: Mapping[str, str]) -> Completion:
-    """All of `existing`, followed by the assignments that only `example` has.
+    """Return all of `existing`, followed by the assignments that only `example` has.
 
-    `generated`: values for names whose value in the example is empty. A name with a generated value whose effective
-    assignment is empty is filled in place. Raises `Refused`, also for `example`: parse that first.
+    `generated`: values for names that are empty in the example. A name that is also empty in `existing` is filled in
+    place. Raises `Refused`, also for `example`: parse that first.
     """
     for value in generated.values():
         if not _PLAIN.fullmatch(value):
@@ -62,7 +62,7 @@ def complete(example: str, existing: str, generated: Mapping[str, str]) -> Compl
 
 
 def _fill(source: DotEnv, empty: Mapping[str, Assignment], generated: Mapping[str, str]) -> str:
-    """The text with generated values in the empty assignments."""
+    """Return the text with generated values in the empty assignments."""
     parts, done = [], 0
     for one in sorted(empty.values(), key=lambda a: a.start):
         if one.name in generated:
@@ -73,7 +73,7 @@ def _fill(source: DotEnv, empty: Mapping[str, Assignment], generated: Mapping[st
 
 
 def _place(text: str, one: Assignment) -> tuple[int, str]:
-    """Where to insert the value of an empty assignment, and what to put after it: a comment needs a preceding space."""
+    """Return where to insert the value of an empty assignment, and what to put after it: a comment needs a space."""
     if one.quote:
         return one.value_start + 1, ""
     if one.end > one.value_start and text[one.value_start - 1] != " ":
@@ -83,7 +83,7 @@ def _place(text: str, one: Assignment) -> tuple[int, str]:
 
 
 def _statement(model: DotEnv, one: Assignment, generated: Mapping[str, str]) -> str:
-    """One assignment exactly as in the example: all its lines, and the comment on the last one."""
+    """Return one assignment exactly as in the example: all its lines, and the comment on the last one."""
     text = model.text
     line_end = text.find("\n", one.end)
     rest = text[one.end : len(text) if line_end < 0 else line_end].rstrip()

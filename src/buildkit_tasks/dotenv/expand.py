@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 #: `${A:-${B:-${C}}}` has three levels.
 MAX_LEVELS = 32
 
-#: Maximum number of characters in all values of one file: `B=$A$A`, `C=$B$B`, … doubles with each line.
+#: Maximum number of characters in all values of one file: `B=$A$A`, `C=$B$B`, … double with each line.
 MAX_EXPANDED = 4 * 1024 * 1024
 
 # compose's pattern ignores case like Go, which also matches the long s and the Kelvin sign.
@@ -34,14 +34,14 @@ class Unexpandable(ValueError):
 
 @dataclass
 class Expander:
-    """Expands the values of one file, one after another. `lookup` returns None for a variable that is not set."""
+    """Expands the values of one file, in order. `lookup` returns None for a variable that is not set."""
 
     lookup: Callable[[str], str | None]
     unset: set[str] = field(default_factory=set)  #: names that compose warns about and treats as blank
     room: int = MAX_EXPANDED
 
     def expand(self, template: str, level: int = 0) -> str:
-        """The value of `template`. Raises `Unexpandable`."""
+        """Return the value of `template`. Raises `Unexpandable`."""
         if "$" not in template:
             return self._count(template)
         if level > MAX_LEVELS:
@@ -104,9 +104,9 @@ class Expander:
 
 
 def _closing(text: str, start: int, end: int) -> int:
-    """The closing brace of the `${` at `start`, as compose finds it: it skips the character after a `{`.
+    """Return the position of the closing brace of the `${` at `start`. Like compose, skips the character after a `{`.
 
-    If the braces do not balance, it is the last brace of the line.
+    If the braces do not balance, this is the last brace of the line.
     """
     depth, at = 0, start
     while found := _BRACE.search(text, at, end):

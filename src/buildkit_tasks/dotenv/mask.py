@@ -14,10 +14,10 @@ MASK = "***"
 #: Minimum length of values to mask: secrets are longer, and masking "1" or "on" would make messages unreadable.
 _SHORTEST = 3
 
-#: From this length on, a value is also masked inside words.
+#: Values of at least this length are also masked inside words.
 _LONG = 8
 
-#: Variables that are not secret: a message about a port in use must name the port, one about compose's files the file.
+#: Variables that are not secret: messages about ports in use and compose files must show the port or the file.
 _PUBLIC = re.compile(r"(?:^|_)(?:PORT|TAG|VERSION|LEVEL)$|^COMPOSE_(?:FILE|PROFILES|PROJECT_NAME)$")
 
 #: `failed to read /x/.env: line 2: unterminated quoted value "s3cr…`: keep the part that describes the error.
@@ -38,7 +38,7 @@ def mask(
     shown: Callable[[], str] = str,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """`words` with every value of the file `dotenv` masked, even if that file cannot be parsed.
+    """Return `words` with every value of the file `dotenv` masked, even if that file cannot be parsed.
 
     Not masked: values in `public` (the text of .env.example), words of the text that `shown` returns, values of one or
     two characters, and values that occur only in variables like `API_PORT`.
@@ -65,10 +65,10 @@ def secrets(
     shown: Callable[[], str] = str,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """The variables whose values `mask` hides, with these values. Raises `Refused` if compose cannot read the text.
+    """Return the variables that `mask` hides, with their values. Raises `Refused` if compose cannot read the text.
 
-    A variable that is also set in the environment counts with that value, as it does for compose. So does a variable
-    of `public` without a value in the text: in CI, there is often no .env.
+    As in compose, values in the environment override those in the text. The environment also provides the values of
+    variables in `public` that the text does not set: in CI, there is often no .env.
     """
     around = environment or {}
     known = set(_pieces(public, around))
@@ -86,12 +86,12 @@ def secrets(
 
 
 def _contains(text: str, value: str) -> bool:
-    """Whether a text contains a value as a whole word."""
+    """Return whether a text contains a value as a whole word."""
     return value in text and re.search(rf"(?<![A-Za-z0-9_]){re.escape(value)}(?![A-Za-z0-9_])", text) is not None
 
 
 def _unset(words: str, dotenv: str, environment: Mapping[str, str]) -> str:
-    """`se$cret` makes compose warn about the variable `cret`: replace that with its location."""
+    """Compose warns about the variable `cret` for `se$cret`: replace the name with its location."""
     with contextlib.suppress(Refused):
         for name, one in parse(dotenv[:MAX_BYTES], environment).unset.items():
             where = rf"\1{MASK}\2 (in the value of {one.name}, line {one.line} of .env)"
@@ -105,7 +105,7 @@ def _reading(found: re.Match[str]) -> str:
 
 
 def _pieces(text: str, environment: Mapping[str, str]) -> Iterator[str]:
-    """Every value as written and as parsed, whole and line by line; for an unreadable file, any possible value."""
+    """Yield every value as written and as parsed, whole and by line; for an unreadable file, any possible value."""
     for value in _values(text[:MAX_BYTES], environment):
         for line in (value, *value.splitlines()):
             for piece in (line.strip(), line.strip().strip("'\"")):
@@ -128,7 +128,7 @@ def _values(text: str, environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _forms(value: str) -> set[str]:
-    """The value unchanged, as quoted by Go or JSON, and with compose's doubled `$`."""
+    """Return the value unchanged, as quoted by Go or JSON, and with compose's doubled `$`."""
     quoted = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     shown = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return {form for v in ({value, shown} | quoted) for form in (v, v.replace("$", "$$"))}

@@ -1,6 +1,6 @@
 """The grammar of .env as implemented by compose (compose-go's package `dotenv`, v2.0.2 to v2.9.1), with positions.
 
-Text is UTF-8 with `surrogateescape`, so that other bytes are preserved. Text that compose rejects raises `Refused`,
+Text is UTF-8 with `surrogateescape`, which preserves other bytes. Text that compose rejects raises `Refused`,
 with the line but not the content. docs/adr/0014 explains why we do not use a library, and how versions of compose
 differ.
 """
@@ -121,7 +121,7 @@ def parse(text: str, environment: Mapping[str, str] | None = None, *, expand: bo
         if len(found) > MAX_ASSIGNMENTS:
             raise Refused(line, f"more than {MAX_ASSIGNMENTS:,} assignments")
         at = one.end
-        if not one.quote:  # only a quoted value may end before its line
+        if not one.quote:  # only a quoted value may end before its line does
             at = _line_end(text, at)
     for name, value in values.items():
         if "\0" in value and name not in around:
@@ -136,7 +136,7 @@ def values(text: str, environment: Mapping[str, str] | None = None) -> dict[str,
 
 
 def _statement(text: str, at: int) -> int:
-    """The start of the next statement, after white space and comments."""
+    """Return the start of the next statement, after white space and comments."""
     while True:
         gap = _GAP.match(text, at)
         at = gap.end() if gap else at
@@ -165,7 +165,7 @@ def _assignment(text: str, start: int, line: int) -> Assignment:
     if " " in name:
         raise Refused(line, "key cannot contain a space")
     if not ending:
-        raise Refused(line, "a name alone on the last line needs a newline or a `=` after it")
+        raise Refused(line, "a bare name on the last line must be followed by a newline or `=`")
     if ending == "\n":
         return Assignment(name, line, start, at + len(name), at + len(name), at + len(name), "", None)
     behind = stop + 1
@@ -182,7 +182,7 @@ def _assignment(text: str, start: int, line: int) -> Assignment:
 
 
 def _unquoted(inner: str, quote: str) -> str:
-    """The text between quotes, unescaped; interpolation happens later and sees `\\$` as `$$`."""
+    """Return the text between quotes, unescaped; interpolation happens later and sees `\\$` as `$$`."""
     if "\\" not in inner:
         return inner
     inner = _ESCAPED_QUOTE.sub(lambda m: quote if m[1] == quote else m[0], inner)

@@ -30,7 +30,7 @@ class Source:
 
 
 def fields(text: str) -> Iterator[dict[str, str]]:
-    """Paragraphs of a deb822 text: continuation lines joined by newlines, comments dropped, names kept as written."""
+    """Yield the paragraphs of a deb822 text, with continuation lines joined by newlines and without comments."""
     paragraph: dict[str, str] = {}
     last = ""
     for line in [*text.splitlines(), ""]:
@@ -49,7 +49,7 @@ def fields(text: str) -> Iterator[dict[str, str]]:
 
 
 def parse_sources(text: str) -> tuple[Source, ...]:
-    """Enabled entries of a .sources file that provide binary packages."""
+    """Return the enabled entries of a .sources file that provide binary packages."""
     found = []
     for raw in fields(text):
         entry = {k.lower(): (k, v) for k, v in raw.items()}
@@ -75,7 +75,7 @@ _ONE_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?
 
 
 def parse_list(text: str) -> tuple[Source, ...]:
-    """Entries of a one-line style .list file that provide binary packages."""
+    """Return the entries of a one-line style .list file that provide binary packages."""
     found = []
     for line in text.splitlines():
         match = _ONE_LINE.match(line.strip())
@@ -104,7 +104,7 @@ def render(sources: Sequence[Source]) -> str:
 
 
 def debian_main(sources: Sequence[Source], codename: str = "") -> Source | None:
-    """The entry for Debian itself: its suite is the machine's release, its component main."""
+    """Return the entry for Debian itself, with the machine's release as its suite and the component main."""
     for source in sources:
         if "main" not in source.components or not source.uri.startswith(("http://", "https://", "file:", "mirror+")):
             continue
@@ -113,12 +113,12 @@ def debian_main(sources: Sequence[Source], codename: str = "") -> Source | None:
     return None
 
 
-#: Releases whose mirror also carries the other releases.
+#: Releases on mirrors that also have the other releases.
 RELEASES = ("bookworm", "trixie", "forky", "bullseye", "sid", "stable", "testing", "unstable", "oldstable")
 
 
 def for_suite(sources: Sequence[Source], codename: str, suite: str) -> tuple[Source, ...]:
-    """Entries for another Debian `suite` from the mirrors that a machine of release `codename` uses.
+    """Return entries for another Debian `suite` from the mirrors that a machine of release `codename` uses.
 
     Main and updates come from the machine's own mirror, security from its security mirror. If the machine has none (not
     Debian, or no security entry), Debian's public mirror is used.
@@ -132,7 +132,7 @@ def for_suite(sources: Sequence[Source], codename: str, suite: str) -> tuple[Sou
 
 
 def without_credentials(source: Source) -> tuple[Source, tuple[str, ...]]:
-    """The entry without user and password in its URLs, and the auth.conf(5) lines with these credentials."""
+    """Return the entry without user and password in its URLs, and the auth.conf(5) lines with these credentials."""
     bare, auth = [], []
     for uri in source.uris:
         parts = urlsplit(uri)
@@ -154,7 +154,7 @@ def netrc(lines: Sequence[str]) -> str:
 
 
 def pin(release: str, packages: Sequence[str]) -> str:
-    """Preferences that allow only these packages from a release. See apt_preferences(5)."""
+    """Return preferences that allow only these packages from a release. See apt_preferences(5)."""
     return (
         f"# Install nothing from {release} ...\n"
         f"Package: *\nPin: release n={release}\nPin-Priority: -10\n\n"

@@ -20,7 +20,7 @@ from buildkit_tasks.core.world import World
 
 from .facts import DEFAULT_SOCKETS, local_socket
 
-#: A response is a few kilobytes; a larger one does not come from an engine.
+#: Responses are a few kilobytes. A larger one is not from an engine.
 LARGEST = 4_000_000
 PATIENCE = 5.0
 
@@ -39,7 +39,7 @@ class Answer:
 
 
 def context(world: World) -> str:
-    """The name of docker's current context, empty if DOCKER_HOST is used. Raises `OSError`, `ValueError`."""
+    """Return the name of docker's current context, empty if DOCKER_HOST is used. Raises `OSError`, `ValueError`."""
     if world.env.get("DOCKER_HOST"):
         return ""
     if given := world.env.get("DOCKER_CONTEXT"):
@@ -50,13 +50,13 @@ def context(world: World) -> str:
 
 
 def context_file(world: World, name: str) -> Path:
-    """The file in which docker stores a context."""
+    """Return the file that docker stores a context in."""
     folder = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
     return world.docker_config / "contexts" / "meta" / folder / "meta.json"
 
 
 def address(world: World) -> Path | None:
-    """The engine's socket on this machine; None if the engine is elsewhere. Raises `OSError`, `ValueError`."""
+    """Return the engine's socket on this machine; None if the engine is elsewhere. Raises `OSError`, `ValueError`."""
     name = context(world)
     if not name:
         return local_socket(world.env["DOCKER_HOST"])
@@ -70,7 +70,7 @@ def address(world: World) -> Path | None:
 
 
 def images(path: Path, names: Iterable[str]) -> Answer:
-    """The ids of these images in the engine behind a socket. Raises `OSError`; `ValueError` for other responses."""
+    """Return the ids of these images in the engine at a socket. Raises `OSError`; `ValueError` for other responses."""
     end = time.monotonic() + PATIENCE
     status, info = _get(path, "/info", end)
     if status != 200 or not info.get("ID"):
@@ -80,12 +80,12 @@ def images(path: Path, names: Iterable[str]) -> Answer:
 
 
 def sizes(path: Path, names: Iterable[str]) -> dict[str, int]:
-    """The sizes in bytes of those images that the engine has. Raises `OSError`, `ValueError`."""
+    """Return the sizes in bytes of the images that the engine has. Raises `OSError`, `ValueError`."""
     return _images(path, names, time.monotonic() + PATIENCE)[1]
 
 
 def _images(path: Path, names: Iterable[str], end: float) -> tuple[dict[str, str], dict[str, int]]:
-    """The ids and sizes of those images that the engine has."""
+    """Return the ids and sizes of the images that the engine has."""
     found: dict[str, str] = {}
     bytes_: dict[str, int] = {}
     for name in dict.fromkeys(names):
@@ -101,12 +101,12 @@ def _images(path: Path, names: Iterable[str], end: float) -> tuple[dict[str, str
 
 
 def valid(name: str) -> bool:
-    """Whether an image name can be part of an API path."""
+    """Return whether an image name can be part of an API path."""
     return _NAME.fullmatch(name) is not None and ".." not in name
 
 
 def _get(path: Path, what: str, end: float) -> tuple[int, dict[str, Any]]:
-    """One HTTP/1.0 request: the response ends when the connection closes."""
+    """Send one HTTP/1.0 request and return its status and JSON object. The response ends when the connection closes."""
     data = b""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.settimeout(PATIENCE)

@@ -102,7 +102,7 @@ def parse(text: str) -> tuple[Record, ...]:
 
 
 def read(result: Result) -> tuple[Record, ...]:
-    """The records listed by `docker buildx du`. Raises `Problem` answer-invalid."""
+    """Return the records listed by `docker buildx du`. Raises `Problem` answer-invalid."""
     try:
         return parse(result.stdout)
     except ValueError as error:
@@ -110,7 +110,7 @@ def read(result: Result) -> tuple[Record, ...]:
 
 
 def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
-    """The `key: value` paragraphs of the text format, with the keys of the JSON format."""
+    """Yield the `key: value` paragraphs of the text format, with the keys of the JSON format."""
     names = {"UsageCount": "Usage count", "LastUsedAt": "Last used"}
     # a description may contain blank lines (here-documents): only a new record or the summary ends it
     for paragraph in re.split(r"\n\s*\n(?=ID:|Shared:|Private:|Reclaimable:|Total:)", text):
@@ -175,7 +175,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def mounts(records: Iterable[Record]) -> tuple[Mount, ...]:
-    """The cache mounts among the records, one per namespace and id, largest first."""
+    """Return the cache mounts among the records, one per namespace and id, largest first."""
     grouped: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         if record.is_mount:

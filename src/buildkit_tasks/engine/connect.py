@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-#: Timeout in seconds for one response from the engine; a stream such as events has no timeout of its own.
+#: Timeout in seconds for one response from the engine; a stream, such as events, has no timeout.
 ANSWER_TIMEOUT = 30
 
 
 @contextlib.contextmanager
 def connected(world: World, cwd: Path) -> Iterator[DockerClient]:
-    """A client for the engine that the docker command would use: DOCKER_HOST, else the current context.
+    """Yield a client for the engine that the docker command would use: DOCKER_HOST, else the current context.
 
     Problems: engine-stopped if the engine does not respond.
     """
@@ -71,7 +71,7 @@ def _check_configuration(world: World) -> None:
 
 
 def _tls(world: World, cwd: Path) -> TLSConfig | bool:
-    """The certificates of DOCKER_CERT_PATH or the current context; False if there are none."""
+    """Return the certificates of DOCKER_CERT_PATH or the current context; False if there are none."""
     from docker.tls import TLSConfig
 
     if world.env.get("DOCKER_HOST"):

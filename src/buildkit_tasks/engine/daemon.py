@@ -11,12 +11,12 @@ from pathlib import Path
 
 
 def alive(pid: int) -> bool:
-    """True while the process runs; false for a zombie."""
+    """Return whether the process is running; False for a zombie."""
     return _stat(pid)[:1] not in ([], ["Z"])
 
 
 def name(pid: int) -> str:
-    """The program that a process runs, as reported by the kernel (at most 15 characters)."""
+    """Return the program that a process runs, as reported by the kernel (at most 15 characters)."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
@@ -24,12 +24,12 @@ def name(pid: int) -> str:
 
 
 def born(pid: int) -> str:
-    """The start time of a process in clock ticks since boot; empty if it does not exist."""
+    """Return the start time of a process in clock ticks since boot; empty if it does not exist."""
     return next(iter(_stat(pid)[19:20]), "")
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on; the name before may contain spaces and brackets. See proc(5)."""
+    """Return the fields of /proc/PID/stat after the name, which may contain spaces and brackets. See proc(5)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -37,7 +37,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def listens(path: Path) -> bool:
-    """True if something accepts connections at the socket, or if we have no permission to find out."""
+    """Return whether something accepts connections at the socket. True if we have no permission to connect."""
     with socket.socket(socket.AF_UNIX) as door:
         door.settimeout(2)
         try:
@@ -68,7 +68,7 @@ def answers(path: Path, seconds: float, running: Callable[[], bool] = lambda: Tr
 
 
 def ping(path: Path, seconds: float) -> bool:
-    """One request to the engine's health endpoint. A socket that we are not allowed to open counts as up."""
+    """Query the engine's health endpoint once. A socket that we are not allowed to open counts as up."""
     with socket.socket(socket.AF_UNIX) as door:
         door.settimeout(max(0.1, seconds))
         try:

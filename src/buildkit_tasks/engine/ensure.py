@@ -80,7 +80,7 @@ def stop(session: Session) -> None:
 
 
 def _others(session: Session) -> str:
-    """Names of running containers that were not started from this directory or one of its parents; the first ten."""
+    """Return the names of running containers not started from this directory or a parent: the first ten."""
     result = run.capture(session.world, docker.running(HOME), timeout=10)
     here = {str(place) for place in (session.world.cwd, *session.world.cwd.parents)}
     pairs = (line.partition(" ") for line in result.stdout.splitlines())
@@ -108,7 +108,7 @@ def install(session: Session) -> Engine:
 
 
 def undo(session: Session) -> None:
-    """Undo `install`: remove the apt source and pins, and packages with consent; images and volumes are kept."""
+    """Undo `install`: remove the apt source and pins and, with consent, the packages. Keeps images and volumes."""
     world, report = session.world, session.report
     files, packages = engine_install.ours(world), engine_install.recorded(world)
     installed = engine_install.installed(world) if files or packages else set()
@@ -127,7 +127,7 @@ def undo(session: Session) -> None:
         host.apt_get(world, ("remove", "-y", *there), "engine-install-failed")
         report.say(f"removed {' '.join(there)}; images and volumes are kept in /var/lib/docker")
     for path in files:
-        # if the engine is kept, it needs its settings: without them it would not find its images
+        # an engine that is kept needs its settings to find its images
         if path != engine_install.DAEMON_FILE or remove or not installed & {"docker.io", "docker-ce"}:
             host.remove_as_root(world, path)
             report.say(f"removed {path}")
@@ -182,7 +182,7 @@ def status(session: Session) -> None:
         ("data", found.root_dir, ""),
         ("started by", f"invoke engine.start (process {ours.pid})" if ours else "not buildkit-tasks", ""),
     ]
-    session.report.table(("what", "found", "wanted"), rows)
+    session.report.table(("component", "found", "required"), rows)
     engine_facts.require_full(found)
 
 
@@ -216,7 +216,7 @@ def _start(session: Session) -> None:
 
 
 def _lacks(session: Session, have: Engine) -> bool:
-    """Whether the full tier is incomplete. For an installed but stopped engine, checks the daemon's version."""
+    """Return whether the full tier is incomplete. For an installed but stopped engine, checks the daemon's version."""
     missing = set(engine_facts.lacking(have))
     if not have.version and _installed(session) and missing == {"engine"}:
         return engine_start.daemon_version(session.world) < engine_facts.MINIMUM["engine"]
@@ -254,7 +254,7 @@ def _install(session: Session) -> None:
 
 
 def _renewed(session: Session) -> Engine:
-    """The facts after an installation; restarts our engine if it still runs the old version."""
+    """Return the facts after an installation; restarts our engine if it still runs the old version."""
     found = engine_facts.facts(session.world, HOME)
     ours = engine_start.started(session.world)
     if (

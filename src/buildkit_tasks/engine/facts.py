@@ -39,7 +39,7 @@ _ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
 def version(text: str) -> Version:
-    """The leading numbers of a version, `()` if there are none: `v0.13.1+ds1` is `(0, 13, 1)`."""
+    """Return the leading numbers of a version, `()` if there are none: `v0.13.1+ds1` is `(0, 13, 1)`."""
     found = re.match(r"v?(\d+(?:\.\d+)*)", text.strip())
     return tuple(int(part) for part in found.group(1).split(".")) if found else ()
 
@@ -75,7 +75,7 @@ def client(world: World, cwd: Path) -> Engine:
 
 
 def facts(world: World, cwd: Path) -> Engine:
-    """The current engine. Raises `Problem` engine-missing (no docker command), engine-stopped or engine-denied."""
+    """Return the current engine. Problems: engine-missing (no docker command), engine-stopped, engine-denied."""
     info, words = _info(world, cwd)
     if "ServerVersion" not in info and "host" in info:
         raise Problem(
@@ -90,7 +90,7 @@ def facts(world: World, cwd: Path) -> Engine:
 
 
 def _info(world: World, cwd: Path) -> tuple[dict[str, Any], str]:
-    """The document, `{}` if there is none, and docker's stderr."""
+    """Return the document, `{}` if there is none, and docker's stderr."""
     result = run.capture(world, docker.info(cwd), timeout=ANSWER_TIMEOUT)
     if result.code == 124:
         return {}, f"docker did not respond within {ANSWER_TIMEOUT:.0f} s"
@@ -98,7 +98,7 @@ def _info(world: World, cwd: Path) -> tuple[dict[str, Any], str]:
 
 
 def read_info(result: Result) -> tuple[dict[str, Any], str]:
-    """The document of `docker info`, `{}` if it is not one, and docker's error message."""
+    """Return the document of `docker info`, `{}` if it is not one, and docker's error message."""
     try:
         info = shapes.loads(result.stdout, dict)
         shapes.check(info, _INFO)
@@ -109,10 +109,10 @@ def read_info(result: Result) -> tuple[dict[str, Any], str]:
 
 
 def host(world: World, cwd: Path) -> str:
-    """The engine's address as resolved by docker: DOCKER_HOST, else the current context's.
+    """Return the engine's address as resolved by docker: DOCKER_HOST, else the current context's.
 
-    Raises `Problem` engine-stopped if docker cannot resolve its context: it must not be confused with this machine's
-    own engine, which we would start.
+    Raises `Problem` engine-stopped if docker cannot resolve its context: we must not start this machine's own engine
+    instead.
     """
     if given := world.env.get("DOCKER_HOST"):
         return given
@@ -135,12 +135,12 @@ def host(world: World, cwd: Path) -> str:
 
 
 def local_socket(address: str) -> Path | None:
-    """The socket file of a `unix://` address; None for any other."""
+    """Return the socket file of a `unix://` address; None for any other."""
     return Path(address[len("unix://") :]) if address.startswith("unix://") else None
 
 
 def silent(world: World, cwd: Path, words: str = "") -> Problem:
-    """Why no engine responds. Tries to connect to the socket, so as not to depend on docker's wording."""
+    """Return why no engine responds. Connects to the socket instead of relying on docker's wording."""
     try:
         address = host(world, cwd)
     except Problem as problem:
@@ -173,7 +173,7 @@ def silent(world: World, cwd: Path, words: str = "") -> Problem:
 
 
 def knock(path: Path) -> str:
-    """State of a socket: "open", "denied" (no permission), or "closed" (missing, or nothing listens)."""
+    """Return the state of a socket: "open", "denied" (no permission), or "closed" (missing, or nothing listens)."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.settimeout(2)
         try:
@@ -186,7 +186,7 @@ def knock(path: Path) -> str:
 
 
 def lacking(engine: Engine) -> tuple[str, ...]:
-    """Which of engine, buildx and compose are missing or too old for the full tier."""
+    """Return which of engine, buildx and compose are missing or too old for the full tier."""
     have = {"engine": engine.version, "buildx": engine.buildx, "compose": engine.compose}
     return tuple(name for name, least in MINIMUM.items() if have[name] < least)
 

@@ -52,7 +52,7 @@ def parse_release(text: str) -> Release:
 
 
 def release() -> Release:
-    """The release of this machine."""
+    """Return the release of this machine."""
     if sys.platform == "darwin":
         return Release("macos", (), "", "macOS")
     for place in (Path("/etc/os-release"), Path("/usr/lib/os-release")):
@@ -64,7 +64,7 @@ def release() -> Release:
 
 
 def systemd() -> bool:
-    """True if PID 1 is systemd. The directory is the documented test, see sd_booted(3)."""
+    """Return whether PID 1 is systemd. The directory is the documented test, see sd_booted(3)."""
     return Path("/run/systemd/system").is_dir()
 
 
@@ -74,7 +74,7 @@ def which(world: World, program: str) -> str | None:
 
 
 def is_root() -> bool:
-    """True if sudo is not needed."""
+    """Return whether we are root and do not need sudo."""
     return os.geteuid() == 0
 
 
@@ -96,12 +96,12 @@ def rights(world: World, what: str) -> None:
 
 
 def as_root(argv: Sequence[str], *, cwd: Path = Path("/"), stdin: str | None = None) -> Command:
-    """The command as root: unchanged, or with sudo, which never asks for a password here (call `rights` first)."""
+    """Return the command as root: unchanged, or with sudo, which must not ask for a password (call `rights` first)."""
     return Command((*(() if is_root() else ("sudo", "-n")), *argv), cwd, (), stdin)
 
 
 def apt_sources(folder: Path = SOURCES) -> tuple[apt.Source, ...]:
-    """Every package source that apt reads on this machine, except ours."""
+    """Return every package source that apt reads on this machine, except ours."""
     found: list[apt.Source] = []
     places = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]
     for place in places:
@@ -144,7 +144,7 @@ def apt_get(world: World, args: Sequence[str], code: str) -> None:
 
 
 def apt_install(world: World, packages: Sequence[str], code: str) -> None:
-    """Install packages without the recommended ones; updates the package lists if they are missing or old."""
+    """Install packages without recommended ones; updates the package lists if they are missing or old."""
     args = ("install", "-y", "--no-install-recommends", *packages)
     try:
         apt_get(world, args, code)

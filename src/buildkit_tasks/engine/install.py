@@ -1,4 +1,4 @@
-"""Installs an engine on Debian and Ubuntu: plans it as a value, applies it, undoes it."""
+"""Installs an engine on Debian and Ubuntu: decides on a plan, applies it, and undoes it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from buildkit_tasks.engine.host import Release
 
 from .facts import MINIMUM, lacking, version
 
-#: A second source for releases whose own docker packages are too old: its name and the packages to take from it. They
-#: work with the old release's own libraries, runc and iptables.
+#: A second source for releases with docker packages that are too old: its name and the packages to install from it.
+#: They work with the older release's own libraries, runc and iptables.
 SECOND = {"bookworm": "trixie"}
 FROM_SECOND = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd")
 
@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The changes as lines for the question and the log."""
+        """The changes as lines for the prompt and the log."""
         lines = []
         for path, _ in self.files:
             why = {
@@ -127,7 +127,7 @@ def decide(
 
 
 def unsupported(release: Release) -> Problem:
-    """Exact instructions for a system on which we do not install anything."""
+    """Return the problem, with exact instructions, for a system that we do not install an engine on."""
     kin = [release.id, *release.like]
     known = {"centos": "rhel", "opensuse": "suse", "archlinux": "arch"}
     key = next((k for name in kin if (k := known.get(name, name)) in INSTRUCTIONS), "")
@@ -140,7 +140,7 @@ def unsupported(release: Release) -> Problem:
 
 
 def candidates(world: World) -> dict[str, Version]:
-    """For the packages we may need, the versions that apt would install now; `{}` if apt's package lists are empty."""
+    """Map the packages we may need to the versions that apt would install now; `{}` if its package lists are empty."""
     names = (
         *("docker.io", "docker-cli", "docker-buildx", "docker-compose", "docker-compose-v2"),
         *("docker-ce", "docker-buildx-plugin", "docker-compose-plugin"),
@@ -155,7 +155,7 @@ def candidates(world: World) -> dict[str, Version]:
 
 
 def installed(world: World) -> set[str]:
-    """Names of all installed packages."""
+    """Return the names of all installed packages."""
     argv = ("dpkg-query", "--show", "--showformat", "${db:Status-Abbrev} ${Package}\\n")
     lines = run.capture(world, Command(argv, Path("/"))).stdout.splitlines()
     return {line.split()[-1] for line in lines if line.startswith("ii")}
@@ -164,7 +164,7 @@ def installed(world: World) -> set[str]:
 def apply(world: World, plan: Plan, before: set[str]) -> None:
     """Apply the plan; the caller must have root privileges. On failure, removes the files it wrote."""
     written: list[Path] = []
-    _record(world, recorded(world))  # first, so that `--undo` knows our files even if we are killed
+    _record(world, recorded(world))  # first: `--undo` must know our files even if we are killed
     try:
         for path, text in plan.files:
             host.write_as_root(world, path, text, mode="600" if path == AUTH_FILE else "644")
@@ -189,13 +189,13 @@ def _record_file(world: World) -> Path:
 
 
 def recorded(world: World) -> tuple[str, ...]:
-    """Packages added by our installation, including dependencies."""
+    """Return the packages added by our installation, including dependencies."""
     kept = readfile.state(_record_file(world)).get("packages")
     return tuple(name for name in kept if isinstance(name, str)) if isinstance(kept, list) else ()
 
 
 def ours(world: World, root: Path = Path("/")) -> tuple[Path, ...]:
-    """Files on this machine that we created. daemon.json counts as ours only if nobody has changed it."""
+    """Return the files on this machine that we created. daemon.json counts as ours only if nobody has changed it."""
     found = []
     for path in (SOURCE_FILE, PIN_FILE, AUTH_FILE, DAEMON_FILE):
         try:

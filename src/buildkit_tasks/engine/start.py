@@ -35,9 +35,9 @@ CONTAINERD_SOCKET = Path("/run/containerd/containerd.sock")
 
 LOG_LINES = 15
 
-#: How many times to start a daemon that exits by itself: BuildKit queries containerd about every cache record and its
-#: ancestors, one at a time, within ten seconds (26.1.5). Two processes respond to each other faster on a single CPU:
-#: with 4,100 records it failed after 11 s on two CPUs (five out of five times), and was up after 7.5 s on one.
+#: Maximum number of attempts to start a daemon that exits: BuildKit queries containerd about every cache record and its
+#: ancestors one at a time, with a timeout of ten seconds (26.1.5). Two processes respond to each other faster on a
+#: single CPU: with 4,100 records, it failed after 11 s on two CPUs (five out of five times) and took 7.5 s on one.
 ATTEMPTS = 3
 OUT_OF_TIME = "context deadline exceeded"
 
@@ -113,7 +113,7 @@ def _start_daemon(world: World, daemon: str, causes: list[str], say: Callable[[s
 
 
 def _spawn(world: World, daemon: str, log: Path, one_processor: bool) -> int:
-    """Start the daemon in its own session, so that it outlives us; returns its pid. Keeps the previous log as *.1."""
+    """Start the daemon in its own session, so it outlives us, and return its pid. Keeps the previous log as *.1."""
     pin = ("taskset", "-c", str(min(os.sched_getaffinity(0)))) if one_processor and host.which(world, "taskset") else ()
     if log.exists():
         run.capture(world, host.as_root(("mv", "-f", str(log), f"{log}.1")))
@@ -157,7 +157,7 @@ def clear_stale(world: World) -> list[str]:
 
 
 def daemon_version(world: World) -> Version:
-    """The version that the installed daemon reports; `()` if it cannot be determined."""
+    """Return the version that the installed daemon reports; `()` if it cannot be determined."""
     daemon = host.which(world, "dockerd")
     if not daemon:
         return ()
@@ -184,7 +184,7 @@ def _remember(world: World, how: str, pid: int = 0, log: str = "") -> Started:
 
 
 def started(world: World) -> Started | None:
-    """The engine process that we started, if it is still running."""
+    """Return the engine process that we started, if it is still running."""
     try:
         found = Started(**readfile.state(_record_file(world)))
         shapes.check(asdict(found), {"pid": int, "*": str})

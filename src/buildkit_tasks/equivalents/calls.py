@@ -19,7 +19,7 @@ class Call:
     note: str = ""
 
     def text(self, invoke: str) -> str:
-        """The command line."""
+        """Return the command line."""
         return " ".join((*self.env, *([invoke] if invoke else []), self.task, *self.words))
 
 
@@ -69,11 +69,11 @@ class Words:
         return bool(self.left)
 
     def take(self) -> Word:
-        """The next word."""
+        """Return the next word."""
         return self.left.pop(0)
 
     def value(self, word: Word, *flags: str) -> Word | None:
-        """The value if `word` is one of these flags, `--flag value`, `--flag=value` or `-fvalue`; else None."""
+        """Return the value if `word` is one of these flags, `--flag value`, `--flag=value` or `-fvalue`; else None."""
         if word.value is None and not word.raw.startswith("-"):
             return None
         written = word.value if word.value is not None else word.raw
@@ -85,16 +85,16 @@ class Words:
             lead = f"{flag}=" if flag.startswith("--") else flag
             if written.startswith(lead) and len(written) > len(lead):
                 if not word.raw.startswith(lead):
-                    raise Unfit(f"its flag {flag} is quoted or contains variables")
+                    raise Unfit(f"the flag {flag} is quoted or contains variables")
                 return Word(word.raw.removeprefix(lead), None if word.value is None else written[len(lead) :])
         return None
 
 
 def is_local(text: str) -> bool:
-    """Whether an address is localhost, which means something else inside a container."""
+    """Return whether an address is localhost, which is a different host inside a container."""
     return bool(re.search(r"\blocalhost\b|\b127\.\d|\[::1\]|\b0\.0\.0\.0\b", text))
 
 
 def raws(words: Sequence[Word]) -> tuple[str, ...]:
-    """The words as written."""
+    """Return the words as written."""
     return tuple(word.raw for word in words)

@@ -1,6 +1,6 @@
-"""Guesses the closest task from a target's name, for recipes that cannot be mapped. Pure.
+"""Guess the closest task from a target's name, for recipes that cannot be mapped. Pure.
 
-A unit test compares this list with the table of docs/how-to/from-make.md.
+A unit test compares this list with the table in docs/how-to/from-make.md.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 
 from .calls import Call
 
-#: Patterns for names in which `_`, `.` and `:` are replaced by dashes, in the order tried. `\1` is the first group.
+#: Patterns in the order tried, for names with dashes instead of `_`, `.` and `:`. `\1` is the first group.
 _PATTERNS = (
     (r"(?:docker-|compose-|dc-)?build-(?:workers|worker-.+)", "build --service worker-*"),
     (r"(?:docker-)?build-(.+)-(?:arm64|aarch64|multiarch|all)", r"build --service \1 --platform amd64,arm64"),
@@ -61,9 +61,9 @@ _PATTERNS = (
 
 
 def nearest(name: str) -> Call | None:
-    """The task that a target of this name most likely means; None if the name is not in the list."""
+    """Return the task that a target with this name most likely means; None if the name is not in the list."""
     plain = re.sub(r"[_.:/]", "-", name.lower())
-    if not re.fullmatch(r"[a-z0-9-]{1,80}", plain):  # a part of it may become an argument of a command
+    if not re.fullmatch(r"[a-z0-9-]{1,80}", plain):  # part of the name may become a command argument
         return None
     for pattern, call in _PATTERNS:
         if found := re.fullmatch(pattern, plain):

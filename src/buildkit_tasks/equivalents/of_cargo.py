@@ -1,4 +1,4 @@
-"""Maps cargo commands to tasks. Pure."""
+"""Map cargo commands to tasks. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _ELSEWHERE = {
     "--manifest-path": "uses a different manifest",
     "--target-dir": "uses a different target directory",
     "--config": "changes cargo's configuration",
-    "-C": "works in a different directory",
+    "-C": "runs in a different directory",
     "-Z": "uses unstable cargo features",
     "--artifact-dir": "copies the compiled artifacts",
     "--out-dir": "copies the compiled artifacts",
 }
-#: Variables that the cargo tasks pass on by default, and those meant for other programs.
+#: Variables that the cargo tasks pass on by default, and variables for other programs.
 _PASSED = ("RUST_LOG", "RUST_BACKTRACE", "CARGO_TERM_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 _FOREIGN = ("DOCKER", "COMPOSE", "BUILDKIT", "BUILDX", "SHELL", "PATH", "MAKEFLAGS", "INVOKE")
 _WITH_ENV = ("cargo.test", "cargo.check", "cargo.clippy", "cargo.doc", "cargo.bench", "cargo.run")
@@ -27,7 +27,7 @@ _WITH_ENV = ("cargo.test", "cargo.check", "cargo.clippy", "cargo.doc", "cargo.be
 
 @dataclass
 class _Given:
-    """cargo's arguments. `extra`: those passed on by the task; `after`: those after `--`."""
+    """cargo's arguments. `extra`: arguments that the task passes on; `after`: arguments after `--`."""
 
     crates: list[str] = field(default_factory=list)
     release: bool = False
@@ -36,7 +36,7 @@ class _Given:
     after: list[Word] = field(default_factory=list)
 
     def has(self, *flags: str) -> bool:
-        """Whether one of these flags was given; removes it."""
+        """Return whether one of these flags was given, and remove it."""
         kept = [w for w in self.extra if w.value not in flags]
         found = len(kept) < len(self.extra)
         self.extra = kept
@@ -44,14 +44,14 @@ class _Given:
 
 
 def call(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
-    """The task for `cargo …`; `words` begin after `cargo`."""
+    """Return the task for `cargo …`; `words` start after `cargo`."""
     if not words:
         return Stays("it runs cargo without a command")
     name = words[0].value or ""
     if name.startswith("+"):
-        return Stays(f"it uses the toolchain {name[1:]}; the tasks use the project's")
+        return Stays(f"it uses the toolchain {name[1:]}; the tasks use the project's toolchain")
     if facts.elsewhere:
-        return Stays(f"it works in {facts.elsewhere}; the tasks work in the project's workspace")
+        return Stays(f"it runs in {facts.elsewhere}; the tasks run in the project's workspace")
     made = _COMMANDS.get(name)
     if made is None:
         return Stays(f"no task replaces `cargo {words[0].raw}`")
@@ -82,7 +82,7 @@ def _given(words: Sequence[Word]) -> _Given:
 
 
 def _call(task: str, given: _Given, *flags: str, note: str = "", workspace: bool = True) -> Call:
-    """A call of the task with the given arguments. `workspace`: whether it works on all members by default."""
+    """Return a call to the task with the given arguments. `workspace`: whether it covers all members by default."""
     words = list(flags)
     for crate in given.crates:
         words += ["--crate", crate]
@@ -159,7 +159,7 @@ def _update(given: _Given) -> Call | Stays:
 def _clean(given: _Given) -> Call | Stays:
     if given.release:
         return Stays("it removes only some of the compiled artifacts", Call("cargo.clean"))
-    return _call("cargo.clean", given, note="the host's own target directory is kept")
+    return _call("cargo.clean", given, note="the host's target directory is kept")
 
 
 def _deny(given: _Given) -> Call | Stays:
@@ -177,8 +177,8 @@ def _llvm_cov(given: _Given) -> Call | Stays:
 
 def _coverage(given: _Given) -> Call | Stays:
     if given.extra or given.after or given.crates:
-        return Stays("cargo.coverage uses cargo-llvm-cov, with other flags", Call("cargo.coverage"))
-    return Call("cargo.coverage", note="it measures with cargo-llvm-cov instead of tarpaulin")
+        return Stays("cargo.coverage uses cargo-llvm-cov, which has different flags", Call("cargo.coverage"))
+    return Call("cargo.coverage", note="it uses cargo-llvm-cov instead of tarpaulin")
 
 
 def _run(given: _Given) -> Call | Stays:
@@ -191,7 +191,7 @@ def _run(given: _Given) -> Call | Stays:
         else:
             rest.append(word)
     if not binary or rest:
-        return Stays("cargo.run takes only a program's name (--bin or --service) and arguments")
+        return Stays("cargo.run accepts only a program name (--bin or --service) and arguments")
     release = ["--release"] if given.release else []
     after = ["--", *raws(given.after)] if given.after else []
     near = Call("cargo.run", ("--bin", binary, *release, *after))
@@ -202,7 +202,9 @@ def _run(given: _Given) -> Call | Stays:
 
 
 def _build(given: _Given) -> Call | Stays:
-    return Stays("no task compiles on the host; `build` builds images, `extract` copies programs out", Call("build"))
+    return Stays(
+        "no task compiles on the host; `build` builds images, `extract` copies programs out of them", Call("build")
+    )
 
 
 def _stays(why: str, *perhaps: str) -> Callable[[_Given], Call | Stays]:
@@ -251,7 +253,7 @@ def _with_environment(made: Call | Stays, env: Sequence[Word], facts: Facts) -> 
             continue
         if is_local(facts.values.get(name, "")):
             return Stays(
-                f"{name}, which the file exports, contains a localhost address, which the container cannot reach",
+                f"the file exports {name} with a localhost address, which the container cannot reach",
                 Call("cargo.test", ("--integration",)) if made.task == "cargo.test" else None,
             )
         names.append(name)

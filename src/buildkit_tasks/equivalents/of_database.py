@@ -1,4 +1,4 @@
-"""Maps commands that create, migrate and open databases to tasks. Pure."""
+"""Map commands that create, migrate and open databases to tasks. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from .calls import Call, Facts, Stays, Words
 from .words import Word
 
-_ASKS = "it asks for the database's name; in scripts, pass --yes --name NAME"
+_ASKS = "it asks for the database name; in scripts, pass --yes --name NAME"
 
 
 def which(url: Word | None, call: Call, facts: Facts) -> Call | Stays:
-    """The task for a database given by URL or name: the project's own, its test database, or neither."""
+    """Return the task for a database given by URL or name: the project's own, its test database, or neither."""
     if url is None:
         return call
     name = re.split(r"[/?#]", re.sub(r"^[a-z+]+://[^/]*/?", "", url.value or "").strip())[0]
@@ -21,15 +21,15 @@ def which(url: Word | None, call: Call, facts: Facts) -> Call | Stays:
     if name.endswith("_test") and name.removesuffix("_test") in facts.databases:
         return Call(call.task, (*call.words, "--test"), call.env, call.note)
     test = ("--test",) if name.endswith("_test") else ()
-    what = f"the database {name}" if name else "a database whose name is unknown"
+    what = f"the database {name}" if name else "an unknown database"
     return Stays(
-        f"it works on {what}; the task works on the one in the compose file",
+        f"it uses {what}; the task uses the database in the compose file",
         Call(call.task, (*call.words, *test), call.env),
     )
 
 
 def sqlx(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
-    """`sqlx …`, also as `cargo sqlx …`; the task runs the migrations in the project's own directory."""
+    """Map `sqlx …` and `cargo sqlx …`. The task runs the migrations in the project directory."""
     left, plain, url = Words(list(words)), [], _address(env)
     while left:
         word = left.take()
@@ -60,7 +60,7 @@ def sqlx(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Sta
 
 
 def diesel(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
-    """`diesel …`."""
+    """Map `diesel …`."""
     left, plain, url = Words(list(words)), [], _address(env)
     while left:
         word = left.take()
@@ -83,7 +83,7 @@ def diesel(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | S
 
 
 def refinery(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
-    """`refinery migrate`."""
+    """Map `refinery migrate`."""
     if [w.value for w in words] == ["migrate"]:
         return Call("db.migrate")
     near = Call("db.migrate") if words and words[0].value == "migrate" else None
@@ -91,12 +91,12 @@ def refinery(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call |
 
 
 def createdb(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
-    """`createdb NAME`."""
+    """Map `createdb NAME`."""
     return _named(words, Call("db.create"), facts)
 
 
 def dropdb(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
-    """`dropdb NAME`."""
+    """Map `dropdb NAME`."""
     return _named(words, Call("db.drop", note=_ASKS), facts)
 
 
@@ -109,12 +109,12 @@ def _named(words: Sequence[Word], call: Call, facts: Facts) -> Call | Stays:
         if not (word.value or "").startswith("-"):
             names.append(word)
         elif word.value not in ("--if-exists", "-e", "--echo", "-w", "--no-password", "-f", "--force"):
-            return Stays(f"no task has the flag {word.raw}", call)
+            return Stays(f"no task supports the flag {word.raw}", call)
     return which(names[0] if names else Word("", None), call, facts)
 
 
 def psql(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
-    """`psql`: a shell, or an SQL file."""
+    """Map `psql`: a shell or an SQL file."""
     left, names, file = Words(list(words)), [], ""
     while left:
         word = left.take()
@@ -128,12 +128,12 @@ def psql(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Sta
             return Stays(f"it runs psql with {word.raw}", Call("db.shell"))
         else:
             names.append(word)
-    call = Call("db.seed", ("--from", file), note="in one transaction") if file else Call("db.shell")
+    call = Call("db.seed", ("--from", file), note="it runs in one transaction") if file else Call("db.shell")
     return which(names[0] if names else _address(env), call, facts)
 
 
 def _address(env: Sequence[Word]) -> Word | None:
-    """The value of DATABASE_URL before a command."""
+    """Return the value of DATABASE_URL before a command."""
     for word in env:
         if word.raw.startswith("DATABASE_URL="):
             return Word(word.raw[13:], None if word.value is None else word.value[13:])

@@ -1,4 +1,4 @@
-"""Maps docker and compose commands to tasks. Pure."""
+"""Map docker and compose commands to tasks. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .words import Word
 
 _SHELLS = ("sh", "bash", "/bin/sh", "/bin/bash", "ash", "/bin/ash", "zsh")
 _NEAR_CLEAN = Call("clean")
-_GRACE = "a container has its stop_grace_period to stop, whatever --timeout says"
+_GRACE = "stop_grace_period applies; --timeout is ignored"
 
 
 def compose(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
-    """The task for `docker compose …`; `words` begin after `compose`."""
+    """Return the task for `docker compose …`; `words` start after `compose`."""
     left, files, prefix = Words(list(words)), [], list(raws(env))
     while left:
         word = left.take()
@@ -44,7 +44,7 @@ def compose(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | 
 
 
 def _with_files(made: Call, files: Sequence[Word], facts: Facts) -> Call | Stays:
-    """Handle the compose files given by `-f`; the ones that compose finds by default need no arguments."""
+    """Handle the compose files given with `-f`. Files that compose finds by default need no arguments."""
     names = [(f.value or f.raw).removeprefix("./") for f in files]
     found = list(facts.compose_files)
     if not names or names == found:
@@ -64,7 +64,7 @@ def _services(words: Sequence[Word], facts: Facts) -> list[str]:
             found.append(facts.service_word(word.raw))
             continue
         if (word.value or word.raw).startswith("-"):
-            raise Unfit(f"no task has the flag {word.raw}")
+            raise Unfit(f"no task supports the flag {word.raw}")
         found += ["--service", word.raw]
     return found
 
@@ -86,7 +86,7 @@ def _options(left: Words, flags: dict[str, str], valued: dict[str, str]) -> tupl
 
 
 def _names_any(left: Words, *flags: str) -> bool:
-    """Whether one of the flags is among the words."""
+    """Return whether any of the flags is among the words."""
     return any((word.value or word.raw).startswith(flags) for word in left.left)
 
 
@@ -110,7 +110,7 @@ def _up(left: Words, facts: Facts) -> Call | Stays:
     detached = "-d" in taken
     words = (*(t for t in taken if t != "-d"), *_services(rest, facts))
     if not detached:
-        return Stays("it prints the logs until Ctrl-C; `up` returns (for logs: `logs --follow`)", Call("up", words))
+        return Stays("it prints the logs until Ctrl-C; `up` returns (use `logs --follow` for logs)", Call("up", words))
     notes = (
         [] if built or "--no-build" in taken else ["it builds what changed and waits until the services are healthy"]
     )
@@ -126,7 +126,7 @@ def _down(left: Words, facts: Facts) -> Call | Stays:
         more = ("--volumes",) if "--volumes" in taken else ()
         return Stays("it also removes images", Call("clean", more))
     if rest:
-        return Stays("it stops only some services or has other flags", Call("down", tuple(taken)))
+        return Stays("it stops only some services or uses other flags", Call("down", tuple(taken)))
     notes = ["it asks first; in scripts, add --yes"] if "--volumes" in taken else []
     return Call("down", tuple(taken), note="; ".join([*notes, *([_GRACE] if timed else [])]))
 
@@ -138,7 +138,7 @@ def _restart(left: Words, facts: Facts) -> Call | Stays:
 
 
 def _ps(left: Words, facts: Facts) -> Call | Stays:
-    return Stays("`ps` takes no flags or services", Call("ps")) if left else Call("ps")
+    return Stays("`ps` accepts no flags or services", Call("ps")) if left else Call("ps")
 
 
 def _logs(left: Words, facts: Facts) -> Call | Stays:
@@ -153,14 +153,14 @@ def _exec(left: Words, facts: Facts) -> Call | Stays:
         raise Unfit("its command is unknown")
     service, *command = rest
     if (service.value or service.raw).startswith("-"):
-        raise Unfit(f"no task has the flag {service.raw}")
+        raise Unfit(f"no task supports the flag {service.raw}")
     named = _services([service], facts) if not service.loose else ["--service", service.raw]
     if len(command) == 1 and command[0].value in _SHELLS:
         return Call("shell", tuple(named))
     if command[0].value in ("psql", "mysql", "mariadb"):
         return _client(command, named, facts)
     if any(w.loose or w.value is None or "'" in w.raw or '"' in w.raw for w in command):
-        return Stays("its command has quotes or variables", Call("shell", (*named, "--command", "'…'")))
+        return Stays("its command contains quotes or variables", Call("shell", (*named, "--command", "'…'")))
     return Call("shell", (*named, "--command", f"'{' '.join(raws(command))}'"))
 
 
@@ -193,7 +193,7 @@ def _run(left: Words, facts: Facts) -> Call | Stays:
         named = ["--service", word.raw] if word.loose else _services([word], facts)
         command = ["--", *raws(left.left)] if left else []
         return Call("run", (*named, *taken, *command))
-    raise Unfit("it does not name a service")
+    raise Unfit("it does not specify a service")
 
 
 _COMPOSE: dict[str, Callable[[Words, Facts], Call | Stays]] = {
@@ -210,12 +210,12 @@ _COMPOSE_NEAR = {"stop": Call("down"), "start": Call("up"), "rm": Call("clean"),
 
 
 def docker(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
-    """The task for another docker command; `words` begin after `docker`."""
+    """Return the task for another docker command; `words` start after `docker`."""
     values = [w.value or w.raw for w in words]
     if values[:1] == ["build"] or values[:2] in (["buildx", "build"], ["image", "build"]):
         return _image(env, Words(list(words[1 if values[0] == "build" else 2 :])), facts)
     if values[:2] in (["system", "prune"], ["volume", "prune"], ["image", "prune"], ["container", "prune"]):
-        return Stays("it affects every project; `clean` affects only this one", _NEAR_CLEAN)
+        return Stays("it affects every project; `clean` affects only this project", _NEAR_CLEAN)
     if values[:2] in (["builder", "prune"], ["buildx", "prune"]):
         return Stays(
             "it removes the build cache of every project; `cache.clear` removes only this project's",
@@ -232,7 +232,7 @@ def docker(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | S
 
 
 def _image(env: Sequence[Word], left: Words, facts: Facts) -> Call | Stays:
-    """`docker build`: the task builds services, so the image must belong to one."""
+    """Map `docker build`. The task builds services, so the image must belong to a service."""
     tags: list[str] = []
     platforms: list[str] = []
     other: list[str] = []
@@ -259,6 +259,6 @@ def _image(env: Sequence[Word], left: Words, facts: Facts) -> Call | Stays:
         return Stays(f"`build` takes {other[0].partition('=')[0]} from the compose file or does not support it", near)
     if len(tags) != 1 or not named:
         return Stays(
-            "no service in the compose file uses this image name" if tags else "it does not name the image", near
+            "no service in the compose file uses this image name" if tags else "it does not specify an image name", near
         )
     return near

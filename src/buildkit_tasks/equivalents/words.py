@@ -1,4 +1,4 @@
-"""Splits a recipe line into shell words, each as written and, where known, as expanded. Pure.
+"""Split a recipe line into shell words, each as written and, where known, as expanded. Pure.
 
 Only lines that can be replaced word for word are split. For a line with other shell syntax, the result is the reason
 for keeping it.
@@ -40,7 +40,7 @@ _BLANK = " \t\n"
 class Word:
     """`raw` as written; `value` expanded and without quotes, None if unknown.
 
-    `loose`: the word is a single reference (a variable, a parameter), which may stand for any number of words.
+    `loose`: the word is a single reference (a variable, a parameter), which may expand to any number of words.
     """
 
     raw: str
@@ -53,7 +53,7 @@ class Syntax:
     """The differences in syntax between a Makefile and a justfile.
 
     `reference_end`: the end of a reference that begins at this position, or the position itself. `resolve`: what a
-    reference stands for, None if unknown. `one_word`: whether a reference always stands for one word. `dollar`: how the
+    reference expands to, None if unknown. `one_word`: whether a reference always expands to one word. `dollar`: how the
     shell's own dollar sign is written.
     """
 
@@ -75,7 +75,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Line:
-    """`commands` in order; `why` is the reason why the line cannot be split, empty if it can."""
+    """`commands` in order; `why`: why the line cannot be split, empty if it can."""
 
     commands: tuple[Command, ...]
     why: str = ""
@@ -139,7 +139,7 @@ def _command(tokens: list[_Token]) -> Command:
 
 
 def harmless(command: Command) -> bool:
-    """Whether a command only prints or does nothing, so that it can stay next to a task."""
+    """Return whether a command only prints or does nothing and can therefore stay next to a task."""
     return bool(command.words) and command.words[0].value in ("echo", "printf", "true", ":", "exit")
 
 
@@ -186,7 +186,7 @@ def _end_of_line(text: str, at: int) -> int:
 
 
 def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
-    """Read one word, or the words that a lone reference stands for; return the position after it."""
+    """Read one word, or the words that a lone reference expands to; return the position after it."""
     at, value, quote = start, [], ""
     known = True
     whole = syntax.reference_end(text, start)
@@ -240,7 +240,7 @@ def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
 
 
 def _alone(raw: str, start: int, end: int, syntax: Syntax, found: list[_Token]) -> None:
-    """Add the words that a single reference stands for, if they are known."""
+    """Add the words that a single reference expands to, if they are known."""
     stands = syntax.resolve(raw)
     if stands is None or not stands.strip():
         found.append(_Token("word", start, end, Word(raw, stands if stands is None else "", loose=True)))
@@ -256,7 +256,7 @@ def _alone(raw: str, start: int, end: int, syntax: Syntax, found: list[_Token]) 
 
 
 def _shell_reference(text: str, at: int) -> int:
-    """The end of a shell expansion, after its dollar sign."""
+    """Return the end of a shell expansion, after its dollar sign."""
     if text[at : at + 1] == "(":
         raise _Shell("it uses the output of another command as a value")
     if text[at : at + 1] == "{":

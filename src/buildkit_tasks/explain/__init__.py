@@ -1,1 +1,1 @@
-"""Explains a build from the history: why steps ran and crates compiled; also predicts the next build."""
+"""Explains why the steps of a recorded build ran and its crates were compiled, and predicts the next build."""

@@ -1,4 +1,4 @@
-"""Why the first step of a build was not cached: compares its inputs with those of an earlier build. Pure."""
+"""Explains why the first step of a build was not cached: compares its inputs with those of an earlier build. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Reason:
 
 
 def reasons(build: Build, earlier: Sequence[Build], kept: Kept) -> tuple[Reason, ...]:
-    """One reason per service. `earlier`: older builds, newest first."""
+    """Return one reason per service. `earlier`: older builds, newest first."""
     return tuple(_reason(build, service, earlier, kept) for service in build.inputs.services)
 
 
@@ -52,17 +52,17 @@ def _reason(build: Build, service: ServiceRecord, earlier: Sequence[Build], kept
 
 
 def has_result(build: Build, step: StepRecord) -> bool:
-    """Whether BuildKit had the step's result after the build. After a successful build, it has every step's result."""
+    """Return whether BuildKit had the step's result after the build, as it does after every successful build."""
     return step.state in ("ran", "cached") or (not step.state and build.outcome == "built")
 
 
 def comparable(one: Build, other: Build) -> bool:
-    """Whether an earlier build used the same cache as the other build."""
+    """Return whether an earlier build used the same cache as the other build."""
     return one.outcome == "built" and place(one) == place(other)
 
 
 def place(build: Build) -> tuple[object, ...]:
-    """Where a build ran; builds that ran elsewhere use a different cache."""
+    """Return where a build ran; builds that ran elsewhere use a different cache."""
     inputs = build.inputs
     return (inputs.engine, inputs.builder, inputs.platforms)
 
@@ -92,7 +92,7 @@ def _causes(
 
 
 def _same_variable(step: StepRecord, before: Build | None, service: ServiceRecord, name: str) -> bool:
-    """Whether the step had the same value of an argument in the earlier build."""
+    """Return whether the step had the same value of an argument in the earlier build."""
     there = before.service(service.name) if before else None
     old = (before.inputs.steps[at] for at in there.steps) if before and there else iter(())
     return any(o.text == step.text and o.variables.get(name) == step.variables.get(name) for o in old)

@@ -51,7 +51,7 @@ class Comparison:
         self.there = before.service(service.name) or service
 
     def own(self, at: int) -> list[Cause]:
-        """The differences in the step's own inputs, excluding those of the steps it builds on."""
+        """Return the differences in the step's own inputs, excluding those of the steps it builds on."""
         step = self.build.inputs.steps[at]
         old = self._counterpart(step)
         if old is None:
@@ -70,7 +70,7 @@ class Comparison:
         ]
 
     def _counterpart(self, step: StepRecord) -> StepRecord | None:
-        """The step with the same line and stage in the earlier build."""
+        """Return the step with the same line and stage in the earlier build."""
         old = [self.before.inputs.steps[at] for at in self.there.steps]
         same = [o for o in old if o.text == step.text and o.keyword == step.keyword]
         same = [o for o in same if o.stage == step.stage] or same
@@ -86,7 +86,7 @@ class Comparison:
         return Cause("dockerfile", where, f"{where} {'changed' if replaced else 'was added'}: {brief(step.text)}")
 
     def _lines(self, at: int, old: StepRecord) -> Iterator[Cause]:
-        """Differences in the lines above the step, in its stage and in the stages it builds on."""
+        """Yield differences in the lines above the step, in its stage and in the stages it builds on."""
         now = [s.text for s in _chain(self.build, at)]
         then = [s.text for s in _chain(self.before, _position(self.before, self.there, old))]
         if now == then:
@@ -150,7 +150,7 @@ class Comparison:
                     yield Cause("file", change.path, f"{change.path} {_VERBS[change.how]}")
 
     def _ruled(self, change: trees.Change, now: TreeRecord, then: TreeRecord) -> bool:
-        """Whether a file was added or removed only because the other build's ignore file excludes it."""
+        """Return whether a file was added or removed only because the other build's ignore file excludes it."""
         other = {"added": then.ignore, "removed": now.ignore}.get(change.how)
         if other is None:
             return False
@@ -162,12 +162,12 @@ class Comparison:
 
 
 def _tree(build: Build, service: ServiceRecord, place: str) -> TreeRecord | None:
-    """The recorded tree of the build context, or of a named context."""
+    """Return the recorded tree of the build context, or of a named context."""
     return build.inputs.trees.get(service.trees.get(place, ""))
 
 
 def _chain(build: Build, at: int | None) -> list[StepRecord]:
-    """The steps that a step builds on, lowest first."""
+    """Return the steps that a step builds on, lowest first."""
     found = []
     while at is not None:
         step = build.inputs.steps[at]
@@ -181,7 +181,7 @@ def _position(build: Build, service: ServiceRecord, step: StepRecord) -> int:
 
 
 def _difference(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Lines that are in only one of two lists, as ("+" or "-", line)."""
+    """Yield lines that are in only one of two lists, as ("+" or "-", line)."""
     for tag, first, last, start, end in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag in ("replace", "delete"):
             yield from (("-", line) for line in old[first:last])
@@ -190,7 +190,7 @@ def _difference(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, s
 
 
 def brief(text: str, width: int = 60) -> str:
-    """An instruction on one line, without mount options."""
+    """Return an instruction on one line, without mount options."""
     return states.brief(re.sub(r"\$\{(\w+)[^}]*\}", r"$\1", text.replace("\\\n", " ")), width)
 
 

@@ -1,4 +1,4 @@
-"""Why crates were compiled: what the compile step marked for rebuilding, and what changed since its last run. Pure."""
+"""Explains why crates were compiled: what the compile step marked, and what changed since its last run. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import manifests
 from .causes import comparable
 from .comparison import PROGRAMS, Cause, Kept
 
-#: Arguments that compile.rs hides from cargo; unlike other variables, a change to one does not mark every crate.
+#: Arguments that compile.rs hides from cargo. Unlike other variables, changing one does not mark every crate.
 HIDDEN = frozenset(
     {
         *("BINS", "PROGRAMS", "FEATURES", "NO_DEFAULT_FEATURES", "PROFILE", "SOURCE", "CACHE_SCOPE", "REBUILD"),
@@ -45,7 +45,7 @@ class CrateReason:
 
 
 def reasons(build: Build, earlier: Sequence[Build], kept: Kept) -> tuple[CrateReason, ...]:
-    """The crates that were compiled, grouped by cause; crates of the workspace first."""
+    """Return the crates that were compiled, grouped by cause; crates of the workspace first."""
     if not build.cargo.crates:
         return ()
     context = _Context(build, earlier, kept)
@@ -76,7 +76,7 @@ class _Context:
         self.everything = tuple(self._everything())
 
     def causes(self, crate: Crate) -> tuple[Cause, ...]:
-        """The causes for one crate."""
+        """Return the causes for one crate."""
         if self.everything:
             return self.everything
         found = [*self._marked(crate), *self._own(crate)]
@@ -89,7 +89,7 @@ class _Context:
         )
 
     def _everything(self) -> Iterator[Cause]:
-        """The reasons why cargo starts from scratch."""
+        """Yield the reasons why cargo starts from scratch."""
         build, before = self.build, self.before
         if build.pulled:
             yield Cause("pack", "pack", "the mount was filled from a pack that does not contain these crates")
@@ -103,8 +103,9 @@ class _Context:
             yield Cause("toolchain", build.cargo.tree, text)
         elif build.cargo.total is not None:
             if build.inputs.profile != before.inputs.profile:
-                pair = f"{build.inputs.profile} instead of {before.inputs.profile}"
-                yield Cause("profile", build.inputs.profile, f"the cargo profile is {pair}, which has no objects yet")
+                new = build.inputs.profile
+                text = f"the cargo profile changed from {before.inputs.profile} to {new}, which has no objects yet"
+                yield Cause("profile", new, text)
             elif self._other_mounts():
                 yield Cause("mount-empty", "target", "the build used different cache mounts, which were empty")
             else:
@@ -135,7 +136,7 @@ class _Context:
             yield from details or [Cause("marked", file if file != why else "", f"detected by the compile step: {why}")]
 
     def _own(self, crate: Crate) -> Iterator[Cause]:
-        """The crate's own sources."""
+        """Yield the changes to the crate's own sources."""
         if crate.place is None:
             return
         for change in self.changes:
@@ -153,7 +154,7 @@ class _Context:
             yield Cause("lock", "Cargo.lock", f"Cargo.lock: {crate.name} {crate.version} instead of {', '.join(old)}")
 
     def _manifests(self) -> Iterator[Cause]:
-        """Changes to manifests that may affect any crate: features, profiles, cargo's configuration."""
+        """Yield the changes to manifests that may affect any crate: features, profiles, cargo's configuration."""
         for change in self.changes:
             name = change.path.rpartition("/")[2]
             if name == "Cargo.toml":
@@ -162,27 +163,27 @@ class _Context:
                 yield Cause("flags", change.path, f"{change.path} changed", certain=False)
 
     def _differences(self, path: str) -> Iterator[Cause]:
-        """The changes in a Cargo.toml."""
+        """Yield the changes in a Cargo.toml."""
         old, new = self._text(self.before, path), self._text(self.build, path)
         for words in manifests.differences(old, new) if old is not None and new is not None else ():
             kind = "feature" if "feature" in words else "profile" if "profile" in words else "manifest"
             yield Cause(kind, path, f"{path}: {words}")
 
     def _below(self, crate: Crate) -> Iterator[Cause]:
-        """Compiled crates that this one depends on."""
+        """Yield the compiled crates that this crate depends on."""
         needs = self.lock.get(crate.name, {})
         names = needs.get(crate.version) or next(iter(needs.values()), frozenset())
         if built := sorted(names & self.compiled):
             yield Cause("dependency", built[0], f"it depends on {', '.join(built[:3])}{' …' if built[3:] else ''}")
 
     def _selected(self) -> Iterator[Cause]:
-        """Changes to arguments that select what is compiled."""
+        """Yield the changes to arguments that select what is compiled."""
         for name in sorted(self._variables()):
             if name in _KINDS:
                 yield Cause(_KINDS[name], name, f"the build argument {name} changed", name not in PROGRAMS)
 
     def _variables(self) -> set[str]:
-        """Names of arguments and ENV lines that differ in the compile step."""
+        """Return names of arguments and ENV lines that differ in the compile step."""
         old = _compile_step(self.before)[0] if self.before else None
         if self.step is None or old is None:
             return set()
@@ -212,7 +213,7 @@ class _Context:
         return self.kept.text(str(entry[3])) if entry and entry[0] == "f" else None
 
     def _owner(self, path: str) -> str | None:
-        """The directory of the nearest Cargo.toml above a path."""
+        """Return the directory of the nearest Cargo.toml above a path."""
         while path:
             path = path.rpartition("/")[0]
             manifest = f"{path}/Cargo.toml" if path else "Cargo.toml"
@@ -231,7 +232,7 @@ class _Context:
         return {}
 
     def _above(self) -> Iterator[str]:
-        """Where a Cargo.lock may be: in the directories above the workspace's compiled crates."""
+        """Yield where a Cargo.lock may be: in the directories above the workspace's compiled crates."""
         for crate in self.build.cargo.crates:
             folder = crate.place
             while folder is not None:
@@ -240,7 +241,7 @@ class _Context:
 
 
 def _compile_step(build: Build | None) -> tuple[StepRecord | None, ServiceRecord | None]:
-    """The step in which our compile program ran cargo, and a service that uses it."""
+    """Return the step in which our compile program ran cargo, and a service that uses it."""
     for service in build.inputs.services if build else ():
         for at in service.steps:
             step = build.inputs.steps[at] if build else None

@@ -37,7 +37,7 @@ def explain(session: Session, services: Sequence[str], number: int) -> None:
                     "unknown-service",
                     f"Build {build.id} did not build the service {name!r}.",
                     causes=[f"it built {', '.join(names)}"],
-                    hint="invoke history    (lists the builds)",
+                    hint="run `invoke history` to list the builds",
                 )
         steps = tuple(reason for reason in steps if not services or reason.service in services)
         why = crates.reasons(build, earlier, kept)
@@ -60,7 +60,7 @@ def predict(session: Session, request: BuildRequest) -> None:
         inputs = gathered.inputs
         here = (inputs.engine, inputs.builder)
         old = next((b.inputs.bases for b in earlier if (b.inputs.engine, b.inputs.builder) == here), {})
-        # the registry is not queried: base images count as unchanged since the last build
+        # do not query the registry: assume that base images have not changed since the last build
         bases = {ref: old[ref] if old.get(ref, "").startswith("registry ") else i for ref, i in inputs.bases.items()}
         inputs = replace(inputs, bases=bases, steps=keys.with_keys(inputs.steps, bases, gathered.key))
         build = Build(time.time(), 0.0, words(request), "planned", "", inputs)
@@ -81,7 +81,7 @@ def predict(session: Session, request: BuildRequest) -> None:
 
 
 def _first(read: Mapping[str, trees.Tree], store: Store) -> trees.Find:
-    """Finds a listing among the trees just read, else in the history."""
+    """Return a function that finds a listing in the trees just read, or else in the history."""
     here = {digest: listing for tree in read.values() for digest, listing in tree.listings.items()}
     return lambda digest: here.get(digest) or store.listing(digest)
 

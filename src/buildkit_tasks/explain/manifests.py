@@ -12,7 +12,7 @@ _DEPENDENCIES = ("dependencies", "dev-dependencies", "build-dependencies")
 
 
 def read(text: str | None) -> dict[str, Any]:
-    """A manifest or lock file; `{}` if there is none or it is not valid."""
+    """Parse a manifest or lock file. Return `{}` if there is none or it is not valid."""
     try:
         return dict(tomli.loads(text or ""))
     except (tomli.TOMLDecodeError, RecursionError):
@@ -20,7 +20,7 @@ def read(text: str | None) -> dict[str, Any]:
 
 
 def differences(old: str | None, new: str | None) -> list[str]:
-    """The changes in a Cargo.toml: features, dependencies, profiles; other tables by name."""
+    """Return the changes in a Cargo.toml: features, dependencies, profiles; other tables by name."""
     before, now = read(old), read(new)
     found: list[str] = []
     for table in sorted({*before, *now}):
@@ -51,7 +51,7 @@ def _entries(one: Any, other: Any) -> Iterator[tuple[str, str]]:
 
 
 def packages(lock: str | None) -> dict[str, dict[str, frozenset[str]]]:
-    """The packages of a lock file: name and version, mapped to the names of the dependencies."""
+    """Map each package of a lock file, by name and version, to the names of its dependencies."""
     found: dict[str, dict[str, frozenset[str]]] = {}
     entries = read(lock).get("package")
     for entry in entries if isinstance(entries, list) else ():

@@ -1,4 +1,4 @@
-"""An explanation as text of at most 80 columns, and as a document for `--json`. Pure."""
+"""Formats an explanation as text of at most 80 columns, or as a document for `--json`. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MANY = 8
 
 
 def text(build: Build, reasons: Sequence[Reason], crates: Sequence[CrateReason], now: float) -> str:
-    """The explanation of a build as lines of text."""
+    """Return the explanation of a build as lines of text."""
     planned = build.outcome == "planned"
     if planned:
         lines = [f"the next `invoke {build.command}`"]
@@ -35,7 +35,7 @@ def text(build: Build, reasons: Sequence[Reason], crates: Sequence[CrateReason],
 
 
 def _grouped(reasons: Sequence[Reason]) -> Iterator[tuple[list[str], Reason]]:
-    """Services with the same step and causes are shown as one."""
+    """Group services with the same step and causes."""
     left = list(reasons)
     while left:
         first = left[0]
@@ -64,7 +64,7 @@ def _reason(services: Sequence[str], reason: Reason, *, planned: bool) -> Iterat
 
 
 def name(step: StepRecord) -> str:
-    """A step in a few words: its stage and its instruction."""
+    """Return a step in a few words: its stage and its instruction."""
     return f"{step.stage + ': ' if step.stage else ''}{brief(step.text, 50)}"
 
 
@@ -102,7 +102,7 @@ def _wrap(label: str, words: str) -> list[str]:
 
 
 def document(build: Build, reasons: Sequence[Reason], crates: Sequence[CrateReason]) -> dict[str, Any]:
-    """The explanation as a JSON document."""
+    """Return the explanation as a JSON document."""
     return {
         "build": build.id or None,
         "command": build.command,

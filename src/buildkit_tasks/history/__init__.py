@@ -1,1 +1,1 @@
-"""The history of builds: the inputs and results of each. Bounded in size, outside the tree, safe to delete."""
+"""The build history: the inputs and results of each build. Bounded in size, outside the tree, safe to delete."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def case_of(build: Build) -> str:
-    """The kind of a recorded build, as used by the store."""
+    """Return the kind of a recorded build, as used by the store."""
     inputs = build.inputs
     return case(
         services=[service.name for service in inputs.services],
@@ -33,7 +33,7 @@ def case(
     where: tuple[str, str],
     command: str,
 ) -> str:
-    """A digest that identifies a kind of build. `where`: the engine's id and the builder."""
+    """Return a digest that identifies a kind of build. `where`: the engine's id and the builder."""
     flags = sorted({"--push", "--oci", "--no-cache"} & set(command.split()))
     text = json.dumps([sorted(services), sorted(platforms), profile, incremental, where, flags])
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()

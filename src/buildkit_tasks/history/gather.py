@@ -55,12 +55,12 @@ class Gathered:
 
 
 def gather(session: Session, project: Project, plan: BuildPlan, store: Store) -> Gathered:
-    """Everything that the build depends on, as it is now. Raises `OSError`, `ValueError`, `sqlite3.Error`."""
+    """Return everything that the build currently depends on. Raises `OSError`, `ValueError`, `sqlite3.Error`."""
     files = {s.name: sources.read(s) for s in plan.services}
     steps = {s.name: _steps(s, files[s.name], plan, project.engine) for s in plan.services}
     images = {s.name: _images(steps[s.name], plan.definition["target"][s.key]) for s in plan.services}
     used = {reference: image for chosen in images.values() for reference, image in chosen.items()}
-    # first, before the build replaces the images
+    # query first, before the build replaces the images
     answer = _ask(session, project.engine, plan, [*used.values(), *(s.image for s in plan.services)])
     ids = answer.images if answer else {}
     places = Places(session.root, store)
@@ -94,7 +94,7 @@ def gather(session: Session, project: Project, plan: BuildPlan, store: Store) ->
 
 
 def _steps(service: Service, file: Dockerfile | None, plan: BuildPlan, engine: Engine) -> tuple[CacheStep, ...]:
-    """The steps of a service's target; none if BuildKit reads the Dockerfile from a URL."""
+    """Return the steps of a service's target; none if BuildKit reads the Dockerfile from a URL."""
     if file is None:
         return ()
     target = plan.definition["target"][service.key]
@@ -104,13 +104,13 @@ def _steps(service: Service, file: Dockerfile | None, plan: BuildPlan, engine: E
 
 
 def _images(steps: Iterable[CacheStep], target: Mapping[str, Any]) -> dict[str, str]:
-    """Maps the base images of the steps, as written, to the images used in their place."""
+    """Map the base images of the steps, as written, to the images used instead."""
     names = (name for step in steps for name in (step.base, *(s.place for s in step.sources)) if name)
     return {name: image for name in names if (image := keys.image_of(name, target.get("contexts", {})))}
 
 
 def _ask(session: Session, engine: Engine, plan: BuildPlan, names: Iterable[str]) -> ask.Answer | None:
-    """The images that the engine has; None if it is on another machine, or if another builder runs the build."""
+    """Return the images that the engine has; None if it is on another machine, or if another builder runs the build."""
     if plan.builder:
         return None
     with contextlib.suppress(OSError, ValueError):
@@ -121,7 +121,7 @@ def _ask(session: Session, engine: Engine, plan: BuildPlan, names: Iterable[str]
 
 
 def sizes(session: Session, images: Iterable[str]) -> dict[str, int]:
-    """The sizes in bytes of a finished build's images, if the engine can be queried."""
+    """Return the sizes in bytes of a finished build's images, if the engine can be queried."""
     with contextlib.suppress(OSError, ValueError):
         if path := ask.address(session.world):
             return ask.sizes(path, filter(ask.valid, images))
@@ -129,7 +129,7 @@ def sizes(session: Session, images: Iterable[str]) -> dict[str, int]:
 
 
 def _commit(session: Session) -> str:
-    """The commit that is checked out; "" outside of git. Reads git's files, because starting git takes longer."""
+    """Return the checked-out commit; "" outside of git. Reads git's files, because starting git takes longer."""
     for folder in (session.root, *session.root.parents):
         git = folder / ".git"
         if git.is_file():

@@ -33,7 +33,7 @@ class Steps:
         roots: Mapping[str, str],
         images: Mapping[str, str],
     ) -> tuple[int, ...]:
-        """Add the steps of one target; returns their positions.
+        """Add the steps of one target. Returns their positions.
 
         `roots`: the root of the tree for each context, "" being the build context; `images`: known image ids.
         """
@@ -88,7 +88,7 @@ class Steps:
 
 
 def with_keys(steps: Sequence[StepRecord], bases: Mapping[str, str], key: bytes) -> tuple[StepRecord, ...]:
-    """The steps with their keys, once the ids of the images they build on are known."""
+    """Return the steps with their keys, once the ids of the images they build on are known."""
     done: list[StepRecord] = []
     for step in steps:
         below = bases.get(step.base, "") if step.after is None else done[step.after].key
@@ -100,7 +100,7 @@ def with_keys(steps: Sequence[StepRecord], bases: Mapping[str, str], key: bytes)
 
 
 def needed(steps: Sequence[StepRecord], at: int) -> set[int]:
-    """The positions of all steps that a step builds on."""
+    """Return the positions of all steps that a step builds on."""
     found: set[int] = set()
     todo = [at]
     while todo:
@@ -113,7 +113,7 @@ def needed(steps: Sequence[StepRecord], at: int) -> set[int]:
 
 
 def image_of(reference: str, contexts: Mapping[str, str]) -> str:
-    """The image that is used for a reference: a named context may replace it."""
+    """Return the image used for a reference, which a named context may replace."""
     name = lookup_name(reference)
     value = next((value for given, value in contexts.items() if lookup_name(given.partition("::")[0]) == name), "")
     return value.removeprefix("docker-image://") if value.startswith("docker-image://") else "" if value else reference

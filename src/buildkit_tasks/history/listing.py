@@ -13,14 +13,14 @@ from buildkit_tasks.core import units
 from .model import Build
 from .opened import newest, opened
 
-#: Widths of the columns for command lines and outcomes, so that a row fits 80 columns.
+#: Widths of the columns for command lines and outcomes, to fit a row into 80 columns.
 _COMMAND, _OUTCOME = 22, 14
 #: Number of builds listed by default.
 LISTED = 20
 
 
 def show(session: Session, count: int = 0, services: Sequence[str] = ()) -> None:
-    """Print the newest builds (0: the default number), of one of these services, the last one at the bottom.
+    """Print the newest `count` builds (0: the default number) of any of these services, newest last.
 
     Problems: history-missing, bad-argument.
     """
@@ -51,7 +51,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def summary(build: Build) -> dict[str, Any]:
-    """A build as represented in the `--json` document."""
+    """Return a build as represented in the `--json` document."""
     return {
         "id": build.id,
         "began": datetime.fromtimestamp(build.began).astimezone().isoformat(timespec="seconds"),

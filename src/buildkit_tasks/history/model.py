@@ -9,7 +9,7 @@ from typing import Any
 
 from buildkit_tasks.core import shapes
 
-#: The version of the format. Builds recorded in any other version are skipped.
+#: The version of the format. Builds recorded in a different version are skipped.
 VERSION = 1
 
 
@@ -55,7 +55,7 @@ class ServiceRecord:
     """A service of a build: its Dockerfile, and the positions of its steps.
 
     `trees`: the tree behind each context that is a directory, "" being the build context; `shown`: arguments that are
-    not secret; `frontend`: the image that parses the Dockerfile, if the Dockerfile names one.
+    not secret; `frontend`: the image that parses the Dockerfile, if the Dockerfile specifies one.
     """
 
     name: str
@@ -104,7 +104,7 @@ class ImageRecord:
     size: int
 
 
-#: Maximum number of characters kept of a step's name.
+#: Maximum length of a stored step name, in characters.
 CUT = 300
 
 
@@ -113,7 +113,7 @@ class Seen:
     """A step as BuildKit reported it; `began` in seconds after the build's first step.
 
     `internal`: BuildKit's own work, such as loading the context; `at`: the step's position in the inputs, if known;
-    `error`: failed, canceled, or ""; `finished`: when cargo reported that it was done, if the step ran cargo.
+    `error`: failed, canceled, or ""; `finished`: when cargo reported that it had finished, if the step ran cargo.
     """
 
     name: str
@@ -142,7 +142,7 @@ class Crate:
 
 @dataclass(frozen=True)
 class Cargo:
-    """What the compile step reported. `tree`: the path of its objects in the mount, which names the toolchain.
+    """What the compile step reported. `tree`: the path of its objects in the mount, which identifies the toolchain.
 
     `total`: the number of crates, reported if the target mount had no objects; `downloaded`: crates that cargo
     downloaded.
@@ -177,7 +177,7 @@ class Build:
     id: int = 0
 
     def service(self, name: str) -> ServiceRecord | None:
-        """The service with this name, if the build had it."""
+        """Return the service with this name, if the build had it."""
         return next((service for service in self.inputs.services if service.name == name), None)
 
 
@@ -197,12 +197,12 @@ class Sizes:
 
 
 def dump(build: Build) -> str:
-    """A build as JSON text."""
+    """Return a build as JSON text."""
     return json.dumps({"version": VERSION, **asdict(build)}, separators=(",", ":"))
 
 
 def load(text: str, number: int) -> Build | None:
-    """Parse a build from JSON; None if a different version of the format was used."""
+    """Parse a build from JSON. Return None if it has a different version of the format."""
     try:
         content = shapes.loads(text, dict)
         if content.pop("version") != VERSION:

@@ -1,4 +1,4 @@
-"""What a build did, according to BuildKit's progress: the state of each step, crates and base images. Pure."""
+"""Extracts what a build did from BuildKit's progress: the state of each step, crates and base images. Pure."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class _Name:
 
     @property
     def group(self) -> tuple[object, ...]:
-        """Its stage. A step shared by multiple targets is named after one of them."""
+        """The step's stage. A step shared by multiple targets is named after one of them."""
         return (self.words[-1:], self.of)
 
 
 def states(inputs: Inputs, known: Mapping[str, int], progress: Progress) -> tuple[StepRecord, ...]:
-    """The steps of a build with their states: ran, failed, cached, or "" if BuildKit did not report them.
+    """Return the steps of a build with their states: ran, failed, cached, or "" if BuildKit did not report them.
 
     `known`: the result of `positions`.
     """
@@ -53,11 +53,10 @@ def states(inputs: Inputs, known: Mapping[str, int], progress: Progress) -> tupl
 
 
 def positions(inputs: Inputs, services: Sequence[Service], progress: Progress) -> dict[str, int]:
-    """The positions of the steps reported by BuildKit, by vertex digest; ambiguous ones are omitted."""
+    """Return the positions of the steps reported by BuildKit, by vertex digest. Ambiguous steps are omitted."""
     named = list(_names(progress.vertexes))
-    last: dict[
-        tuple[object, ...], int
-    ] = {}  # the highest number seen in each stage, because only some stages count FROM as a step
+    # the highest number seen in each stage, because only some stages count FROM as a step
+    last: dict[tuple[object, ...], int] = {}
     for name in named:
         last[name.group] = max(last.get(name.group, 0), name.at)
     at = {name.digest: _position(name, inputs, services, name.at - last[name.group] - 1) for name in named}
@@ -82,7 +81,7 @@ def _names(vertexes: Mapping[str, Vertex]) -> Iterator[_Name]:
 
 
 def _position(name: _Name, inputs: Inputs, services: Sequence[Service], from_end: int) -> int | None:
-    """The position of the step with this name, if there is exactly one. `from_end`: -1 for the last of its stage."""
+    """Return the position of the step with this name, if unambiguous. `from_end`: -1 for the last of its stage."""
     first = name.words[0] if name.words else ""
     here = [s for s in services if first in (s.key, s.name)] if len(services) > 1 else []
     of_them = {s.name for s in here or services}
@@ -100,7 +99,7 @@ def _position(name: _Name, inputs: Inputs, services: Sequence[Service], from_end
 
 
 def bases(known: Mapping[str, str], progress: Progress) -> dict[str, str]:
-    """The ids of base images. Ids resolved by BuildKit are more precise than those that the engine had before.
+    """Return the ids of base images. Ids resolved by BuildKit are more precise than those that the engine had before.
 
     An image with an id that the engine does not have came from a registry.
     """
@@ -113,7 +112,7 @@ def bases(known: Mapping[str, str], progress: Progress) -> dict[str, str]:
 
 
 def reported(known: Mapping[str, int], progress: Progress) -> tuple[tuple[Seen, ...], Cargo]:
-    """Every step in the order seen, BuildKit's internal ones if they ran, and what the compile steps reported.
+    """Return all steps in the order seen, including internal steps that ran, and the compile steps' reports.
 
     `known`: the result of `positions`.
     """

@@ -17,7 +17,7 @@ from .store import KEPT, NAME, Store
 
 @contextlib.contextmanager
 def opened(session: Session) -> Iterator[Store]:
-    """The history of this checkout. Raises `Problem` history-missing if there is none, or it cannot be read."""
+    """Open the history of this checkout. Raises `Problem` history-missing if it does not exist or cannot be read."""
     path = session.state / NAME
     try:
         if not path.is_file():
@@ -25,7 +25,7 @@ def opened(session: Session) -> Iterator[Store]:
                 "history-missing",
                 "The history contains no builds of this checkout.",
                 causes=["it records builds run in this checkout by `invoke build`, `up` and `quickstart`"],
-                hint="invoke build",
+                hint="run `invoke build`",
             )
         store = Store(path, write=False)
         try:
@@ -35,26 +35,26 @@ def opened(session: Session) -> Iterator[Store]:
     except sqlite3.Error as error:
         raise Problem(
             "history-missing",
-            f"The history of builds cannot be read: {error}.",
+            f"Cannot read the build history: {error}.",
             causes=[f"{path} is corrupt, locked, or was written by a different version of buildkit-tasks"],
-            hint=f"rm {path}    (nothing else depends on it)",
+            hint=f"run `rm {path}`; nothing else depends on this file",
         ) from None
 
 
 def chosen(store: Store, number: int) -> Build:
-    """A build by its number; 0: the last one. Raises `Problem` history-missing."""
+    """Return a build by its number (0: the last build). Raises `Problem` history-missing."""
     found = store.build(number) if number else next(iter(store.builds(1)), None)
     if found is None:
         raise Problem(
             "history-missing",
             f"Build {number} is not in the history." if number else "The history contains no builds of this checkout.",
-            hint="invoke history    (lists the builds)" if number else "invoke build",
+            hint="run `invoke history` to list the builds" if number else "run `invoke build`",
         )
     return found
 
 
 def newest(store: Store, count: int = 0, services: Sequence[str] = ()) -> list[Build]:
-    """The newest builds, 0: all of them, of any of these services, if given; the last one first.
+    """Return the newest `count` builds (0: all) of any of these services, if given, newest first.
 
     `services`: as given on the command line, with lists and patterns. Raises `Problem` unknown-service, bad-argument.
     """

@@ -13,7 +13,7 @@ from . import trees
 from .model import TreeRecord
 from .store import Store
 
-#: Small files whose text is kept, so that a cause can name what changed: a feature, a version, the toolchain.
+#: Small files whose text is kept, to explain what changed: a feature, a version, the toolchain.
 TEXTS = frozenset({"Cargo.toml", "Cargo.lock", "rust-toolchain", "rust-toolchain.toml"})
 _LONGEST_TEXT = 2_000_000
 
@@ -29,18 +29,18 @@ class Places:
         self.texts: dict[str, str] = {}
 
     def context(self, service: Service) -> str:
-        """The name of a service's context. Raises `OSError`, and `ValueError` for an invalid ignore file."""
+        """Return the name of a service's context. Raises `OSError`, and `ValueError` for an invalid ignore file."""
         inside = not service.inline and service.dockerfile.is_relative_to(service.context)
         return self._name(service.context, service.dockerfile if inside else service.context / "Dockerfile")
 
     def directories(self, service: Service) -> Iterator[tuple[str, str]]:
-        """The additional contexts that are directories: (name of the context, name of the tree)."""
+        """Yield the additional contexts that are directories: (name of the context, name of the tree)."""
         for name, value in service.contexts.items():
             if value.startswith("/") and Path(value).is_dir():
                 yield name, self._name(Path(value), Path(value) / "Dockerfile")
 
     def find(self, digest: str) -> trees.Listing | None:
-        """A listing of one of the trees."""
+        """Return a listing of one of the trees."""
         return next((tree.listings[digest] for tree in self.trees.values() if digest in tree.listings), None)
 
     def _name(self, context: Path, dockerfile: Path) -> str:
@@ -75,5 +75,5 @@ class Places:
 
 
 def relative(path: Path, root: Path) -> str:
-    """A path below the project's root, relative to it; other paths are returned unchanged."""
+    """Return a path below the project's root, relative to it; other paths are returned unchanged."""
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -1,4 +1,4 @@
-"""Records a build: collects its inputs while BuildKit works, then adds what the build did. Never fails a build."""
+"""Records a build: collects its inputs while BuildKit runs, then adds what the build did. Never fails a build."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Recorder:
             self._thread.join(timeout)
 
     def _gather(self) -> None:
-        from .gather import gather  # late and in the thread: the build does not wait for sqlite3
+        from .gather import gather  # imported late, in the thread: the build does not wait for sqlite3
 
         def work(store: Store) -> Gathered:
             self.progress.past = store.past(self._case)
@@ -85,7 +85,7 @@ class Recorder:
                 except sqlite3.DatabaseError as error:
                     if not again:
                         raise
-                    self._session.report.warn(f"{path} is damaged ({error}); starting a new history of builds")
+                    self._session.report.warn(f"{path} is damaged ({error}); starting a new build history")
                     path.unlink(missing_ok=True)
         except (sqlite3.Error, OSError, ValueError, Problem) as error:
             self._refused = self._refused or str(error)
@@ -158,7 +158,7 @@ class Recorder:
 
 
 def words(request: BuildRequest) -> str:
-    """The command line of a request."""
+    """Return the command line of a request."""
     flags = {
         "--service": ",".join(request.services),
         "--platform": ",".join(request.platforms),

@@ -1,4 +1,4 @@
-"""Records the sizes of the caches whenever something lists them, so that recording needs no query of its own."""
+"""Records the sizes of the caches whenever they are listed, so recording needs no extra query."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from buildkit_tasks.core.errors import Problem
 
 from .model import Sizes
 
-#: Seconds to wait for another process that is writing: a listing is more important than its record.
+#: Seconds to wait for another process that is writing. A listing is more important than its record.
 PATIENCE = 0.2
 
 

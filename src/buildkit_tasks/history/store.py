@@ -1,6 +1,6 @@
 """The SQLite file of the history: builds, the directory listings they refer to, and the state of files when read.
 
-Never needed for a build: callers treat every `sqlite3.Error` and `OSError` as "no history".
+Builds never depend on it: callers treat every `sqlite3.Error` and `OSError` as "no history".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAME = "history.db"
 KEPT, LARGEST = 200, 64_000_000
 #: Seconds to wait for another process that is writing.
 PATIENCE = 1.0
-#: Maximum unpacked size of a blob; we never write larger ones.
+#: Maximum unpacked size of a blob. We never write larger blobs.
 _LARGEST_BLOB = 50_000_000
 
 _SCHEMA = """
@@ -36,24 +36,24 @@ create table if not exists files (tree text, path blob, device integer, inode in
   digest text not null, primary key (tree, path)) without rowid;
 """
 _FORMAT = 1
-#: How long builds took, by their kind. Created on the first write: older files do not contain it.
+#: How long builds took, by kind. Created on the first write: older files do not contain it.
 _PAST = """
 create table if not exists past (id integer primary key, kind text not null, seconds real not null,
   crates text not null, empty integer not null)
 """
-#: Sizes of the caches over time. Created on the first write, too.
+#: Sizes of the caches over time. Also created on the first write.
 _SIZES = """
 create table if not exists sizes (id integer primary key autoincrement, taken real not null, engine text not null,
   builder text not null, total integer not null, parts text not null)
 """
-#: Number of listings of the caches that are kept; of those in the same period, in seconds, only the last one is.
+#: Number of cache listings to keep. Of all listings in the same period (in seconds), only the last is kept.
 SIZES_KEPT, PERIOD = 1000, 60.0
 #: Number of past builds used for an estimate, and maximum number of crate names kept for each.
 COMPARED, CRATES = 20, 2000
 
 
 class Store:
-    """An open history. `key`: for digests, so that values cannot be guessed from another machine's digests."""
+    """An open history. `key`: the key of digests, which prevents guessing values from other machines' digests."""
 
     def __init__(
         self, path: Path, *, write: bool = True, create: bool | None = None, patience: float = PATIENCE
@@ -74,7 +74,7 @@ class Store:
             if create and format_ != _FORMAT:
                 self._create()
             elif format_ != _FORMAT:
-                raise sqlite3.DatabaseError("written by another version")
+                raise sqlite3.DatabaseError("written by a different version")
             (self.key,) = self._db.execute("select value from meta where name = 'key'").fetchone()
         except BaseException:
             self._db.close()
@@ -110,19 +110,19 @@ class Store:
     # ---- reading
 
     def builds(self, newest: int = KEPT) -> list[Build]:
-        """The newest builds, the last one first. Unreadable ones are skipped."""
+        """Return the newest builds, newest first. Unreadable builds are skipped."""
         rows = self._db.execute("select id, data from builds order by id desc limit ?", (newest,))
         found = (load(text, number) for number, data in rows if (text := _unpack(data)) is not None)
         return [build for build in found if build is not None]
 
     def build(self, number: int) -> Build | None:
-        """One build by its number."""
+        """Return one build by its number."""
         row = self._db.execute("select data from builds where id = ?", (number,)).fetchone()
         text = _unpack(row[0]) if row else None
         return load(text, number) if text is not None else None
 
     def listing(self, digest: str) -> Listing | None:
-        """The listing of a directory; None if it is missing."""
+        """Return the listing of a directory, or None if it is missing."""
         if digest not in self._listings:
             text = self.text(digest)
             try:
@@ -133,21 +133,21 @@ class Store:
         return self._listings[digest]
 
     def text(self, digest: str) -> str | None:
-        """A small file that was kept, by the digest of its content."""
+        """Return a small file that was kept, by the digest of its content."""
         row = self._db.execute("select data from blobs where digest = ?", (digest,)).fetchone()
         return _unpack(row[0]) if row else None
 
     def has(self, digest: str) -> bool:
-        """Whether a listing or a file is kept."""
+        """Return whether a listing or a file is kept."""
         return self._db.execute("select 1 from blobs where digest = ?", (digest,)).fetchone() is not None
 
     def files(self, tree: str) -> dict[str, Known]:
-        """The state of a tree's files when they were last read."""
+        """Return the state of a tree's files when they were last read."""
         rows = self._db.execute("select path, device, inode, ctime, size, digest from files where tree = ?", (tree,))
         return {os.fsdecode(path): Known(*facts) for path, *facts in rows}
 
     def past(self, case: str) -> tuple[Past, ...]:
-        """The newest successful builds of a kind, latest first. Only one query, because the build waits for it."""
+        """Return the newest successful builds of a kind, newest first. One query, because the build waits for it."""
         try:
             rows = self._db.execute(
                 "select seconds, crates, empty from past where kind = ? order by id desc limit ?", (case, COMPARED)
@@ -157,7 +157,7 @@ class Store:
             return ()  # written before kinds existed
 
     def sizes(self) -> tuple[Sizes, ...]:
-        """The sizes of the caches, oldest first."""
+        """Return the sizes of the caches, oldest first."""
         try:
             rows = self._db.execute("select taken, engine, builder, parts, total from sizes order by id")
             return tuple(
@@ -204,7 +204,7 @@ class Store:
         return number
 
     def add_sizes(self, sizes: Sizes) -> None:
-        """Add the sizes of the caches; of one builder, only the last ones of each minute are kept."""
+        """Add the sizes of the caches. For each builder, only the last sizes of each minute are kept."""
         place = (sizes.engine, sizes.builder)
         with self._transaction():
             self._db.execute(_SIZES)
@@ -256,7 +256,7 @@ class Store:
         self._db.executemany("delete from files where tree = ?", stale)
 
     def _below(self, roots: Iterable[str]) -> Iterator[str]:
-        """The digests of listings, and of the small files in them."""
+        """Yield the digests of listings, and of the small files in them."""
         todo, seen = list(roots), set()
         while todo:
             digest = todo.pop()
@@ -276,7 +276,7 @@ def _pack(text: str) -> bytes:
 
 
 def _unpack(data: bytes) -> str | None:
-    """The text of a blob; None if it is damaged."""
+    """Return the text of a blob, or None if it is damaged."""
     try:
         unpacking = zlib.decompressobj()
         text = unpacking.decompress(data, _LARGEST_BLOB)

@@ -1,6 +1,6 @@
-"""A build context as a value: a digest per directory, so that comparing two states skips the parts that are equal.
+"""A build context as a tree of digests, one per directory, so comparing two states skips identical directories.
 
-Each file is read once. From then on it is recognized by inode, change time and size, as in git's index.
+Each file is read once. Afterwards, it is recognized by inode, change time and size, as in git's index.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Find = Callable[[str], "Listing | None"]
 
 #: Maximum number of bytes that a build reads for its record. Beyond that, only inode and change time are used.
 READ_AT_MOST = 4_000_000_000
-#: How old (ns) a change time must be to be trusted, even on file systems that only store whole seconds.
+#: A change time is trusted once it is this old (ns), even on file systems that store only whole seconds.
 _SETTLED = 2_000_000_000
 
 
@@ -41,7 +41,7 @@ class Known:
     digest: str
 
     def same(self, facts: os.stat_result) -> bool:
-        """Whether it is the same file, unchanged."""
+        """Return whether this is the same file, unchanged."""
         now = (facts.st_dev, facts.st_ino, facts.st_ctime_ns, facts.st_size)
         return now == (self.device, self.inode, self.ctime, self.size)
 
@@ -50,7 +50,7 @@ class Known:
 class Tree:
     """The state of a directory: the digest of its root's listing, and every listing by digest.
 
-    `fresh`: files that had to be read, to be remembered; `gone`: remembered files that no longer exist; `newest`: when
+    `fresh`: newly read files to remember; `gone`: remembered files that no longer exist; `newest`: when
     a file last changed (ns); `young`: files that were read, but may still change without a new change time.
     """
 
@@ -71,7 +71,7 @@ class Change:
 
 
 def read(root: Path, ignore: Ignore, known: Mapping[str, Known], key: bytes) -> Tree:
-    """The state of the files that a build sends. Only reads files that are not `known`. Raises `OSError`."""
+    """Return the state of the files that a build sends. Only reads files that are not `known`. Raises `OSError`."""
     nodes: dict[str, Listing] = {"": {}}
     modes: dict[str, int] = {}
     fresh: dict[str, Known] = {}
@@ -107,9 +107,9 @@ def read(root: Path, ignore: Ignore, known: Mapping[str, Known], key: bytes) -> 
 
 
 def _content(path: str, facts: os.stat_result, key: bytes) -> tuple[str, bool]:
-    """The digest of a file, and whether its change time is enough to recognize it from now on."""
+    """Return the digest of a file, and whether its change time is enough to recognize it from now on."""
     found = hashlib.blake2b(key=key, digest_size=16)
-    with open(path, "rb") as file:  # noqa: PTH123 - 50,000 files: a Path each would cost more than the reading
+    with open(path, "rb") as file:  # noqa: PTH123 - for 50,000 files, Path objects would cost more than reading
         while chunk := file.read(1_048_576):
             found.update(chunk)
         after = os.fstat(file.fileno())
@@ -120,7 +120,7 @@ def _content(path: str, facts: os.stat_result, key: bytes) -> tuple[str, bool]:
 def _fold(
     nodes: Mapping[str, Listing], modes: Mapping[str, int], key: bytes, *, keep_empty: bool
 ) -> tuple[dict[str, Listing], str]:
-    """Every listing by its digest, and the root's. A directory that an ignore file leaves empty is not sent."""
+    """Return every listing by digest, and the root's digest. Directories emptied by an ignore file are not sent."""
     listings: dict[str, Listing] = {}
     top = ""
     for path in sorted(nodes, key=lambda p: (-p.count("/") if p else 1, p)):
@@ -138,18 +138,18 @@ def _fold(
 
 
 def digest_of(value: Any, key: bytes) -> str:
-    """The digest of anything that JSON can express."""
+    """Return the digest of a value that can be represented as JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), key=key, digest_size=16).hexdigest()
 
 
 def digest_of_bytes(data: bytes, key: bytes) -> str:
-    """The digest of a file with this content."""
+    """Return the digest of a file with this content."""
     return hashlib.blake2b(data, key=key, digest_size=16).hexdigest()
 
 
 def select(root: str, find: Find, patterns: Sequence[str]) -> dict[str, list[Any]]:
-    """The entries that COPY patterns select, by path; without patterns, all top-level entries."""
+    """Return the entries that COPY patterns select, by path; without patterns, all top-level entries."""
     top = find(root)
     if top is None:
         return {}
@@ -175,7 +175,7 @@ def _matching(listing: Listing, find: Find, parts: Sequence[str], above: str) ->
 
 
 def changes(before: Mapping[str, list[Any]], now: Mapping[str, list[Any]], find: Find) -> list[Change]:
-    """The differences between two selections, files before the directories that only changed because of them."""
+    """Return the differences between two selections, files before the directories that changed only because of them."""
     found: list[Change] = []
     for path in sorted({*before, *now}):
         found += _changes(before.get(path), now.get(path), path, find)
@@ -209,7 +209,7 @@ def _changes(old: list[Any] | None, new: list[Any] | None, path: str, find: Find
 
 
 def _files(entry: Sequence[Any], path: str, find: Find) -> Iterator[str]:
-    """The files of an entry; for a directory, all files below it."""
+    """Yield the files of an entry; for a directory, all files below it."""
     if not entry or entry[0] != "d":
         yield path
         return
@@ -218,7 +218,7 @@ def _files(entry: Sequence[Any], path: str, find: Find) -> Iterator[str]:
 
 
 def missing(tree: Tree, has: Callable[[str], bool]) -> Iterable[str]:
-    """Digests of listings missing from a store. A store that contains a directory contains everything below it."""
+    """Yield the digests of listings missing from a store. A stored directory implies everything below it."""
     todo, seen = [tree.root], set()
     while todo:
         digest = todo.pop()

@@ -1,4 +1,4 @@
-"""Installs and removes a git pre-commit hook."""
+"""Install and remove a git pre-commit hook."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BEFORE = "pre-commit.before-buildkit-tasks"
 
 
 def text(checks: Sequence[Sequence[str]]) -> str:
-    """The hook script: runs the existing hook, then each check; the first failure stops the commit."""
+    """Return the hook script: it runs the existing hook, then each check. The first failure stops the commit."""
     lines = [
         "#!/bin/sh",
         MARK,
@@ -35,7 +35,7 @@ def text(checks: Sequence[Sequence[str]]) -> str:
 
 
 def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
-    """Write the hook; an existing one is kept and runs first. Problems: hook-conflict, command-failed."""
+    """Write the hook. An existing hook is kept and runs first. Problems: hook-conflict, command-failed."""
     hook, before = _places(session)
     content = text(checks)
     if hook.exists() and MARK not in readfile.text(hook, "replace"):
@@ -46,7 +46,7 @@ def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
                 hint=f"keep one of them as {before}, remove the other, then retry",
             )
         hook.rename(before)
-        session.report.say(f"the existing hook runs first, as {before.name}")
+        session.report.say(f"the existing hook was renamed to {before.name} and runs first")
     hook.parent.mkdir(parents=True, exist_ok=True)
     files.replace(hook, content, mode=0o755)
     session.report.say(f"{hook} runs before each commit: {'; '.join(shlex.join(('invoke', *c)) for c in checks)}")
@@ -65,7 +65,7 @@ def undo(session: Session) -> None:
 
 
 def _places(session: Session) -> tuple[Path, Path]:
-    """The paths of the hook and of an earlier one. Problems: hook-conflict if another tool manages the hooks."""
+    """Return the paths of the hook and an earlier hook. Problems: hook-conflict if another tool manages the hooks."""
     configured = run.capture(session.world, docker.git(session.root, "config", "--get", "core.hooksPath"))
     if configured.code == 0 and configured.stdout.strip():
         raise Problem(

@@ -19,12 +19,12 @@ from . import names as image_names
 from . import offline as image_offline
 from .names import Decision, Recipe
 
-#: The record that `init` leaves in a repository whose Dockerfile it wrote.
+#: The record that `init` adds to a repository when it writes a Dockerfile.
 ADOPTED = "docker/.buildkit-tasks.json"
 
 
 def replacements(session: Session, engine: Engine, refs: Sequence[str]) -> dict[str, str]:
-    """Maps each public reference that must be replaced to the image to use instead. Builds nothing.
+    """Map each public reference that must be replaced to the image to use instead. Builds nothing.
 
     Raises `Problem` image-unavailable if an image is not available anywhere, or has not been built yet.
     """
@@ -43,7 +43,7 @@ def replacements(session: Session, engine: Engine, refs: Sequence[str]) -> dict[
 def planned(
     session: Session, engine: Engine, refs: Sequence[str], *, services: Mapping[str, Collection[str]] | None = None
 ) -> dict[str, str]:
-    """Like `ensure`, but builds nothing: reports what a build would make first."""
+    """Like `ensure`, but builds nothing: reports what a build would have to build first."""
     decisions = image_choice.decide(session, engine, refs)
     _demand(session, decisions, services or {})
     if absent := _absent(session, engine, decisions):
@@ -52,7 +52,7 @@ def planned(
 
 
 def _first(session: Session, names: Iterable[str]) -> None:
-    session.report.say(f"  no registry provides {_and(names)}: a build first makes it from Debian packages")
+    session.report.say(f"  no registry provides {_and(names)}: a build will first create it from Debian packages")
 
 
 def ensure(
@@ -79,7 +79,7 @@ def ensure(
 def foreign(
     session: Session, engine: Engine, refs: Sequence[str], platform: str, *, build: bool, shared: bool = True
 ) -> dict[str, str]:
-    """Replacements for references that no registry provides for another platform, built if they do not exist yet.
+    """Return replacements for references that no registry provides for another platform; builds missing ones.
 
     `shared`: the builder uses the engine's images, and would silently use one for the wrong platform. Without `build`,
     only reports what would be built. Raises `Problem` image-unavailable if that is not possible for the platform.
@@ -119,7 +119,7 @@ def foreign(
 def _only_of_another(
     session: Session, engine: Engine, decisions: Mapping[str, Decision], platform: str
 ) -> list[Decision]:
-    """Replacements for images that the engine has, but not for this platform, if no registry responds."""
+    """Return replacements for images that the engine has, but not for this platform, if no registry responds."""
     taken = [d for d in decisions.values() if d.source != "offline"]
     there = image_choice.held(session, [d.use for d in taken])
     right = image_choice.local(session, engine, there, platform)
@@ -145,7 +145,7 @@ def _only_of_another(
 
 
 def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> list[Decision]:
-    """The images that are also missing from the team's repository; all of them if it is unreachable. Never fails."""
+    """Return the images that the team's repository does not have either; all if it is unreachable. Never fails."""
     from . import fetch as image_fetch  # late: TLS alone takes 50 ms to import
 
     try:
@@ -160,7 +160,7 @@ def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> 
 def _absent(
     session: Session, engine: Engine, decisions: Mapping[str, Decision], *, check: bool = False
 ) -> list[Decision]:
-    """Offline images that the engine does not have; those seen once are assumed to exist, unless `check`."""
+    """Return offline images that the engine does not have. Images seen once are assumed to exist, unless `check`."""
     seen = set() if check else set(image_choice.load(session, engine)[1])
     unsure = [d for d in decisions.values() if d.source == "offline" and d.use not in seen]
     if not unsure:
@@ -171,7 +171,7 @@ def _absent(
 
 
 def references(workspace: Workspace) -> tuple[str, ...]:
-    """Every public reference that the project uses: FROM lines of the built services, `image:` of the others.
+    """Return every public reference that the project uses: FROM lines of the built services, `image:` of the others.
 
     Excludes images that another service of the project builds.
     """
@@ -185,7 +185,7 @@ def _built(workspace: Workspace) -> dict[str, tuple[str, ...]]:
 
 
 def override(session: Session, engine: Engine, workspace: Workspace) -> Path | None:
-    """The generated compose file with the replacements, None if none are needed.
+    """Return the generated compose file with the replacements, None if none are needed.
 
     Also works with plain `docker compose -f … -f OVERRIDE build`. Uses earlier decisions and builds nothing.
     """
@@ -222,7 +222,7 @@ def _demand(session: Session, decisions: Mapping[str, Decision], services: Mappi
 
 
 def _converts(record: Path, lost: Sequence[str]) -> bool:
-    """Whether `init --images bookworm` would replace any of the images: false if it already did, or if it cannot."""
+    """Return whether `init --images bookworm` would replace any of the images: False if it already did or cannot."""
     try:
         images = shapes.loads(readfile.content(record), dict).get("images")
     except (OSError, ValueError):
@@ -235,7 +235,7 @@ def _and(names: Iterable[str]) -> str:
 
 
 def recipes(names: Sequence[str]) -> list[Recipe]:
-    """The recipes that the names refer to; without names, the usual ones. Problems: bad-argument."""
+    """Return the recipes with these names; without names, the usual ones. Problems: bad-argument."""
     found = []
     for name in names:
         recipe = image_names.named(name)

@@ -103,7 +103,7 @@ def _read(session: Session, service: Service) -> tuple[Image, ...]:
 
 
 def _start(session: Session, project: Project, service: Service, image: Image) -> str:
-    """How the program started, in words; empty if there is none to start, for example because the image runs a script.
+    """Return how the program started, in words; empty if there is none, for example because the image runs a script.
 
     Runs it natively if the engine can, else under QEMU, which is mounted only for this.
     """

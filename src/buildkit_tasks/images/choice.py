@@ -21,7 +21,7 @@ from .names import Decision
 
 
 def decide(session: Session, engine: Engine, refs: Sequence[str], *, again: bool = False) -> dict[str, Decision]:
-    """Where each reference's image comes from, in the given order. Queries registries only if there is no decision yet.
+    """Return where each reference's image comes from, in order. Queries registries only if a decision is missing.
 
     A decision is kept, because changing a project's base image would invalidate its caches. `again` discards it.
     """
@@ -58,7 +58,7 @@ def _ask(session: Session, engine: Engine, refs: Sequence[str]) -> dict[str, Dec
 
 
 def answering(session: Session) -> bool:
-    """Whether the mirror or a registry responds, asked once per run; prints a message if not."""
+    """Return whether the mirror or a registry responds, asked once per run; prints a message if not."""
     base = session.settings.images.registry
     if base not in session.registries:
         session.registries[base], reason = _probe(session, base)
@@ -81,26 +81,26 @@ def _probe(session: Session, base: str) -> tuple[bool, str]:
 
 
 def local(session: Session, engine: Engine, refs: Iterable[str], platform: str = "") -> set[str]:
-    """The references that the engine has for a platform (default: its own), in one call if possible."""
+    """Return the references that the engine has for a platform (default: its own), in one call if possible."""
     wanted = platform or platforms.own(engine)
     there = held(session, refs)
     return {name for name, kind in there.items() if suits(kind, wanted) or _several(session, engine, name, wanted)}
 
 
 def held(session: Session, refs: Iterable[str]) -> dict[str, str]:
-    """The references that the engine has for any platform, with the first platform that it reports."""
+    """Return the references that the engine has for any platform, with the first platform that it reports."""
     names = list(dict.fromkeys(refs))
     full = {image_names.parse(tag): kind for tag, (_, kind) in _inspect(session, names).items()} if names else {}
     return {name: full[image_names.parse(name)] for name in names if image_names.parse(name) in full}
 
 
 def suits(kind: str, platform: str) -> bool:
-    """Whether an image for this OS and architecture suits a platform; an image without an architecture suits all."""
+    """Return whether an image's OS and architecture suit a platform; an image without an architecture suits all."""
     return not kind.partition("/")[2] or kind.split("/")[:2] == platform.split("/")[:2]
 
 
 def _several(session: Session, engine: Engine, name: str, platform: str) -> bool:
-    """Whether the engine has an image for a platform other than the first one that it reports.
+    """Return whether the engine has an image for a platform other than the first one that it reports.
 
     Only the containerd store can have more than one. Before engine 28 (API 1.49), it does not list them, but containers
     can be created from them.
@@ -117,14 +117,14 @@ def _several(session: Session, engine: Engine, name: str, platform: str) -> bool
 
 
 def ids(session: Session, refs: Iterable[str]) -> dict[str, str]:
-    """Maps references that the engine has to image ids, in one call. The engine lists `app` as `app:latest`."""
+    """Map references that the engine has to image ids, in one call. The engine lists `app` as `app:latest`."""
     names = list(dict.fromkeys(refs))
     full = {image_names.parse(tag): identity for tag, (identity, _) in _inspect(session, names).items()}
     return {name: full[image_names.parse(name)] for name in names if image_names.parse(name) in full}
 
 
 def _inspect(session: Session, refs: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Maps tags to image id and platform."""
+    """Map tags to image id and platform."""
     result = run.capture(session.world, docker.image_ids(session.root, refs))
     found: dict[str, tuple[str, str]] = {}
     for line in result.stdout.splitlines():
@@ -141,9 +141,9 @@ def _inspect(session: Session, refs: Iterable[str]) -> dict[str, tuple[str, str]
 
 
 def _key(session: Session, engine: Engine) -> str:
-    """What a decision depends on: it is discarded for another engine, mirror or mode."""
+    """Return a hash of what a decision depends on: it is discarded for another engine, mirror or mode."""
     known = "|".join((engine.id, session.settings.images.registry, session.settings.images.offline))
-    return hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()  # a mirror may have a password
+    return hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()  # the mirror may contain a password
 
 
 def load(session: Session, engine: Engine) -> tuple[dict[str, list[str]], list[str]]:

@@ -16,7 +16,7 @@ NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def program(session: Session, platform: str) -> Path:
-    """A static emulator for a platform's programs: the machine's own, or unpacked from Debian's package.
+    """Return a static emulator for a platform's programs: the machine's own, or unpacked from Debian's package.
 
     Raises `Problem` command-missing.
     """

@@ -60,12 +60,12 @@ def fetch(
 
 
 def tag(engine: Engine, image: str) -> Tag:
-    """The tag of an image in the repository: its local name and the engine's architecture."""
+    """Return the tag of an image in the repository: its local name and the engine's architecture."""
     return Tag(f"base-{word(image)}-{re.sub('[^a-z0-9_]', '_', engine.arch)}")
 
 
 def word(image: str) -> str:
-    """An image's name without its repository, in a form allowed in tags and directory names."""
+    """Return an image's name without its repository, in a form allowed in tags and directory names."""
     return re.sub(r"[^a-z0-9_.]", "_", image.rpartition("/")[2].lower())
 
 

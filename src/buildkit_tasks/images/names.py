@@ -10,7 +10,7 @@ from buildkit_tasks.dockerfiles.document import lookup_name
 
 HUB = "docker.io"
 
-#: Registries with copies of Docker Hub's official images, and the paths that they are under.
+#: Registries with copies of Docker Hub's official images, and the path prefix of the copies.
 COPIES = {"public.ecr.aws": "docker/library/", "mirror.gcr.io": "library/"}
 
 #: The date in a tag of debian or rust: another build of the same image.
@@ -105,7 +105,7 @@ RECIPES = (
 
 
 def recipe_for(reference: str) -> Recipe | None:
-    """The recipe that can replace a public reference, None if there is none.
+    """Return the recipe that can replace a public reference, None if there is none.
 
     A tag is matched word by word: another distribution (alpine), release (trixie) or major version has no recipe; a
     digest refers to exactly one image, which cannot be replaced.
@@ -139,12 +139,12 @@ _CONVERTIBLE = re.compile(
 
 
 def convertible(reference: str) -> bool:
-    """Whether `init --images bookworm` replaces a base image with one that can be built from Debian packages."""
+    """Return whether `init --images bookworm` replaces a base image with one that can be built from Debian packages."""
     return _CONVERTIBLE.search(reference) is not None
 
 
 def foreign(image: str, platform: str) -> str:
-    """The name of one of our images for a platform other than the engine's own."""
+    """Return the name of one of our images for a platform other than the engine's own."""
     return f"{image}-{platform.split('/')[1]}"
 
 
@@ -155,7 +155,7 @@ def named(name: str) -> Recipe | None:
 
 
 def mirrored(reference: str, base_registry: str) -> str:
-    """A Docker Hub reference on the mirror: `rust:1` becomes `MIRROR/library/rust:1`. Keeps other registries' names."""
+    """Return a Docker Hub reference on the mirror: `MIRROR/library/rust:1` for `rust:1`. Keeps other references."""
     wanted = parse(reference)
     if wanted.registry != HUB or not base_registry:
         return reference
@@ -166,7 +166,7 @@ def mirrored(reference: str, base_registry: str) -> str:
 
 @dataclass(frozen=True)
 class Decision:
-    """The image for `reference`: `use` it, coming from `source` (local, registry, mirror, offline, none)."""
+    """The image to `use` for `reference`, and its `source` (local, registry, mirror, offline, none)."""
 
     reference: str
     use: str
@@ -179,7 +179,7 @@ class Decision:
 
 
 def without_asking(reference: str, local: Collection[str], mode: str, base_registry: str) -> Decision | None:
-    """The decision if it needs no query to a registry, else None. `mode` is the setting images.offline."""
+    """Return the decision if it needs no query to a registry, else None. `mode` is the setting images.offline."""
     recipe = recipe_for(reference)
     if mode == "always" and recipe:
         return Decision(reference, recipe.image, "offline")
@@ -195,7 +195,7 @@ def without_asking(reference: str, local: Collection[str], mode: str, base_regis
 
 
 def decide(reference: str, base_registry: str, *, answers: bool) -> Decision:
-    """The decision for a Docker Hub reference, given whether the mirror or registry `answers`."""
+    """Return the decision for a Docker Hub reference, given whether the mirror or registry `answers`."""
     if answers:
         return Decision(reference, mirrored(reference, base_registry), "mirror" if base_registry else "registry")
     recipe = recipe_for(reference)
@@ -205,7 +205,7 @@ def decide(reference: str, base_registry: str, *, answers: bool) -> Decision:
 def override(
     built: Mapping[str, Collection[str]], images: Mapping[str, str], use: Mapping[str, str], ca: str = ""
 ) -> dict[str, object]:
-    """A compose override with the replacements, `{}` if there are none.
+    """Return a compose override with the replacements, `{}` if there are none.
 
     `built`: each service's base images; `images`: each service's own image; `use`: the replacements; `ca`: a
     PEM file passed to builds as the secret `ca`, because our images do not contain a company's CA.
@@ -224,7 +224,7 @@ def override(
 
 
 def foreign_definition(recipe: Recipe, platform: str, recipe_hash: str) -> dict[str, object]:
-    """The bake definition of an image for another platform; building it runs no programs of that platform."""
+    """Return the bake definition of an image for another platform; building it runs no programs of that platform."""
     target = {
         "context": ".",
         "target": f"{recipe.stage}-foreign",
@@ -247,7 +247,7 @@ def definition(
     zstd: bool,
     base: str,
 ) -> dict[str, object]:
-    """The bake definition that builds these images in one solve; paths are relative to the working directory.
+    """Return the bake definition that builds these images in one solve; paths are relative to the working directory.
 
     `recipes`: each with the hash of its inputs. `secrets`: ids; each secret is a file secrets/ID. `zstd`: the engine
     stores images unchanged, so compress them quickly (a third of gzip's time). `base`: our Debian image to start from;

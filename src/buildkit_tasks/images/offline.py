@@ -32,7 +32,7 @@ from .package_log import news, remedy
 
 SUITE = "bookworm"
 
-#: Seconds for which a minimal Debian left by a killed run can be reused.
+#: Maximum age in seconds of a reusable minimal Debian left behind by a killed run.
 ROOTFS_AGE = 6 * 3600
 
 #: Packages from a newer Debian, because this one's are too old; everything else in an image is from `SUITE`.
@@ -41,7 +41,7 @@ FROM_SECOND = ("golang-1.24-go", "golang-1.24-src")
 #: Variables for the Go module proxy and checksum database, passed on if set. See `go help environment`.
 _GO = ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOPRIVATE", "GOINSECURE")
 
-#: Printed when a solve starts that only installs packages.
+#: Printed at the start of a solve that only installs packages.
 PACKAGES = "installing packages for all images (one to two minutes)"
 
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -87,7 +87,7 @@ def build_foreign(session: Session, facts: Engine, recipe: Recipe, platform: str
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """A hash that changes when any file of the recipe changes; stored as a label of the image.
+    """Return a hash that changes when any file of the recipe changes; stored as a label of the image.
 
     A directory counts only for the recipe of the same name: a newer BuildKit must not make a toolchain image outdated.
     """
@@ -99,7 +99,7 @@ def recipe_hash(recipe: Recipe) -> str:
 
 
 def _data() -> dict[str, bytes]:
-    """The recipes' files, read from the package wherever it is installed, including one level of subdirectories."""
+    """Return the recipes' files from the installed package, including one level of subdirectories."""
     found = {}
     for item in (resources.files("buildkit_tasks") / "data" / "images").iterdir():
         inside = [(f"{item.name}/{i.name}", i) for i in item.iterdir()] if item.is_dir() else [(item.name, item)]
@@ -109,7 +109,7 @@ def _data() -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def _workplace(session: Session) -> Iterator[Path]:
-    """The build context, shared by the user's projects. Allows one build at a time; removes the secrets afterwards."""
+    """Yield the build context, which the user's projects share, to one build at a time. Removes secrets afterwards."""
     place = session.world.state_home / "images"
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     waiting = "  waiting: another run is building base images"
@@ -163,7 +163,7 @@ def _lay_out(session: Session, place: Path, sources: Sequence[apt.Source]) -> li
 
 
 def _apt_settings(session: Session) -> str:
-    """The host's own apt settings that its mirror may need: proxies, and whether outdated indexes are accepted."""
+    """Return the host's apt settings that its mirror may need: proxies, and whether to accept outdated indexes."""
     if not host.which(session.world, "apt-config"):
         return ""
     dump = run.capture(session.world, Command(("apt-config", "dump", "Acquire"), session.root)).stdout
@@ -270,7 +270,7 @@ def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str
 
 
 def details(session: Session, names: Sequence[str]) -> dict[str, dict[str, object]]:
-    """Id, bytes and recipe of the images that the engine has, by the requested name."""
+    """Return the id, bytes and recipe of the images that the engine has, by the requested name."""
     result = run.capture(session.world, docker.image_details(session.root, names))
     found: dict[str, dict[str, object]] = {}
     for line in result.stdout.splitlines():

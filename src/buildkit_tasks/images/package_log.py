@@ -11,14 +11,14 @@ _DONE = {"lists": "package lists fetched", "buildkit-compile": "buildkit: compil
 
 
 def remedy(log: Sequence[str]) -> str:
-    """The hint for a failed build of base images, from its last lines. Pure."""
+    """Return the hint for a failed build of base images, from its last lines. Pure."""
     if any(line.startswith("go: ") for line in log) and not any(line.startswith("E: ") for line in log):
         return "set a reachable Go module proxy (export GOPROXY=https://…), then rerun the command"
     return "check that apt works on this machine (apt-get update), then run `invoke images.build`"
 
 
 def news(progress: Progress, printed: set[str]) -> Iterator[str]:
-    """A line for each notable step finished since the last call: packages installed, images stored."""
+    """Yield a line for each notable step finished since the last call: packages installed, images stored."""
     for digest, vertex in progress.vertexes.items():
         if vertex.completed is None or vertex.error or digest in printed:
             continue
@@ -27,5 +27,5 @@ def news(progress: Progress, printed: set[str]) -> Iterator[str]:
         if stage and not vertex.cached:
             yield _DONE.get(stage[1], f"{stage[1]}: packages installed")
         elif vertex.name.endswith("exporting to image"):
-            # With a single target, BuildKit does not name the target of the export.
+            # With a single target, BuildKit omits the target in the export step.
             yield f"{vertex.name.partition(']')[0].lstrip('[').split()[0] if ']' in vertex.name else 'image'}: stored"

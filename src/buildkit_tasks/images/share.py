@@ -53,7 +53,7 @@ def pull(session: Session, *, ref: str = "") -> None:
 
 
 def _offline(session: Session, project: Project) -> list[Decision]:
-    """The project's base images that replace images no registry provides here, without duplicates."""
+    """Return the project's base images that replace images no registry provides here, without duplicates."""
     decisions = decide(session, project.engine, references(project.workspace))
     return list({d.use: d for d in decisions.values() if d.source == "offline"}.values())
 

@@ -1,7 +1,7 @@
 """Quickly checks an image built for another platform: does its program start, and its shell, if any?
 
 `images.check` reads all files of an image. This check takes half a second: like the kernel, it follows a program to its
-loader or interpreter, so it detects a base image for the wrong architecture as well as a wrong program.
+loader or interpreter, so it detects both a wrong program and a base image for the wrong architecture.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from buildkit_tasks.registry import archive as image_archive
 #: Bytes to read from a file: enough for the headers and the loader's name after them.
 HEAD = 65536
 
-#: How many levels of programs that start other programs to follow.
+#: Maximum depth to follow from a program to its interpreter or loader.
 DEPTH = 5
 
-#: Where a program without a path is looked up.
+#: Where to look up a program without a path.
 PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -73,7 +73,7 @@ def _in_the_engine(session: Session, service: Service, platform: str) -> None:
 
 
 def _follow(session: Session, container: str, start: str, platform: str, folder: Path) -> str:
-    """Why a program cannot start on the platform; empty if it can, or if it does not exist."""
+    """Return why a program cannot start on the platform; empty if it can, or if it does not exist."""
     path = start
     for depth in range(DEPTH):
         copy = folder / secrets.token_hex(4)

@@ -13,7 +13,7 @@ from .choice import decide
 
 
 def table(session: Session, facts: Engine, refs: Sequence[str], *, again: bool = False) -> list[dict[str, object]]:
-    """One row per reference: the image used, where it comes from, its id and size (bytes) if the engine has it."""
+    """Return one row per reference: the image used, its source, and its id and size (bytes) if the engine has it."""
     decisions = decide(session, facts, refs, again=again)
     found_images = offline.details(session, [d.use for d in decisions.values()])
     rows: list[dict[str, object]] = []

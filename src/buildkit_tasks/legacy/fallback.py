@@ -34,7 +34,7 @@ _SKIP = {"target", "node_modules", ".git"}
 
 
 def tier(session: Session, found: Engine) -> Tier:
-    """The tier for this engine. The full tier needs no query; a lower one takes up to two."""
+    """Return the tier for this engine. The full tier needs no query; lower tiers need up to two."""
     full = not engine_facts.lacking(found)
     if full and session.settings.builders.name == "auto":
         return Tier("full")
@@ -61,9 +61,9 @@ def execute(
     _check_keys(plan, targets, chosen)
     if chosen.name == "legacy" and plan.groups:
         prepared = _prepare(session, plan, targets)
-        why = {**plan.reasons, "incremental": "each build starts from the dependencies' layer"}
+        why = {**plan.reasons, "incremental": "each build starts from the dependency layer"}
         plan = replace(plan, incremental=False, reasons=why)
-        # Arguments that differ between two builds would invalidate the dependencies' layer.
+        # Arguments that differ between two builds would invalidate the dependency layer.
         same = ("BINS", "CARGO_INCREMENTAL")
         targets = {n: {**t, "args": _without(t.get("args", {}), same)} for n, t in targets.items()}
     with build_view.building(session.report, plan, progress, how) as view:
@@ -122,7 +122,7 @@ def _check_keys(plan: BuildPlan, targets: Mapping[str, Any], chosen: Tier) -> No
                 "compose-key-unsupported",
                 f"The service {service.name!r} uses keys that this engine does not support: {', '.join(keys)}.",
                 causes=[chosen.reason],
-                hint="invoke engine.install, or build the other services with --service",
+                hint="run `invoke engine.install`, or build the other services with --service",
             )
 
 
@@ -136,7 +136,7 @@ def _id(ids: Mapping[str, str], image: str) -> str:
 
 
 def _platform(session: Session) -> dict[str, str]:
-    """Values for variables in mount options, which an old frontend may not expand."""
+    """Return values for variables in mount options, which an old frontend may not expand."""
     found = engine_facts.client(session.world, session.root)
     return {"TARGETARCH": found.arch, "TARGETOS": found.os}
 
@@ -148,7 +148,7 @@ def _prepare(session: Session, plan: BuildPlan, targets: Mapping[str, Any]) -> L
     """Put manifests and stub sources (and, with consent, the CA) into an image that the build copies from.
 
     This is an image rather than a list of COPY lines: the legacy builder limits the number of layers, and compares
-    copies between images by content, so editing code does not invalidate the dependencies' layer.
+    copies between images by content, so editing code does not invalidate the dependency layer.
     """
     service = plan.groups[0][0]
     target = targets[service.key]
@@ -185,7 +185,7 @@ def _default(text: str, name: str) -> str:
 
 
 def _out(text: str, args: Mapping[str, str]) -> str:
-    """The directory of all programs that the last stage copies from: the part of the path before `${BIN}`."""
+    """Return the directory of all programs that the last stage copies from: the part of the path before `${BIN}`."""
     for item in syntax.instructions(text):
         if item.keyword == "COPY" and "--from=" in item.rest and "${BIN" in item.rest:
             place = item.rest.split()[1].partition("${BIN")[0]
@@ -194,7 +194,7 @@ def _out(text: str, args: Mapping[str, str]) -> str:
 
 
 def _copy_manifests(root: Path, to: Path) -> tuple[str, ...]:
-    """Copy the files that define dependencies and write stub sources; return the names of the workspace's packages."""
+    """Copy the files that define dependencies and write stub sources. Return the names of the workspace's packages."""
     names = []
     for manifest in sorted(root.rglob("Cargo.toml")):
         package = manifest.parent
@@ -226,9 +226,9 @@ def _copy_manifests(root: Path, to: Path) -> tuple[str, ...]:
 
 
 def _ca(session: Session, text: str) -> Path | None:
-    """The CA bundle, if the build needs one and the user accepts a layer; the legacy builder has no secrets.
+    """Return the CA bundle if the build needs one and the user accepts a layer: the legacy builder has no secrets.
 
-    The system's default bundle is skipped with a message; one that was set explicitly requires consent.
+    The system's default bundle is skipped with a message. A bundle set explicitly requires consent.
     """
     bundle = session.settings.build.ca_bundle
     if not bundle or not any(m.options.get("id") == "ca" for m in mounts.mounts(text)):
@@ -238,11 +238,11 @@ def _ca(session: Session, text: str) -> Path | None:
     origin = next((o.origin for o in session.origins if o.name == "build.ca_bundle"), "")
     if origin.startswith(("default", "environment (SSL")):
         session.report.say(
-            f"  {bundle} is not passed on: this builder has no secrets (set builders.legacy_ca = layer to put it into "
-            "a layer of the compile stage; it is never in shipped images)"
+            f"  {bundle} is not used: this builder does not support secrets (set builders.legacy_ca = layer to add it "
+            "to a layer of the compile stage; shipped images never contain it)"
         )
         return None
-    what = f"{bundle} becomes a layer of the compile stage and of {tiers.PREPARED}; it is not in the shipped images"
+    what = f"{bundle} will be a layer of the compile stage and of {tiers.PREPARED}, but not of the shipped images"
     try:
         agreed = session.report.consent(what)
     except Problem as problem:
@@ -250,6 +250,7 @@ def _ca(session: Session, text: str) -> Path | None:
             "consent-missing",
             "Without BuildKit, a CA bundle cannot be passed as a secret.",
             causes=[what],
-            hint="set builders.legacy_ca = layer (BUILDKIT_TASKS_BUILDERS_LEGACY_CA=layer), or invoke engine.install",
+            hint="set builders.legacy_ca = layer (BUILDKIT_TASKS_BUILDERS_LEGACY_CA=layer) or "
+            "run `invoke engine.install`",
         ) from problem
     return Path(bundle) if agreed else None

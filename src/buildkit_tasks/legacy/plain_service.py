@@ -1,7 +1,7 @@
-"""Builds services by their own Dockerfiles, on builders without bake or without BuildKit.
+"""Builds services from their own Dockerfiles on builders without bake or without BuildKit.
 
-The legacy builder silently ignores some features that it does not know, which would produce a different image. So
-unsupported features are rejected by name, or replaced with an equivalent.
+The legacy builder silently ignores some unknown features, which would produce a different image. Unsupported features
+are therefore rejected by name or replaced with an equivalent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NEWER = {
 
 
 def in_order(services: Sequence[Service], targets: Mapping[str, Any]) -> list[Service]:
-    """The services in build order: each after the services whose images it is built from."""
+    """Return the services in build order, each after the services whose images it uses."""
     done: list[Service] = []
 
     def place(service: Service) -> None:
@@ -45,7 +45,7 @@ def in_order(services: Sequence[Service], targets: Mapping[str, Any]) -> list[Se
 
 
 def images(target: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, str]:
-    """The images behind the target's named contexts: existing images, and those of services built earlier."""
+    """Return the images behind the target's named contexts: existing images, and images of services built earlier."""
     found = {}
     for name, value in target.get("contexts", {}).items():
         kind, _, rest = str(value).partition("://" if "://" in str(value) else ":")
@@ -63,7 +63,7 @@ def dockerfile(
     replaced: Mapping[str, str],
     values: Mapping[str, str],
 ) -> str | Path:
-    """The Dockerfile for BuildKit without bake: the file itself, or its text with replaced images."""
+    """Return the Dockerfile for BuildKit without bake: the file itself, or its text with replaced images."""
     if not replaced and not any("$" in part for mount in file.mounts for part in mount.options.values()):
         return file.text if service.inline else Path(target["dockerfile"])
     return tiers.portable(file.text, {**values, **target.get("args", {})}, replaced)
@@ -76,7 +76,7 @@ def without_buildkit(
     replaced: Mapping[str, str],
     values: Mapping[str, str],
 ) -> tuple[str | Path, dict[str, str]]:
-    """The Dockerfile for the legacy builder (file or text) and its arguments, including those predefined by BuildKit.
+    """Return the Dockerfile for the legacy builder (file or text) and its arguments plus BuildKit's predefined ones.
 
     Raises `Problem` build-failed for unsupported features.
     """
@@ -92,7 +92,7 @@ def without_buildkit(
     args = {n: v for n, v in known.items() if n in file.arguments} | dict(target.get("args", {}))
     turned = any("platform" in syntax.flags(item)[0] for item in file.items if item.keyword == "FROM")
     if not replaced and not turned:
-        # prefer the file: text from stdin gets a different name than the one in the context and its .dockerignore
+        # prefer the file: a Dockerfile from stdin has a different name than in the context and its .dockerignore
         inside = os.path.realpath(service.dockerfile).startswith(os.path.realpath(service.context) + os.sep)
         return (file.text if service.inline or not inside else Path(target["dockerfile"])), args
     text = tiers.portable(file.text, {**known, **args}, replaced)
@@ -109,5 +109,5 @@ def _refused(service: Service, what: str) -> Problem:
         "build-failed",
         f"The Dockerfile of the service {service.name!r} needs BuildKit, but this engine builds without it.",
         causes=[what],
-        hint="invoke engine.install, or build the other services with --service",
+        hint="run `invoke engine.install`, or build the other services with --service",
     )

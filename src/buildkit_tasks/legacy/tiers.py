@@ -1,7 +1,7 @@
 """Determines how this engine and docker command can build, and generates Dockerfiles for the lower tiers. Pure.
 
 full: one bake solve. each: BuildKit without bake, one `docker build` per service. legacy: the legacy builder, which
-refuses `RUN --mount` (it does not ignore it): a generated Dockerfile keeps dependencies in a layer instead.
+rejects `RUN --mount` (rather than ignoring it), so a generated Dockerfile caches dependencies in a layer instead.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ class Tier:
         """The line printed by a build on a lower tier."""
         how = {
             "each": "service by service, with BuildKit's cache mounts",
-            "legacy": "without BuildKit: dependencies are kept in a layer, and your code is compiled from scratch",
+            "legacy": "without BuildKit (dependencies are cached in a layer, and your code is compiled from scratch)",
         }
         return f"building {how[self.name]}: {self.reason}. {self.remedy}".rstrip()
 
 
 def choose(engine: Engine, client: Version, builder: str, *, podman: bool = False) -> Tier:
-    """The best tier for an engine, a docker command (its version, () = unknown) and the setting builders.name.
+    """Return the best tier for an engine, a docker command (its version, () = unknown) and the setting builders.name.
 
     An inherited DOCKER_BUILDKIT=0 has no effect, because our commands override it.
     """
-    faster = "For faster builds: invoke engine.install"
+    faster = "For faster builds, run `invoke engine.install`"
     if podman:
         return Tier("legacy", f"the engine is podman {dotted(engine.version)}", faster)
     if builder == "legacy":
@@ -78,7 +78,7 @@ def choose(engine: Engine, client: Version, builder: str, *, podman: bool = Fals
 
 
 def portable(text: str, args: Mapping[str, str], images: Mapping[str, str]) -> str:
-    """Convert the Dockerfile for an old BuildKit: replaces base images and expands variables in mount options.
+    """Convert the Dockerfile for an old BuildKit: replace base images and expand variables in mount options.
 
     Old clients have no named contexts, and old frontends expand variables in only a few mount options.
     """
@@ -102,7 +102,7 @@ def portable(text: str, args: Mapping[str, str], images: Mapping[str, str]) -> s
 
 
 def _mount(option: str, values: Mapping[str, str]) -> str:
-    """Expand variables whose value is known; `${CARGO_HOME}` comes from the image and is kept."""
+    """Expand variables with a known value. `${CARGO_HOME}`, which the image sets, is kept."""
     return syntax.expand(option, values, keep=True)
 
 
@@ -117,7 +117,7 @@ def _from(rest: str, values: Mapping[str, str], images: Mapping[str, str]) -> st
 
 
 def _written(item: Instruction, rest: str) -> str:
-    """The instruction on one line; unchanged if it has a here-document."""
+    """Return the instruction on one line, or unchanged if it has a here-document."""
     if item.body or (len(item.parts) > 1 and rest == item.rest):
         return "\n".join(part for _, part in item.parts)
     return f"{item.keyword} {rest}"
@@ -129,7 +129,7 @@ class LegacyBuild:
 
     `source`: directory of the cargo workspace in the context. `binaries`: programs to build. `members`: names of the
     workspace's packages. `profile`: cargo profile. `prepared`: the image with manifests. `ca`: whether that image
-    contains the CA. `out`: where the file's last stage expects the programs' directories.
+    contains the CA. `out`: where the last stage expects the program directories.
     """
 
     source: str
@@ -142,7 +142,7 @@ class LegacyBuild:
 
 
 def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build: LegacyBuild) -> str:
-    """A Dockerfile without `--mount` for the same images: copies manifests and stub sources first, then the code.
+    """Return a Dockerfile without `--mount` for the same images. It copies manifests and stubs first, then the code.
 
     Replaces the step with the cache mounts, drops our script's other step and keeps everything else. Raises `Problem`
     build-failed for features that need BuildKit.
@@ -166,7 +166,7 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
                 "build-failed",
                 f"Line {item.line} of the Dockerfile needs BuildKit, but this engine builds without it.",
                 causes=[f"{item.keyword} {item.rest[:80]}"],
-                hint="invoke engine.install",
+                hint="run `invoke engine.install`",
             )
         else:
             out.append(_written(item, item.rest))
@@ -174,15 +174,15 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
         raise Problem(
             "build-failed",
             "The Dockerfile has no step with a cache mount to replace.",
-            hint="invoke engine.install, or use the Dockerfile in docs/how-to/adopt.md",
+            hint="run `invoke engine.install`, or use the Dockerfile in docs/how-to/adopt.md",
         )
     return "\n".join(out) + "\n"
 
 
 def compile_steps(build: LegacyBuild) -> list[str]:
-    """The steps that replace the one with cache mounts. POSIX sh, without BuildKit's predefined arguments.
+    """Return the steps that replace the step with cache mounts. Uses POSIX sh and none of BuildKit's own arguments.
 
-    A stub never ships: after the dependencies are built, cargo's records of all workspace packages are deleted and all
+    Stubs never ship. After the dependencies are built, cargo's records of all workspace packages are deleted and all
     sources are touched. The build also fails if a program contains the stub's marker.
     """
     source = f"/src/{build.source}".rstrip("/.")
@@ -202,20 +202,20 @@ def compile_steps(build: LegacyBuild) -> list[str]:
         f"COPY --from={build.prepared} /manifests/ {source}/",
         f"WORKDIR {source}",
         "RUN cargo fetch --locked",
-        f"RUN ({cargo} --workspace --bins || echo 'buildkit-tasks: dependencies could not be built ahead') "
+        f"RUN ({cargo} --workspace --bins || echo 'buildkit-tasks: dependencies could not be built in advance') "
         f"&& find target -depth -type d -path '*/.fingerprint/*' \\( {marks} \\) -exec rm -rf {{}} +",
         "COPY . /src/",
         "RUN find . -path ./target -prune -o -type f -exec touch -c {} + "
         f"&& {cargo} {bins} && {' && '.join(copies)} "
-        f"&& if grep -rl {STUB} {build.out}; then echo 'buildkit-tasks: a stand-in was built' >&2; exit 1; fi",
+        f"&& if grep -rl {STUB} {build.out}; then echo 'buildkit-tasks: a stub was built' >&2; exit 1; fi",
     ]
 
 
-# ---- stand-in sources
+# ---- stub sources
 
 
 def stubs(manifest: Mapping[str, object], files: Iterable[str]) -> dict[str, str]:
-    """Stub sources of one package by path: the minimum that cargo requires to accept the manifest.
+    """Return the stub sources of a package by path: the minimum that cargo requires to accept the manifest.
 
     `files` are the package's real files (relative, with /), from which cargo infers its targets.
     """

@@ -31,7 +31,7 @@ _SECRET_FILE = re.compile(r"(?:^|/)(?:credentials(?:\.toml)?|\.git-credentials|\
 
 
 def check(file: File) -> Iterator[Hit]:
-    """BT007, BT013, BT016 for one file."""
+    """Yield BT007, BT013 and BT016 for one file."""
     yield from _splitting(file)
     yield from _silencing(file)
     yield from _secrets(file)
@@ -78,7 +78,7 @@ def _silencing(file: File) -> Iterator[Hit]:
 
 
 def _sets_flags(settings: str) -> bool:
-    """Whether cargo's configuration sets rustflags that apply to a build for Linux."""
+    """Return whether cargo's configuration sets rustflags that apply to a build for Linux."""
     if not re.search(r"^\s*rustflags\s*=", settings, re.MULTILINE):
         return False
     try:
@@ -112,7 +112,7 @@ def _secrets(file: File) -> Iterator[Hit]:
 
 
 def _values(file: File) -> Iterator[tuple[int, str, str, str | None]]:
-    """Every ARG and ENV, including those before the first FROM."""
+    """Yield every ARG and ENV, including those before the first FROM."""
     for item in syntax.instructions(file.source.text):
         if item.keyword in ("ARG", "ENV"):
             for name, value in pairs(item):

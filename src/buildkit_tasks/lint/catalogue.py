@@ -58,7 +58,7 @@ _ALL = (
         "BT000",
         "suppression",
         "note",
-        "A suppression that has no reason, or matches no finding, may hide the next finding on that line.",
+        "A suppression without a reason or a matching finding may hide a future finding on that line.",
         (),
         "write `# buildkit-tasks: ignore=CODE reason` above the instruction, or remove the comment",
     ),
@@ -66,8 +66,8 @@ _ALL = (
         "BT001",
         "mount-without-id",
         "warning",
-        "BuildKit identifies such a mount by its path, so all projects on this engine that use the same path share it, "
-        "and a build with --no-cache clears it for all of them.",
+        "BuildKit identifies a mount without an id by its path, so all projects on this engine that use the same path "
+        "share it, and a build with --no-cache clears it for all of them.",
         ("moby/buildkit#4250", "0xMiden/node#2314", "docker/buildx#1922"),
         "add id=PROJECT-PURPOSE to the mount, for example id=shop-cargo-registry",
     ),
@@ -129,7 +129,7 @@ _ALL = (
         "mtimes-trusted",
         "error",
         "cargo compares modification times, and those of COPY and bind mounts come from the host or an old layer. A "
-        "changed file that is older than the cached object is not compiled, and the image contains the old binary.",
+        "changed file that is older than the cached object is not recompiled, and the image contains the old binary.",
         ("0xMiden/node#2314", "tensorzero/tensorzero#1860", "rust-lang/cargo#9312", _NEVER_STALE),
         "compare sources by content (rsync -c into the mount), or at least touch all of them in the same RUN",
     ),
@@ -138,9 +138,9 @@ _ALL = (
         "stub-without-guard",
         "error",
         "The stub's objects are newer than the real sources copied over it, so cargo considers the program up to "
-        "date, and an image with `fn main() {}` is shipped. `cargo clean -p` does not reliably help.",
+        "date, and the image ships with `fn main() {}`. `cargo clean -p` does not reliably help.",
         ("valnesfjord/tg-ws-proxy-rs#118", "MystenLabs/hashi#444", "rust-lang/cargo#7181"),
-        "touch the real sources before the second cargo build, or better, use a cache mount instead of the stub",
+        "touch the real sources before the second cargo build or, better, use a cache mount instead of the stub",
     ),
     Rule(
         "BT010",
@@ -190,7 +190,7 @@ _ALL = (
         "cargo-home-mounted",
         "error",
         "The mount hides the image's own files, such as bin/cargo and bin/rustup. Credentials and settings "
-        "written there stay in the mount for all later builds.",
+        "written to it stay in the mount for all later builds.",
         ("clux/muslrust#56", "rust-lang/docker-rust#17", "docker/docs#25616"),
         "mount CARGO_HOME/registry and CARGO_HOME/git instead, or set CARGO_HOME to a separate directory",
     ),

@@ -17,7 +17,7 @@ _SUPPRESSION = re.compile(r"buildkit-tasks:\s*ignore\s*=\s*([A-Z]+\d+(?:\s*,\s*[
 
 
 def check(given: Sequence[Source], others: Iterable[Finding] = ()) -> tuple[Finding, ...]:
-    """The findings, sorted by file and line; `others` come from another tool and can be suppressed the same way."""
+    """Return the findings, sorted by file and line. `others` are from another tool and can also be suppressed."""
     files = [File(source, service) for source in given for service in source.services or {"": {}}]
     found: dict[tuple[str, int, str, str], Finding] = {}
     for file in files:
@@ -62,7 +62,7 @@ class _Suppression:
 
 
 def _suppressions(text: str) -> list[_Suppression]:
-    """Each suppression, with the lines of the instruction that contains or follows it."""
+    """Return each suppression, with the lines of the instruction that contains or follows it."""
     items = list(syntax.instructions(text))
     found = []
     for comment in syntax.comments(text):

@@ -1,4 +1,4 @@
-"""A .dockerignore as lint sees it: text that may be missing or invalid."""
+"""A .dockerignore for the lint rules, which may be missing or invalid."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from buildkit_tasks.dockerfiles.ignore import Ignore
 
 
 class IgnoreFile:
-    """The patterns of one file. A missing file excludes nothing, nor does one that docker rejects."""
+    """The patterns of one file. A file that is missing or that docker rejects excludes nothing."""
 
     def __init__(self, text: str | None) -> None:
         try:
@@ -15,5 +15,5 @@ class IgnoreFile:
             self._ignore = Ignore()
 
     def excludes(self, path: str) -> bool:
-        """True if `path` (relative to the context, with /) is not part of the context."""
+        """Return whether `path` (relative to the context, with /) is not part of the context."""
         return self._ignore.excludes(path.strip("/"))

@@ -20,7 +20,7 @@ _DOWNLOADS = ("registry", "git")
 
 
 def check(file: File) -> Iterator[Hit]:
-    """BT001, BT002, BT003, BT006, BT012, BT015, BT017 for every cache mount of one file."""
+    """Yield BT001, BT002, BT003, BT006, BT012, BT015 and BT017 for every cache mount of one file."""
     for step in file.runs:
         for mount in file.mounts(step):
             yield from _name(file, step, mount)
@@ -70,7 +70,7 @@ def _name(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
 
 
 def _spelt_out(file: File, raw: str) -> str:
-    """The id, plus the values of the ARGs and ENVs in it: their defaults may contain the architecture."""
+    """Return the id, plus the values of the ARGs and ENVs in it: their defaults may contain the architecture."""
     text = raw
     for name in re.findall(r"\$\{?(\w+)", raw):
         text += " ".join(re.findall(rf"\b{name}=(\S+)", file.source.text))
@@ -100,7 +100,7 @@ def _owner(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
 
 
 def _uid(file: File, step: Step, user: str) -> str | None:
-    """The uid that an earlier useradd or adduser in the file assigns to a user."""
+    """Return the uid that an earlier useradd or adduser in the file assigns to a user."""
     for earlier in file.history(step):
         if "user" in earlier.shell:
             for command in re.split(r"[;&|\n]", earlier.shell):
@@ -159,7 +159,7 @@ def _unused_target(file: File, step: Step, mount: CacheMount, text: str) -> Iter
 
 
 def across(files: Sequence[File]) -> Iterator[tuple[File, Hit]]:
-    """BT004 and BT014: ids are global to the engine, so these rules consider all files together."""
+    """Yield BT004 and BT014. Ids are global to the engine, so these rules consider all files together."""
     yield from _toolchains(files)
     yield from _races(files)
 
@@ -199,7 +199,7 @@ def _races(files: Sequence[File]) -> Iterator[tuple[File, Hit]]:
         if one is two:
             if second.stage in one.needs(first.stage) or first.stage in one.needs(second.stage):
                 continue
-            other = f"line {first.item.line}"
+            other = f"the step on line {first.item.line}"
         elif one.source is two.source:
             if first.item.line != second.item.line or _same_values(first, second):
                 continue  # one step for both services
@@ -210,18 +210,18 @@ def _races(files: Sequence[File]) -> Iterator[tuple[File, Hit]]:
 
 
 def _race(mount: CacheMount, other: str) -> Hit:
-    return "BT014", mount.line, f"The mount {mount.path} can be written at the same time by this step and by {other}."
+    return "BT014", mount.line, f"This step and {other} can write to the mount {mount.path} at the same time."
 
 
 def _guarded(file: File, step: Step, text: str) -> bool:
-    """True if the step takes a lock, an earlier layer links cargo's lock, or the lock is in a mount."""
+    """Return whether the step takes a lock, an earlier layer links cargo's lock, or the lock is in a mount."""
     if any(m.kind in ("home", "lock") for m in file.mounts(step)) or shell.locks(text):
         return True
     return any(shell.locks(file.text(s)) for s in file.history(step) if s.keyword == "RUN")
 
 
 def _serialised(one: File, first: Step, two: File, second: Step, *, platforms: bool = False) -> bool:
-    """True if both steps use another mount that only one build at a time can use."""
+    """Return whether both steps use another mount that only one build at a time can use."""
     theirs = {m.id for m in two.mounts(second) if m.sharing == "locked"}
     mine = {m.id for m in one.mounts(first) if m.sharing == "locked" and not (platforms and PLATFORM.search(m.raw_id))}
     return bool(mine & theirs)

@@ -25,7 +25,7 @@ from .reading import Source
 
 #: Maximum size of a script in bytes; larger files are not scripts.
 _SCRIPT_LIMIT = 256_000
-#: Directory levels below the context in which to look for a Cargo.toml.
+#: Directory levels below the context to search for a Cargo.toml.
 _DEPTH = 3
 _LEVELS = {"error": "error", "warning": "warning", "info": "note", "style": "note"}
 
@@ -84,7 +84,7 @@ def print_result(session: Session, linted: Linted, *, as_sarif: bool = False) ->
 
 
 def _base(session: Session) -> Path:
-    """The directory that file names are relative to: the project, else the working directory."""
+    """Return the directory that file names are relative to: the project, else the working directory."""
     try:
         return session.root
     except Problem:
@@ -135,7 +135,7 @@ def _given(session: Session, files: Sequence[str], context: str) -> list[_Build]
 
 
 def _likely_context(cwd: Path, dockerfile: Path) -> Path:
-    """The nearest directory that looks like a context, searching from the Dockerfile up to the working directory."""
+    """Return the nearest directory that looks like a context, from the Dockerfile up to the working directory."""
     for folder in dockerfile.parents:
         if any((folder / name).exists() for name in (".dockerignore", "Cargo.toml", ".git")):
             return folder
@@ -148,7 +148,7 @@ def _likely_context(cwd: Path, dockerfile: Path) -> Path:
 
 
 def read_source(dockerfile: Path, context: Path) -> Source:
-    """A Dockerfile and the relevant files of its context. Raises `Problem` bad-argument if it cannot be read."""
+    """Return a Dockerfile and the relevant files of its context. Raises `Problem` bad-argument if it cannot be read."""
     return _source(_Build(dockerfile, context, {}), context)
 
 
@@ -182,7 +182,7 @@ def _text(path: Path) -> str | None:
 
 
 def _script(context: Path, name: str) -> str | None:
-    """The text of a file in the context; None if it does not exist, is outside, or is too large for a script."""
+    """Return the text of a file in the context; None if it does not exist, is outside, or is too large for a script."""
     try:
         path = (context / name).resolve()
         if not path.is_relative_to(context) or not path.is_file() or path.stat().st_size > _SCRIPT_LIMIT:
@@ -194,7 +194,7 @@ def _script(context: Path, name: str) -> str | None:
 
 
 def _workspaces(context: Path) -> Iterator[str]:
-    """The topmost directories with a Cargo.toml, relative to the context."""
+    """Yield the topmost directories with a Cargo.toml, relative to the context."""
     for folder, names, files in os.walk(context):
         here = os.path.relpath(folder, context)
         if "Cargo.toml" in files:
@@ -206,7 +206,7 @@ def _workspaces(context: Path) -> Iterator[str]:
 
 
 def _hadolint(session: Session, base: Path, names: Sequence[str]) -> list[Finding] | None:
-    """hadolint's findings with its own codes; None if it is not installed or fails."""
+    """Return hadolint's findings with its own codes; None if it is not installed or fails."""
     program = shutil.which("hadolint", path=session.world.env.get("PATH"))
     if not program:
         return None
@@ -238,7 +238,7 @@ def _theirs(one: Mapping[str, Any]) -> Finding:
 
 
 def _counts(findings: Sequence[Finding]) -> str:
-    """The counts, without suppressed findings."""
+    """Return the counts, without suppressed findings."""
     return units.severities(f.severity for f in findings if f.reason is None)
 
 

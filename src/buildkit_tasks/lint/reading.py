@@ -77,13 +77,13 @@ class File:
         return (s for s in self.steps if s.keyword == "RUN")
 
     def stage(self, name: str) -> Stage | None:
-        """The stage with this name or number; None for an image."""
+        """Return the stage with this name or number; None for an image."""
         if name.isdigit():
             return self.stages[int(name)] if int(name) < len(self.stages) else None
         return next((s for s in reversed(self.stages) if s.name == name.lower()), None)
 
     def chain(self, index: int) -> list[int]:
-        """The stage and those it starts from, nearest first."""
+        """Return the stage and those it starts from, nearest first."""
         found: list[int] = []
         at: int | None = index
         while at is not None:
@@ -92,16 +92,16 @@ class File:
         return found
 
     def image(self, index: int) -> str:
-        """The image that a stage is based on, directly or through other stages."""
+        """Return the image that a stage is based on, directly or through other stages."""
         return self.stages[self.chain(index)[-1]].image
 
     def history(self, step: Step) -> list[Step]:
-        """The steps that produced the file system of `step`, in order."""
+        """Return the steps that produced the file system of `step`, in order."""
         chain = self.chain(step.stage)
         return [s for s in self.steps if s.stage in chain and s.item.line < step.item.line]
 
     def needs(self, index: int) -> set[int]:
-        """All stages that must be built before this one, including itself."""
+        """Return all stages that must be built before this one, including itself."""
         found: set[int] = set()
         todo = [index]
         while todo:
@@ -118,13 +118,13 @@ class File:
         return found
 
     def text(self, step: Step) -> str:
-        """The shell text of a RUN and of the scripts that it runs, without comments."""
+        """Return the shell text of a RUN and of the scripts that it runs, without comments."""
         texts = [(path, self.source.files.get(path, "")) for path in self.scripts(step)]
         read = (shell.of_rust(t) if path.endswith(".rs") else shell.without_comments(t) for path, t in texts)
         return "\n".join([step.shell, *read])
 
     def scripts(self, step: Step) -> list[str]:
-        """Paths in the context of scripts that the RUN may call, through bind mounts and COPY.
+        """Return the paths in the context of scripts that the RUN may call, through bind mounts and COPY.
 
         A program that an earlier step compiled from a single Rust file counts as a script.
         """
@@ -155,7 +155,7 @@ class File:
         return list(found)
 
     def mounts(self, step: Step) -> tuple[CacheMount, ...]:
-        """The cache mounts of a RUN, except those without a target, which BuildKit rejects."""
+        """Return the cache mounts of a RUN, except those without a target, which BuildKit rejects."""
         key = step.item.line
         if key not in self._mounts:
             self._mounts[key] = tuple(self._cache_mounts(step))
@@ -242,7 +242,7 @@ class File:
 
 
 def _in_context(path: str, source: str, into: str) -> Iterator[str]:
-    """The path in the context of the file at `path`, if `source` was copied to `into`."""
+    """Yield the path in the context of the file at `path`, if `source` was copied to `into`."""
     if not inside(path, (into,)):
         return
     rest = posixpath.relpath(path, into)
@@ -255,7 +255,7 @@ def _in_context(path: str, source: str, into: str) -> Iterator[str]:
 
 
 def wanted(source: Source) -> set[str]:
-    """The files in the context to read: scripts that RUNs seem to call, and cargo's settings."""
+    """Return the files in the context to read: scripts that RUNs seem to call, and cargo's settings."""
     found: set[str] = set()
     for service in source.services or {"": {}}:
         read = File(source, service)

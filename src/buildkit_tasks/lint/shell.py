@@ -17,8 +17,8 @@ _OTHER_BUILDERS = re.compile(
 )
 _NOT_LOCAL = ("fetch", "vendor", "chef")
 
-# Commands after which the original file times do not matter. Not `cargo clean -p`, which leaves objects of other
-# profiles and has let a stub through (MystenLabs/hashi#444).
+# Commands that make the original file times irrelevant. Not `cargo clean -p`, which leaves objects of other profiles
+# and has let a stub through (MystenLabs/hashi#444).
 _GUARD = re.compile(
     r"\brsync\b[^\n;&|]*?[ \t](?:-[a-zA-Z]*c[a-zA-Z]*|--checksum)\b"
     r"|\btouch\b[^\n;&|]*\.rs\b|-exec(?:dir)?[ \t]+touch\b|\bxargs\b[^\n;&|]*\btouch\b"
@@ -48,7 +48,7 @@ def of_rust(code: str) -> str:
 
 
 def compiled(text: str) -> dict[str, str]:
-    """Programs that the text compiles with rustc, and the source file of each, both as written."""
+    """Return the programs that the text compiles with rustc, and the source file of each, both as written."""
     found: dict[str, str] = {}
     for made in re.finditer(r"\brustc\b[^\n;&|]*", text):
         program = re.search(r"[ \t]-o[ \t]+(\S+)", made[0])
@@ -59,17 +59,17 @@ def compiled(text: str) -> dict[str, str]:
 
 
 def without_comments(script: str) -> str:
-    """A script without comment lines; very long lines are truncated."""
+    """Return a script without comment lines; very long lines are truncated."""
     return "\n".join(line[:_LINE_LIMIT] for line in script.splitlines() if not line.lstrip().startswith("#"))
 
 
 def runs_cargo(text: str) -> bool:
-    """True if the script fetches or compiles crates."""
+    """Return whether the script fetches or compiles crates."""
     return bool(_CARGO.search(text) or _OTHER_BUILDERS.search(text))
 
 
 def command(text: str) -> str:
-    """The first command that fetches or compiles crates, as written; empty if there is none."""
+    """Return the first command that fetches or compiles crates, as written; empty if there is none."""
     found = _CARGO.search(text)
     if found:
         return text[found.start() : found.start("rest")]
@@ -78,14 +78,14 @@ def command(text: str) -> str:
 
 
 def compiles(text: str) -> bool:
-    """True if the script compiles crates: dependencies or the project's own."""
+    """Return whether the script compiles crates: dependencies or the project's own."""
     return any(m["verb"] not in ("fetch", "vendor") for m in _CARGO.finditer(text)) or bool(
         _OTHER_BUILDERS.search(text)
     )
 
 
 def compiles_sources(text: str) -> bool:
-    """True if the script compiles the project's own sources, not only dependencies or an installed tool."""
+    """Return whether the script compiles the project's own sources, not only dependencies or an installed tool."""
     for found in _CARGO.finditer(text):
         verb = found["verb"].split()[0]
         if verb == "install":
@@ -97,17 +97,17 @@ def compiles_sources(text: str) -> bool:
 
 
 def distrusts_times(text: str) -> bool:
-    """True if the script makes changed sources newer, or compares contents."""
+    """Return whether the script makes changed sources newer, or compares contents."""
     return bool(_GUARD.search(text))
 
 
 def removes_objects(text: str) -> bool:
-    """True if the script removes objects in a target directory."""
+    """Return whether the script removes objects in a target directory."""
     return bool(_REMOVED.search(text))
 
 
 def makes_stub(text: str) -> bool:
-    """True if the script writes stub source files."""
+    """Return whether the script writes stub source files."""
     if _STUB.search(text):
         return True
     # `fn main() { println!("…"); }` contains operators that end a command elsewhere
@@ -118,49 +118,49 @@ def makes_stub(text: str) -> bool:
 
 
 def after_cargo(text: str) -> str:
-    """The text after the first compilation."""
+    """Return the text after the first compilation."""
     found = _CARGO.search(text)
     return text[found.end() :] if found else ""
 
 
 def before_cargo(text: str) -> str:
-    """The text before the last compilation; everything if there is none."""
+    """Return the text before the last compilation; everything if there is none."""
     found = list(_CARGO.finditer(text))
     return text[: found[-1].start()] if found else text
 
 
 def locks(text: str) -> bool:
-    """True if the script takes a lock or moves cargo's own lock."""
+    """Return whether the script takes a lock or moves cargo's own lock."""
     return bool(_LOCK.search(text))
 
 
 def copies_files(text: str) -> bool:
-    """True if the script copies or moves files, outside of quotes."""
+    """Return whether the script copies or moves files, outside of quotes."""
     return bool(_COPIES.search(_QUOTED.sub("''", text)))
 
 
 def links(text: str, what: str) -> bool:
-    """True if the script creates a symbolic link whose path or target contains this text."""
+    """Return whether the script creates a symbolic link with this text in its path or target."""
     return bool(re.search(rf"\bln[ \t]+-\w*s[^\n;&|]*{re.escape(what)}\b", text))
 
 
 def names(text: str) -> list[str]:
-    """The bare words, without operators and quotes."""
+    """Return the bare words, without operators and quotes."""
     return [word for word in re.split(r"[\s;|&()<>\"'`,]+", text) if word]
 
 
 def assigned(text: str, variable: str) -> str | None:
-    """The last value assigned to a variable (`NAME=value`), None if there is none."""
+    """Return the last value assigned to a variable (`NAME=value`), None if there is none."""
     found = re.findall(rf"(?:^|[\s;&|]){variable}=[\"']?([^\s\"';&|]*)", text)
     return found[-1] if found else None
 
 
 def option(text: str, name: str) -> str | None:
-    """The last value of `--name value` or `--name=value`."""
+    """Return the last value of `--name value` or `--name=value`."""
     found = re.findall(rf"--{name}[ =][\"']?([^\s\"';&|]+)", text)
     return found[-1] if found else None
 
 
 def directories(text: str) -> list[str]:
-    """The directories that `cd` and `pushd` change to, in order."""
+    """Return the directories that `cd` and `pushd` change to, in order."""
     return re.findall(r"(?:^|[\s;&|({])(?:cd|pushd)[ \t]+[\"']?([^\s\"';&|)]+)", text)

@@ -15,7 +15,7 @@ from .reading import File
 
 
 def check(file: File) -> Iterator[Hit]:
-    """BT005, BT008, BT009, BT010, BT011, BT018 for one file."""
+    """Yield BT005, BT008, BT009, BT010, BT011 and BT018 for one file."""
     yield from _read_out(file)
     yield from _copied_later(file)
     yield from _times(file)
@@ -49,7 +49,7 @@ def _read_out(file: File) -> Iterator[Hit]:
 
 
 def _reads(step: Step) -> Iterator[tuple[str, str]]:
-    """The stages and absolute paths that an instruction copies files from."""
+    """Yield the stages and absolute paths that an instruction copies files from."""
     if step.from_stage:
         for source in step.copied[0]:
             yield step.from_stage, posixpath.join("/", source)
@@ -59,7 +59,7 @@ def _reads(step: Step) -> Iterator[tuple[str, str]]:
 
 
 def _uses(step: Step) -> Iterator[str]:
-    """The paths that a RUN copies from, or that the container executes."""
+    """Yield the paths that a RUN copies from, or that the container executes."""
     if step.keyword in ("ENTRYPOINT", "CMD"):
         yield from (step.absolute(w) for w in shell.names(step.item.rest.strip("[]"))[:1] if "/" in w)
     elif step.keyword == "RUN" and shell.copies_files(step.shell) and not shell.runs_cargo(step.shell):
@@ -67,7 +67,7 @@ def _uses(step: Step) -> Iterator[str]:
 
 
 def _only_a_mount(file: File, stage: int, path: str, before: Step | None = None) -> CacheMount | None:
-    """The cache mount that contains `path`, if nothing else ever wrote there."""
+    """Return the cache mount that contains `path`, if nothing else ever wrote there."""
     chain = file.chain(stage)
     steps = [s for s in file.steps if s.stage in chain and (before is None or s.item.line < before.item.line)]
     found = None
@@ -161,7 +161,7 @@ def _stubs(file: File) -> Iterator[Hit]:
                     yield (
                         "BT009",
                         stub.item.line_of(".rs"),
-                        f"A stub is compiled; the real sources compiled on line {step.item.line} may be older than it.",
+                        f"A stub is compiled; the real sources compiled on line {step.item.line} may be older.",
                     )
                 break
             compiled = compiled or builds
@@ -194,7 +194,7 @@ _UNLISTED = "a-file-that-no-ignore-file-names"
 def _taken(file: File, taker: Step, sources: list[str]) -> Iterator[Hit]:
     what = "copied" if taker.keyword != "RUN" else "bind-mounted"
     line = taker.item.line_of("type=bind") if taker.keyword == "RUN" else taker.item.line
-    # an allowlist that names README.md includes it on purpose: a crate may read it
+    # an allowlist with README.md includes it on purpose: a crate may read it
     if "." in sources and not file.ignore.excludes("README.md") and not file.ignore.excludes(_UNLISTED):
         missing = (
             "there is no .dockerignore" if file.source.ignore is None else ".dockerignore does not exclude README.md"

@@ -58,7 +58,7 @@ class Step:
         return syntax.expand(word, self.env, keep=True)
 
     def absolute(self, path: str) -> str:
-        """An absolute path in the container, resolved from the working directory."""
+        """Return an absolute path in the container, resolved from the working directory."""
         return posixpath.normpath(posixpath.join(self.workdir, self.expand(path)))
 
     @property
@@ -110,7 +110,7 @@ class Step:
 
 
 def pairs(item: Instruction) -> list[tuple[str, str | None]]:
-    """Names and values of an ARG or ENV; None without a value. `ENV NAME a value` is the old syntax."""
+    """Return the names and values of an ARG or ENV; None without a value. `ENV NAME a value` is the old syntax."""
     listed = syntax.words(item.rest)
     if item.keyword == "ENV" and listed and "=" not in item.rest.split()[0]:
         name, _, value = item.rest.partition(" ")
@@ -128,5 +128,5 @@ def _inside(path: str, folder: str) -> bool:
 
 
 def inside(path: str, folders: Sequence[str]) -> bool:
-    """True if `path` is one of the folders or below one."""
+    """Return whether `path` is one of the folders or below one."""
     return any(_inside(path, folder) for folder in folders)

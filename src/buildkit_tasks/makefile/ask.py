@@ -1,4 +1,4 @@
-"""Asks make or just for the names of the targets, but only if that would not run any commands."""
+"""Ask make or just for the target names, but only if that would not run any commands."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .model import Source
 
 #: Timeout in seconds for make or just.
 _PATIENCE = 10.0
-#: A nonexistent goal, so that make reads all files but builds nothing.
+#: A nonexistent goal: make reads all files but builds nothing.
 _NO_GOAL = ".buildkit-tasks-no-goal"
 
 
 def unsafe(sources: Sequence[Source]) -> str:
-    """Why make must not read these files: reading them would run commands. Empty if it would not."""
+    """Return why make must not read these files, because it would run commands; empty if it would not."""
     for source in sources:
         if source.runs:
             return (
@@ -43,7 +43,7 @@ def unsafe(sources: Sequence[Source]) -> str:
 
 
 def make(world: World, folder: Path, path: str) -> frozenset[str] | None:
-    """The targets that make finds in a file, which must be safe to read; None if make is not installed."""
+    """Return the targets that make finds in a file that is safe to read; None if make is not installed."""
     quiet = ("MAKEFLAGS", "MAKEFILES", "GNUMAKEFLAGS", "MAKELEVEL")
     command = Command(
         ("make", "-pRrq", "--no-print-directory", "-f", path, _NO_GOAL),
@@ -58,7 +58,7 @@ def make(world: World, folder: Path, path: str) -> frozenset[str] | None:
 
 
 def targets(database: str) -> frozenset[str]:
-    """The targets with a rule in the output of `make -p`."""
+    """Return the targets with a rule in the output of `make -p`."""
     found, before = set(), ""
     inside = False
     for line in database.split("\n"):
@@ -71,7 +71,7 @@ def targets(database: str) -> frozenset[str]:
 
 
 def just(world: World, folder: Path, path: str) -> frozenset[str] | None:
-    """The recipes that just finds; None if just is not installed or rejects the file. Evaluates nothing."""
+    """Return the recipes that just finds; None if just is not installed or rejects the file. Evaluates nothing."""
     command = Command(("just", "--justfile", path, "--dump", "--dump-format", "json"), folder)
     try:
         result = run.capture(world, command, timeout=_PATIENCE)

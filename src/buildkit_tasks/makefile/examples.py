@@ -69,12 +69,12 @@ FACTS = Facts(
 
 
 def line(command: str, invoke: str = "invoke") -> recipes.Line:
-    """The mapping of one command."""
+    """Return the mapping of one command."""
     return recipes.line(Step(0, 0, command), makefile.syntax({}), FACTS, invoke)
 
 
 def table() -> str:
-    """Two tables: commands that a task replaces, and commands that are kept."""
+    """Return two tables: commands that a task replaces, and commands that are kept."""
     sure, stays = [], []
     for command in COMMANDS:
         found = line(command)
@@ -102,5 +102,5 @@ def _code(text: str) -> str:
 
 
 def page(text: str) -> str:
-    """The page with the current tables."""
+    """Return the page with the current tables."""
     return re.sub(f"{BEGIN}.*?{END}", lambda _: f"{BEGIN}\n{table()}\n{END}", text, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""Variables of a Makefile, expanded as GNU make does, as far as possible without running commands. Pure."""
+"""Expand Makefile variables as GNU make does, as far as possible without running commands. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 #: Limits of an expansion: length of the text, depth of nested references, number of references followed.
 _LONGEST, _DEEPEST, _MOST = 65536, 40, 10_000
 
-#: Variables that make sets itself: their values are unknown here.
+#: Variables that make sets itself. Their values are unknown.
 BUILT_IN = frozenset(
     [
         "MAKE",
@@ -64,12 +64,12 @@ class Value:
 
 
 class SelfReference(Exception):
-    """A variable whose value needs its own value. make stops there; the argument is the variable's name."""
+    """A variable refers to itself, so make would stop. The argument is the variable's name."""
 
 
 @dataclass
 class _Work:
-    """Counts the work done by an expansion, because nested references can double it at every level."""
+    """The work done by an expansion, counted because nested references can double it at every level."""
 
     depth: int = 0
     followed: int = 0
@@ -78,13 +78,13 @@ class _Work:
 
 @dataclass
 class Variables:
-    """The variables defined so far. One that is set in a branch of a condition, or for some targets, is unknown."""
+    """The variables defined so far. Variables set in a conditional branch or for some targets are unknown."""
 
     values: dict[str, Value] = field(default_factory=dict)
     partial: set[str] = field(default_factory=set)
 
     def define(self, name: str, operator: str, text: str, *, conditional: bool = False) -> None:
-        """Record one definition; `operator` as written."""
+        """Record a definition; `operator` is as written."""
         known = self.values.get(name)
         if operator == "?=" and known is not None:
             return
@@ -101,7 +101,7 @@ class Variables:
 
 
 def reference_end(text: str, at: int) -> int:
-    """The end of the reference at a dollar sign: `$$`, `$X`, `$(…)`, `${…}`; the end of the text if unclosed."""
+    """Return the end of the reference at a dollar sign: `$$`, `$X`, `$(…)`, `${…}`; the end of the text if unclosed."""
     opening = text[at + 1 : at + 2]
     closing = {"(": ")", "{": "}"}.get(opening)
     if closing is None:
@@ -118,14 +118,14 @@ def reference_end(text: str, at: int) -> int:
 
 
 def inside(reference: str) -> str:
-    """What a reference refers to: `X` of `$X`, `$(X)`."""
+    """Return what a reference refers to: `X` for `$X` and `$(X)`."""
     return reference[2:-1] if reference[1:2] in ("(", "{") else reference[1:]
 
 
 def expand(
     text: str, values: Mapping[str, Value], local: Mapping[str, str] | None = None, work: _Work | None = None
 ) -> str | None:
-    """The text with its references replaced; None if one of them is unknown. `$$` becomes `$`.
+    """Return the text with its references replaced; None if any is unknown. `$$` becomes `$`.
 
     Raises `SelfReference` where make stops with "Recursive variable references itself".
     """
@@ -165,7 +165,7 @@ def _expanded(text: str, values: Mapping[str, Value], local: Mapping[str, str], 
 def resolve(
     reference: str, values: Mapping[str, Value], local: Mapping[str, str] | None = None, work: _Work | None = None
 ) -> str | None:
-    """The value of one reference; None if unknown. An undefined variable is empty. Raises as `expand` does."""
+    """Return the value of a reference; None if unknown. An undefined variable is empty. Raises like `expand`."""
     local, work = local or {}, work or _Work()
     if reference == "$$":
         return "$"
@@ -217,7 +217,7 @@ def _first_word(body: str) -> tuple[str, str, str]:
 
 
 def _arguments(text: str, most: int) -> list[str]:
-    """A function's arguments: split at commas that are not inside parentheses or braces."""
+    """Return a function's arguments, split at commas outside parentheses and braces."""
     found: list[str] = []
     depth, start = 0, 0
     for i, character in enumerate(text):

@@ -1,4 +1,4 @@
-"""Finds and reads the files to import: text files of at most 1 MB, below the project's root."""
+"""Find and read the files to import: text files of at most 1 MB below the project root."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from buildkit_tasks.adopt import disk
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 
-#: The names in the order in which make and just look for them.
+#: File names in the order that make and just look for them.
 MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 JUSTFILES = ("justfile", "Justfile", ".justfile", "JUSTFILE")
 #: Maximum size of a file in bytes.
@@ -17,7 +17,7 @@ _LARGEST = 1_000_000
 
 
 def paths(session: Session, root: Path, given: str) -> list[str]:
-    """The files to import, below the root."""
+    """Return the files to import, relative to the root."""
     if given:
         return [below(session, root, given)]
     for folder in dict.fromkeys((session.world.cwd, root)):
@@ -56,7 +56,7 @@ def _normal(parts: Sequence[str]) -> list[str]:
 
 
 def text(root: Path, path: str) -> str | None:
-    """A file's text, with every byte preserved; None if it does not exist."""
+    """Return a file's text with every byte preserved; None if it does not exist."""
     place = root / path
     try:
         if place.is_file() and place.stat().st_size > _LARGEST:
@@ -66,7 +66,7 @@ def text(root: Path, path: str) -> str | None:
                 hint="move the targets to import to a separate file and pass it with --file",
             )
     except OSError:
-        pass  # the attempt to read it reports why
+        pass  # reading the file reports why
     content = disk.read(root, path)
     if content is not None and b"\0" in content:
         raise Problem("makefile-invalid", f"{path} is not a text file: it contains NUL bytes.", hint=f"file {path}")

@@ -1,4 +1,4 @@
-"""`import-makefile`: reads the file, shows each target and the diff, asks, writes; the original can be restored."""
+"""`import-makefile`: read the file, show each target and the diff, ask, and write. The original can be restored."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MOST = 50
 
 @dataclass(frozen=True)
 class Import:
-    """A file and the files it includes, parsed and mapped. `base`: its directory in the project; paths start there."""
+    """A file and the files it includes, parsed and mapped. `base`: directory that paths are relative to."""
 
     base: str
     sources: tuple[Source, ...]
@@ -42,7 +42,7 @@ class Import:
 def run(
     session: Session, *, file: str = "", output: str = "", accept: Collection[str] = (), dry_run: bool = False
 ) -> None:
-    """Replace recipes with task calls where possible. Asks before writing, and leaves every other byte unchanged.
+    """Replace recipes with task calls where possible. Ask before writing, and leave every other byte unchanged.
 
     Problems: makefile-missing, makefile-invalid, bad-argument, tree-unreadable, tree-unwritable, consent-missing.
     """
@@ -79,8 +79,8 @@ def undo(session: Session, *, dry_run: bool = False) -> None:
     if not ours:
         raise Problem(
             "adopt-missing",
-            f"{record.PATH} does not list any imported files: `import-makefile` did not change anything here.",
-            hint="run `git log --stat` to see who wrote what",
+            f"{record.PATH} does not list any imported files, so `import-makefile` has not changed this repository.",
+            hint="run `git log --stat` to see who changed which files",
         )
     changed, kept = undo_changes.changes(root, ours)
     present.undone(session, changed, kept)
@@ -113,7 +113,7 @@ def _import(session: Session, root: Path, path: str, facts: Facts, accept: Colle
 
     text = files.text(root, path)
     if text is None:
-        raise Problem("makefile-missing", f"There is no file {root / path}.", hint="ls")
+        raise Problem("makefile-missing", f"{root / path} does not exist.", hint="ls")
     invoke = _invoke(root, base)
     facts = replace(facts, elsewhere=_elsewhere(session, root / base))
     is_just = "just" in name.lower()
@@ -145,7 +145,7 @@ def _only_listed(row: Row) -> Row:
 
 
 def _invoke(root: Path, base: str) -> str:
-    """The command with which targets call our tasks. invoke looks for a tasks.py in their directory and its parents."""
+    """Return the command that targets use to call tasks. invoke finds a tasks.py in their directory or its parents."""
     for folder in (root / base, *(root / base).parents):
         try:
             ours = b"buildkit_tasks" in readfile.content(folder / "tasks.py")
@@ -165,7 +165,7 @@ def _elsewhere(session: Session, folder: Path) -> str:
 
 
 def _facts(session: Session) -> Facts:
-    """What compose reports about the project; empty if there is no project or compose fails."""
+    """Return what compose reports about the project; empty if there is no project or compose fails."""
     try:
         names = tuple(path.name for path in project_root.compose_files(session.root))
         workspace = discover.read_workspace(session, looking=True)
@@ -211,7 +211,7 @@ def _texts(imports: Sequence[Import], output: str) -> dict[str, str]:
 
 
 def _diffs(imports: Sequence[Import]) -> dict[str, str]:
-    """The diff of each file that changes, by its path below the root."""
+    """Return the diff of each changed file by its path relative to the root."""
     found = {}
     for item in imports:
         for source in item.sources:
@@ -227,7 +227,7 @@ def _write(session: Session, root: Path, changed: list[Change]) -> None:
     for change in changed:
         entry = _entry(old.files.get(change.path), change)
         if entry is None:
-            session.report.warn(f"{change.path} was edited since the last import; undo may not handle those edits")
+            session.report.warn(f"{change.path} was edited after the last import; undo may not handle those edits")
         else:
             files[change.path] = entry
     imported = tuple(dict.fromkeys((*old.imported, *(change.path for change in changed))))
@@ -235,7 +235,7 @@ def _write(session: Session, root: Path, changed: list[Change]) -> None:
 
 
 def _entry(known: Entry | None, change: Change) -> Entry | None:
-    """The record of a change. If the file was imported before, its original gains what the user has added since."""
+    """Return the record of a change. If the file was imported before, later user edits are added to its original."""
     after = (change.after or b"").decode("utf-8", "surrogateescape")
     digest = record.digest(change.after or b"")
     if known is None:

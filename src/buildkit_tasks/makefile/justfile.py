@@ -1,4 +1,4 @@
-"""Reads a justfile, without running anything: recipes, parameters, aliases, settings. Pure."""
+"""Read a justfile without running anything: recipes, parameters, aliases, settings. Pure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Reading:
 
 
 def read(path: str, text: str, load: Callable[[str], str | None] = lambda _path: None) -> tuple[Source, ...]:
-    """Read a justfile and the files it imports, in that order. `load`: returns a file's text, or None to skip it.
+    """Read a justfile and the files it imports, in that order. `load` returns a file's text, or None to skip it.
 
     Raises `Problem` makefile-invalid for a line that just itself rejects.
     """
@@ -98,7 +98,7 @@ def _line(now: _Reading, at: int) -> int:
         now.comment = line.lstrip("#").strip()
         return at + 1
     if line[0] in " \t":
-        raise _invalid(now, at, "it is indented but not part of a recipe")
+        raise _invalid(now, at, "the line is indented but not part of a recipe")
     if line.startswith("["):
         now.attributes.append(line)
         return at + 1
@@ -125,7 +125,7 @@ def _line(now: _Reading, at: int) -> int:
 
 
 def _end_of_expression(now: _Reading, at: int) -> int:
-    """The last line of a definition: strings and brackets may span several lines."""
+    """Return the last line of a definition; strings and brackets may span several lines."""
     if ":=" not in now.lines[at]:
         return at
     depth, quote, i = 0, "", at
@@ -173,7 +173,7 @@ def _recipe(now: _Reading, at: int) -> int:
     name = _HEADER.match(line)
     colon = _colon(line) if len(line) < _LONGEST else -1
     if not name or colon < 0:
-        raise _invalid(now, at, "it is not a recipe, a setting or an assignment")
+        raise _invalid(now, at, "the line is not a recipe, a setting or an assignment")
     parameters, exported = _parameters(line[name.end() : colon])
     needs = re.sub(r"#.*", "", line[colon + 1 :])
     prerequisites = tuple(
@@ -205,7 +205,7 @@ def _recipe(now: _Reading, at: int) -> int:
 
 
 def _colon(line: str) -> int:
-    """The position of the colon after the name and parameters, outside strings and parentheses."""
+    """Return the position of the colon after the name and parameters, outside strings and parentheses."""
     quote, depth = "", 0
     for i, character in enumerate(line):
         if quote:
@@ -222,7 +222,7 @@ def _colon(line: str) -> int:
 
 
 def _parameters(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The parameters, as stored in `Rule`, and those that are exported."""
+    """Return the parameters, as stored in `Rule`, and the exported ones."""
     plain = re.sub(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\([^)]*\)", "_", text)
     found, exported = [], []
     for word in re.finditer(rf"([*+]?)(\$?)({_NAME})\s*(=?)\s*\S*", plain):
@@ -233,7 +233,7 @@ def _parameters(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _body(now: _Reading, at: int) -> tuple[list[Step], int, str]:
-    """The command lines of a recipe, the line after it, and its indentation."""
+    """Return the command lines of a recipe, the line after it, and its indentation."""
     steps: list[Step] = []
     indent, i, last = "", at, at
     while i < len(now.lines):
@@ -259,13 +259,13 @@ def _invalid(now: _Reading, at: int, why: str) -> Problem:
     return Problem(
         "makefile-invalid",
         f"{now.path}:{at + 1}: {why}.",
-        causes=["it is not a justfile, or it uses syntax that this version does not support"],
+        causes=["the file is not a justfile, or it uses syntax that this version does not support"],
         hint=f"just --justfile {now.path} --list    (shows just's own error)",
     )
 
 
 def language(values: Mapping[str, str]) -> Language:
-    """How recipes are read. `values`: the variables' expressions; only those that are plain strings can be resolved."""
+    """Return the language of justfiles. `values`: expressions of variables; only plain strings can be resolved."""
     constants = {name: text for name, expression in values.items() if (text := _constant(expression)) is not None}
 
     def reference_end(text: str, at: int) -> int:
@@ -288,7 +288,7 @@ def language(values: Mapping[str, str]) -> Language:
 
 
 def _constant(expression: str) -> str | None:
-    """The value of an expression that is a plain string, or that refers to the just program itself."""
+    """Return the value of an expression that is a plain string, or that refers to the just program itself."""
     plain = re.fullmatch(r"'([^']*)'|\"([^\"\\]*)\"", expression.partition(" #")[0].strip())
     if plain:
         return plain[1] if plain[1] is not None else plain[2]

@@ -15,13 +15,13 @@ _AUTOMATIC = re.compile(r"\$[@%<*]|\$[({][@%<*][DF]?[)}]")
 
 
 def language(values: Mapping[str, Value]) -> Language:
-    """How recipes are read, with the variables of all files."""
+    """Return the language of Makefiles, with the variables of all files."""
     found = syntax(values)
     return Language(lambda _rule: found, "@+-", re.compile(r"\$[({]([A-Za-z_][\w.-]*)[)}]"), files=True)
 
 
 def syntax(values: Mapping[str, Value]) -> Syntax:
-    """Make's syntax for references."""
+    """Return make's syntax for references."""
 
     def reference_end(text: str, at: int) -> int:
         if text[at : at + 1] != "$" or text[at + 1 : at + 2] in ("$", ""):
@@ -43,5 +43,5 @@ def syntax(values: Mapping[str, Value]) -> Syntax:
 
 
 def service_word(reference: str) -> str:
-    """Flags for a variable that expands to any number of services."""
+    """Return the flags for a variable that expands to any number of services."""
     return f"$(addprefix --service ,{reference})"

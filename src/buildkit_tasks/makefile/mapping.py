@@ -1,4 +1,4 @@
-"""Maps each target to the task that replaces its recipe, or to the reason for keeping it. Pure."""
+"""Map each target to the task that replaces its recipe, or to the reason for keeping it. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CERTAIN, OURS, STAYS, ACCEPTED, PERHAPS, NONE = "certain", "ours", "stays", "acc
 class Row:
     """One rule and the result of mapping it.
 
-    `text` replaces its recipe if `kind` is certain or accepted: one text per step, or a single one. `left` are the
+    `text` replaces its recipe if `kind` is certain or accepted: one text per step, or a single text. `left`: the
     lines of the recipe that no task replaces.
     """
 
@@ -59,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Language:
-    """The properties of Makefiles or justfiles that the mapping needs. `files`: whether a target can name a file."""
+    """The properties of Makefiles or justfiles that the mapping needs. `files`: whether a target can be a file."""
 
     syntax: Callable[[Rule], Syntax]
     prefixes: str
@@ -70,7 +70,7 @@ class Language:
 def rows(
     sources: Sequence[Source], language: Language, facts: Facts, invoke: str, *, accept: Collection[str] = ()
 ) -> tuple[Row, ...]:
-    """One row per rule of the files. `accept`: targets for which the user accepts the nearest task."""
+    """Return one row per rule of the files. `accept`: targets that the user replaces with the nearest task."""
     twice = _twice([rule for source in sources for rule in source.rules])
     found = []
     for source in sources:
@@ -114,9 +114,9 @@ def _defined_twice(rule: Rule, counts: Mapping[str, int]) -> str:
 
 
 def _builds_file(rule: Rule, sources: Sequence[Source]) -> str:
-    """Why make runs this rule only if a file is missing or old; empty if the targets are phony or look phony.
+    """Return why make runs this rule only if a file is missing or outdated; empty if the targets are or look phony.
 
-    Without `.PHONY`, a target is a file if its name is a path or if it depends on files: what no rule makes.
+    Without `.PHONY`, a target is a file if its name is a path or if it depends on files, which no rule builds.
     """
     name = rule.names[0] if rule.names else ""
     phony = {each for source in sources for each in source.phony}
@@ -164,14 +164,14 @@ def _without_tasks(rule: Rule, lines: Sequence[Line]) -> Row:
 
 
 def _near(rule: Rule, missing: Sequence[Line], calls: Sequence[Call], facts: Facts) -> Call | None:
-    """The nearest task, guessed from the lines that no task replaces, else the target's name, else the other lines."""
+    """Return the nearest task: from the lines that no task replaces, else the target's name, else the other lines."""
     from_lines = next((line.perhaps for line in missing if line.perhaps), None)
     by_name = next((call for name in rule.names if (call := names.nearest(name)) and _likely(call, rule, facts)), None)
     return from_lines or by_name or (calls[0] if calls else None)
 
 
 def _likely(call: Call, rule: Rule, facts: Facts) -> bool:
-    """Whether a service or crate known only from the target's name may exist."""
+    """Return whether a service or crate known only from the target's name may exist."""
     flag = next((flag for flag in ("--service", "--crate") if flag in call.words), "")
     if not flag:
         return True
@@ -183,7 +183,7 @@ def _likely(call: Call, rule: Rule, facts: Facts) -> bool:
 
 
 def _dropped(lines: Sequence[Line], language: Language) -> tuple[str, ...]:
-    """Variables that the recipe uses but its replacement does not."""
+    """Return the variables that the recipe uses but its replacement does not."""
     before = {name for line in lines for name in language.variables.findall(line.step.text)}
     after = {name for line in lines for name in language.variables.findall(line.text)}
     return tuple(sorted(before - after))

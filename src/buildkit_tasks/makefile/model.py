@@ -25,7 +25,7 @@ class Rule:
     `kept`: why this rule is kept regardless of its recipe; empty if it can be replaced. `exported`: variables that
     are exported to the recipe. `conditions`: the `ifeq` lines around the header. `parameters`: those of a just
     recipe, as written up to the default value: `name`, `name=` if there is a default, `*name`, `+name`. `computed`:
-    only make can determine its prerequisites. `file`: why make runs it only if a file is missing or old.
+    only make can determine its prerequisites. `file`: why make runs it only if a file is missing or outdated.
     """
 
     path: str
@@ -48,7 +48,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Include:
-    """A file that another one includes; `path` is empty if only make can determine its name."""
+    """A file that another file includes. `path` is empty if only make can determine its name."""
 
     line: int
     written: str
@@ -61,7 +61,7 @@ class Source:
     """One file: its lines unchanged, its rules in order, and other facts about it.
 
     `mentioned`: targets that are phony or have a target-specific variable, with or without a rule. `runs`: lines (from
-    1) that run a command as the file is read, such as `$(shell …)`. `notes`: a sentence for each line not understood.
+    1) that run a command as the file is read, such as `$(shell …)`. `notes`: one for each line that was not understood.
     `makes_rules`: reading the file may generate rules that are not in it.
     `shell`: why none of its recipes can be replaced; empty if they can.
     """
@@ -81,5 +81,5 @@ class Source:
 
     @property
     def newline(self) -> str:
-        """The line ending that it uses."""
+        """The line ending of the file."""
         return "\r\n" if self.lines and self.lines[0].endswith("\r\n") else "\n"

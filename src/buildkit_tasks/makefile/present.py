@@ -1,4 +1,4 @@
-"""Prints the results of `import-makefile`: each target, the lines that no task replaces, and the next command."""
+"""Print the results of `import-makefile`: each target, the lines that no task replaces, and the next command."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def show(session: Session, sources: Sequence[Source], rows: Sequence[Row], notes
         for note in source.notes:
             report.say(f"note: {source.path}, {note}")
         for name, target in source.aliases.items():
-            report.say(f"note: {source.path}, alias {name} is kept; it refers to {target}")
+            report.say(f"note: {source.path}: alias {name} is kept; it refers to {target}")
     for note in notes:
         report.say(f"note: {note}")
     if report.json_only or not rows:
@@ -55,7 +55,7 @@ def _becomes(row: Row) -> str:
 
 
 def _about(row: Row) -> str:
-    parts = [] if row.replaced or row.left else [row.why]  # the reason is printed with the lines that are left
+    parts = [] if row.replaced or row.left else [row.why]  # the reason is printed with the remaining lines
     parts += row.notes if row.replaced else ()
     if row.used:
         parts.append(f"no longer uses {', '.join(row.used)}")
@@ -65,18 +65,18 @@ def _about(row: Row) -> str:
 
 
 def differences(rows: Sequence[Row], known: Collection[str] | None, program: str) -> list[str]:
-    """The targets listed by make or just that we did not find, and vice versa."""
+    """Return the targets listed by make or just that we did not find, and vice versa."""
     if known is None:
         return []
     ours = {name for row in rows for name in row.rule.names if not row.rule.pattern}
     conditional = {name for row in rows for name in row.rule.names if row.rule.conditions}
     more, less = sorted(set(known) - ours), sorted(ours - set(known) - conditional)
-    found = [f"{program} also lists {', '.join(more)}, which are kept"] if more else []
+    found = [f"{program} also lists these targets, which are kept: {', '.join(more)}"] if more else []
     return [*found, *([f"{program} does not list {', '.join(less)}"] if less and program == "just" else [])]
 
 
 def diff(session: Session, changed: Sequence[Change], known: Mapping[str, str]) -> None:
-    """The changes, as a unified diff. `known`: diffs that already exist, by path."""
+    """Print the changes as a unified diff. `known`: existing diffs by path."""
     for change in changed:
         session.report.say(f"{change.verb}: {change.path}")
     if not session.report.json_only:
@@ -105,7 +105,7 @@ def finish(session: Session, rows: Sequence[Row], changed: Sequence[Change], *, 
     )
     near = [row.rule.names[0] for row in rows if row.acceptable]
     if near and not written:
-        report.say(f"to replace a kept target with the task listed for it: --accept {near[0]}")
+        report.say(f"to replace a kept target with the task listed for it, use --accept {near[0]}")
     if not changed:
         report.say("nothing to change")
     elif written:

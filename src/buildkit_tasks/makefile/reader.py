@@ -1,4 +1,4 @@
-"""Reads a Makefile as GNU make does, without running anything: rules, recipes, variables, conditions. Pure.
+"""Read a Makefile as GNU make does, without running anything: rules, recipes, variables, conditions. Pure.
 
 Every line keeps its number, because recipes are replaced in place. Lines that depend on a command's output, or on a
 function that we do not expand, are kept and listed in the notes.
@@ -23,7 +23,7 @@ _RUNS = re.compile(r"\$[({]\s*(?:shell|eval|file|guile)[\s\\]")
 def read(
     path: str, text: str, load: Callable[[str], str | None] = lambda _path: None, variables: Variables | None = None
 ) -> tuple[Source, ...]:
-    """Read a Makefile and the files it includes, in that order. `load`: returns a file's text, or None to skip it.
+    """Read a Makefile and the files it includes, in that order. `load` returns a file's text, or None to skip it.
 
     Adds the files' definitions to `variables`. Raises `Problem` makefile-invalid where make itself would stop.
     """
@@ -87,14 +87,14 @@ def _read(now: Reading, text: str) -> None:
 
 
 def _last_of(now: Reading, at: int) -> int:
-    """The last line of the logical line that begins here."""
+    """Return the last line of the logical line that begins here."""
     while at + 1 < len(now.lines) and syntax.continued(now.lines[at]):
         at += 1
     return at
 
 
 def _logical(now: Reading, first: int, last: int) -> str:
-    """Join continued lines as make does: each backslash-newline, with the blanks around it, becomes one blank."""
+    """Join continued lines as make does: each backslash-newline and the blanks around it become one blank."""
     parts = [syntax.bare(line) for line in now.lines[first : last + 1]]
     if first == 0:
         parts[0] = parts[0].removeprefix("\ufeff")
@@ -104,7 +104,7 @@ def _logical(now: Reading, first: int, last: int) -> str:
 
 
 def _line(now: Reading, at: int) -> int:
-    """Read the logical line that begins here; returns the next one's number."""
+    """Read the logical line that begins here; return the number of the next line."""
     last = _last_of(now, at)
     if now.open is not None and now.lines[at].startswith(now.prefix):
         _recipe_line(now, at, last)
@@ -151,7 +151,7 @@ def _line(now: Reading, at: int) -> int:
 
 
 def _recipe_line(now: Reading, at: int, last: int) -> None:
-    assert now.open is not None  # noqa: S101 - the caller looked
+    assert now.open is not None  # noqa: S101 - checked by the caller
     parts = [syntax.bare(now.lines[at])[len(now.prefix) :]]
     parts += [syntax.bare(line).removeprefix(now.prefix) for line in now.lines[at + 1 : last + 1]]
     text = "\n".join(parts)
@@ -180,7 +180,7 @@ def _assign(now: Reading, at: int, assigned: tuple[str, str, str], *, exported: 
 
 
 def _define(now: Reading, at: int, rest: str) -> int:
-    """Read a multi-line definition; returns the line after its `endef`."""
+    """Read a multi-line definition; return the line after its `endef`."""
     now.close()
     head = syntax.assignment(rest) or (rest.strip(), "=", "")
     body: list[str] = []
@@ -213,7 +213,7 @@ def _condition(now: Reading, at: int, line: str) -> None:
             now.conditions.append(f"{at + 1}: {line}")
     else:
         if word in ("ifeq", "ifneq"):
-            now.expand(line[len(word) :])  # for its errors only
+            now.expand(line[len(word) :])  # only for its errors
         now.conditions.append(f"{at + 1}: {line}")
 
 

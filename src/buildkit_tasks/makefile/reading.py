@@ -53,7 +53,7 @@ class Reading:
         self.open = None
 
     def expand(self, text: str) -> str | None:
-        """The text with its references replaced; None if unknown. In a condition, make may never read it."""
+        """Return the text with its references replaced; None if unknown. In a condition, make may never read it."""
         try:
             return expand(text, self.variables.values)
         except SelfReference:

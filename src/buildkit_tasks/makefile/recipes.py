@@ -1,4 +1,4 @@
-"""Maps a recipe's commands to tasks with the same effect, but only if that is certain. Pure."""
+"""Map a recipe's commands to tasks, but only if they certainly have the same effect. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .model import Rule, Step
 
 #: Maximum length of a line to split.
 _LONGEST = 10_000
-#: Commands that show or find the help of a Makefile.
+#: Commands that show or extract a Makefile's help.
 _SHOWS = re.compile(
     r"\b(grep|awk|sed|perl)\b.*\bMakefile\b|\bMAKEFILE_LIST\b"
     r"|^(just|\{\{\s*just(_executable\(\))?\s*\}\})\s+(--list|-l)\b",
@@ -26,7 +26,7 @@ _SHOWS = re.compile(
 class Line:
     """One line of a recipe: its calls in order, the text that replaces it, or why it is kept.
 
-    `why` is empty for a line that only prints; then `calls` is also empty.
+    `why` and `calls` are both empty for a line that only prints.
     """
 
     step: Step
@@ -74,7 +74,7 @@ def line(step: Step, syntax: Syntax, facts: Facts, invoke: str, prefixes: str = 
 
 
 def _ours(command: Command) -> bool:
-    """Whether it already calls a task."""
+    """Return whether the command already calls a task."""
     names = [word.value or "" for word in command.words[:2]]
     first = names[0].rpartition("/")[2]
     return (
@@ -85,7 +85,7 @@ def _ours(command: Command) -> bool:
 
 
 def _another_target(command: Command) -> bool:
-    """Whether it runs another target of the same file."""
+    """Return whether the command runs another target of the same file."""
     raw = command.words[0].raw
     if raw not in ("$(MAKE)", "${MAKE}", "just", "make", "{{just_executable()}}", "{{ just_executable() }}"):
         return False
@@ -118,7 +118,7 @@ def _program(program: str, env: Sequence[Word], rest: Sequence[Word], facts: Fac
     if program in of_database.PROGRAMS:
         return of_database.PROGRAMS[program](env, rest, facts)
     if program == "rm" and [v.strip("./") for v in values if not v.startswith("-")] == ["target"]:
-        return Call("cargo.clean", note="the host's own target directory is kept")
+        return Call("cargo.clean", note="the host's target directory is kept")
     if program == "cd":
         return Stays(f"it runs in a different directory ({' '.join(values)})")
     if program in ("$(MAKE)", "make"):

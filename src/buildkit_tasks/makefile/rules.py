@@ -1,4 +1,4 @@
-"""Reads the header of a rule: targets, prerequisites, help, target-specific variables. Pure."""
+"""Read the header of a rule: targets, prerequisites, help, target-specific variables. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rule(now: Reading, at: int, last: int, whole: str) -> None:
             now.notes.append(f"line {at + 1}: `{head}` generates rules when make runs; it is kept")
             now.makes_rules = True
             return
-        raise invalid(now.path, at + 1, "it is neither a rule nor a definition (missing separator)")
+        raise invalid(now.path, at + 1, "the line is neither a rule nor a definition (missing separator)")
     if _target_specific(now, at, head):
         return
     grouped = head[:colon].endswith("&")
@@ -83,7 +83,7 @@ def _names(now: Reading, text: str) -> tuple[str, ...] | None:
 
 
 def _target_specific(now: Reading, at: int, head: str) -> bool:
-    """`target: NAME = value`: a variable of that target only."""
+    """Read `target: NAME = value`, a variable of that target only; return whether the header is one."""
     colon = syntax.colon(head)
     if colon < 0 or (head.startswith("::", colon) and not head.startswith("::=", colon)):
         return False
@@ -97,7 +97,7 @@ def _target_specific(now: Reading, at: int, head: str) -> bool:
     if "export" in modifiers:
         for target in targets:
             now.target_exports.setdefault(target, []).append(assigned[0])
-    # its value applies to some targets only, so it counts as unknown
+    # the value applies only to some targets, so it counts as unknown
     now.variables.partial.add(assigned[0])
     now.variables.define(assigned[0], "=", assigned[2])
     if assigned[1] == "!=":

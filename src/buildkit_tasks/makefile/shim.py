@@ -1,4 +1,4 @@
-"""Generates the new file: replaced recipes call our tasks, all other bytes are unchanged. Pure."""
+"""Generate the new file: replaced recipes call our tasks, and all other bytes are unchanged. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from . import syntax
 from .mapping import Row
 from .model import Source
 
-#: The comment above the targets that we declare phony.
-MARK = "# These targets call tasks (import-makefile); they name no files."
+#: The comment above the targets that we declare phony, and its start, which identifies it.
+_START = "# These targets call tasks (import-makefile)"
+MARK = f"{_START} and are not files."
 
 
 @dataclass(frozen=True)
 class Edit:
-    """Lines `first` to `last` (from 0, the last one excluded) and the lines that replace them."""
+    """Lines `first` to `last` (counted from 0, excluding `last`) and the lines that replace them."""
 
     first: int
     last: int
@@ -23,7 +24,7 @@ class Edit:
 
 
 def text(source: Source, rows: Sequence[Row], *, phony: bool = True) -> str:
-    """The file's new text; the same text if no row replaces anything. `phony`: whether to declare phony targets."""
+    """Return the file's new text, unchanged if no row replaces anything. `phony`: whether to declare phony targets."""
     parts: list[str] = []
     at = 0
     for edit in edits(source, rows, phony=phony):
@@ -33,7 +34,7 @@ def text(source: Source, rows: Sequence[Row], *, phony: bool = True) -> str:
 
 
 def edits(source: Source, rows: Sequence[Row], *, phony: bool = True) -> list[Edit]:
-    """The changes, in the order of the file."""
+    """Return the changes in the order of the file."""
     own = [row for row in rows if row.rule.path == source.path and row.replaced]
     found = [edit for row in own for edit in _of_row(source, row)]
     missing = _not_phony(source, own) if phony else ()
@@ -43,7 +44,7 @@ def edits(source: Source, rows: Sequence[Row], *, phony: bool = True) -> list[Ed
 
 
 def diff(source: Source, changes: Sequence[Edit], around: int = 3) -> str:
-    """The changes as a unified diff, without difflib, which can take minutes if every other line changes."""
+    """Return the changes as a unified diff. difflib can take minutes if every other line changes."""
     out = [f"--- a/{source.path}", f"+++ b/{source.path}"] if changes else []
     grouped: list[list[Edit]] = []
     for edit in changes:
@@ -89,10 +90,10 @@ def _edit(source: Source, row: Row, first: int, last: int, new: str) -> Edit:
 
 
 def _phony(source: Source, first: int, names: Sequence[str]) -> Edit:
-    """Declare targets as phony: in the last import's line if there is one, else above the first replaced target."""
+    """Declare targets as phony: on the line of an earlier import, if any, else above the first replaced target."""
     lines, newline = source.lines, source.newline
     for i, line in enumerate(lines[:-1]):
-        if line.rstrip() == MARK and lines[i + 1].startswith(".PHONY:"):
+        if line.startswith(_START) and lines[i + 1].startswith(".PHONY:"):
             return Edit(i + 1, i + 2, (f"{lines[i + 1].rstrip()} {' '.join(names)}{newline}",))
     at = first
     while at > 0 and lines[at - 1].startswith("#"):  # the comment belongs to the target
@@ -103,7 +104,7 @@ def _phony(source: Source, first: int, names: Sequence[str]) -> Edit:
 
 
 def _not_phony(source: Source, rows: Sequence[Row]) -> tuple[str, ...]:
-    """Replaced targets that make would treat as files."""
+    """Return the replaced targets that make would treat as files."""
     found = [name for row in rows if not row.rule.pattern for name in row.rule.names]
     return tuple(dict.fromkeys(_escaped(name) for name in found if name not in source.phony))
 

@@ -1,4 +1,4 @@
-"""Splits the lines of a Makefile as GNU make does: comments, definitions, headers. Pure."""
+"""Split the lines of a Makefile as GNU make does: comments, definitions, headers. Pure."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ _OPERATOR = re.compile(r"\s*(:::=|::=|:=|\?=|\+=|!=|=)")
 
 
 def posix(shell: str) -> bool:
-    """Whether the value of SHELL is a shell whose syntax we know."""
+    """Return whether SHELL is set to a shell with a syntax that we support."""
     words = shell.replace("/usr/bin/env ", "").split()
     return not words or bool(re.fullmatch(r"(?:\S*/)?(?:ba|da|z|k|a)?sh", words[0]))
 
 
 def bare(line: str) -> str:
-    """A line without the carriage return that make ignores."""
+    """Return a line without the carriage return that make ignores."""
     return line[:-1] if line.endswith("\r") else line
 
 
 def continued(line: str) -> bool:
-    """Whether this line continues on the next one."""
+    """Return whether this line continues on the next one."""
     return odd(bare(line))
 
 
 def odd(text: str) -> bool:
-    """Whether the text ends with a backslash that escapes the next character."""
+    """Return whether the text ends with a backslash that escapes the next character."""
     return (len(text) - len(text.rstrip("\\"))) % 2 == 1
 
 
 def without_comment(text: str) -> str:
-    """The text before an unescaped `#`."""
+    """Return the text before an unescaped `#`."""
     at = text.find("#")
     while at >= 0:
         if not odd(text[max(0, at - 100) : at]):  # no real line has more backslashes in a row
@@ -58,7 +58,7 @@ def modifiers(line: str) -> tuple[set[str], str]:
 
 
 def assignment(line: str) -> tuple[str, str, str] | None:
-    """Name, operator and value if make would read this as a definition."""
+    """Return the name, operator and value if make would read this as a definition."""
     at = 0
     while at < len(line):
         character = line[at]
@@ -77,7 +77,7 @@ def assignment(line: str) -> tuple[str, str, str] | None:
 
 
 def header_end(line: str) -> tuple[int, str]:
-    """Where the targets and prerequisites end: at an unescaped `;` or `#` outside references, and which it is."""
+    """Return the end of the targets and prerequisites, and the `;` or `#` that ends them, outside of references."""
     at = 0
     while at < len(line):
         if line[at] == "$":
@@ -92,7 +92,7 @@ def header_end(line: str) -> tuple[int, str]:
 
 
 def colon(text: str) -> int:
-    """The position of the first colon outside references; -1 if there is none."""
+    """Return the position of the first colon outside references; -1 if there is none."""
     at = 0
     while at < len(text):
         if text[at] == "$":
@@ -107,6 +107,6 @@ def colon(text: str) -> int:
 
 
 def help_of(comment: str) -> str:
-    """The help in a comment of two or more `#`."""
+    """Return the help in a comment that starts with two or more `#`."""
     found = re.match(r"##+\s*(.*)", comment)
     return found[1].strip() if found else ""

@@ -29,7 +29,7 @@ _LINE = 400
 
 
 def before(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> bool:
-    """Pull if nothing was ever built here; a marker file saves the registry query on a warm machine.
+    """Pull if nothing has been built here yet. A marker file avoids the registry query on a warm machine.
 
     Returns whether a pack was unpacked.
     """
@@ -56,7 +56,7 @@ def _carry(
         try:
             each(_trip(session, project, request, plan, place, wait), Named(session.settings.packs.mounts))
         except Exception as error:
-            session.report.warn(f"the shared mounts {' '.join(session.settings.packs.mounts)}: {_reason(error)}")
+            session.report.warn(f"cannot share the mounts {' '.join(session.settings.packs.mounts)}: {_reason(error)}")
 
 
 def _pull(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> bool:
@@ -65,7 +65,7 @@ def _pull(session: Session, project: Project, request: BuildRequest, plan: Build
 
 
 def attempt(session: Session, fetch: Callable[[], pack_pull.Pulled]) -> bool:
-    """Pull, whatever happens, and print the result in one line. Returns whether a pack was unpacked."""
+    """Pull without ever failing, and print the result in one line. Returns whether a pack was unpacked."""
     try:
         done = fetch()
     except Exception as error:
@@ -85,7 +85,7 @@ def attempt(session: Session, fetch: Callable[[], pack_pull.Pulled]) -> bool:
 
 
 def after(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:
-    """Remember that the mounts are filled; push if the policy allows this machine to push automatically."""
+    """Record that the mounts are filled. Push if the policy allows this machine to push automatically."""
     mark = cache_mark.path(session, project, request)
     mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     mark.touch()

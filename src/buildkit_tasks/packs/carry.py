@@ -26,21 +26,21 @@ from .push import require_allowed
 
 @dataclass(frozen=True)
 class Named:
-    """Which mounts: ids or kinds; `key_files`: paths in the repository, instead of those found by kind."""
+    """The mounts to transfer, by id or kind. `key_files`: paths in the repository, instead of the default files."""
 
     mounts: tuple[str, ...]
     key_files: tuple[str, ...] = ()
 
 
 def named(words: Sequence[str], key_files: Sequence[str], *, alone: bool = True) -> Named | None:
-    """The mounts of a command line; None if it names none. `alone`: nothing else was chosen.
+    """Return the mounts on a command line, or None if there are none. `alone`: nothing else was selected.
 
     Raises `Problem` bad-argument.
     """
     if words and not alone:
         raise Problem("bad-argument", "--mount and --cargo cannot be combined.", hint="run the command once for each")
     if key_files and not words:
-        raise Problem("bad-argument", "--key-file only works with --mount.", hint="for example: --mount npm")
+        raise Problem("bad-argument", "--key-file requires --mount.", hint="for example: --mount npm")
     return Named(tuple(words), tuple(key_files)) if words else None
 
 
@@ -57,14 +57,14 @@ def push(session: Session, wanted: Wanted, which: Named, *, force: bool = False)
             "pack-empty",
             "Nothing to pack.",
             causes=[f"the mount {answer['id']} is empty" for answer in answers],
-            hint="invoke build, then invoke cache.push with the same --mount",
+            hint="run `invoke build`, then `invoke cache.push` with the same --mount",
         )
     if session.report.json_only:
         session.report.envelope({"mounts": answers})
 
 
 def pull(session: Session, wanted: Wanted, which: Named, *, replace: bool = False) -> None:
-    """Pull the best pack for each of the named mounts, if it is empty; with `replace`, replace its content.
+    """Pull the best pack for each named mount that is empty. With `replace`, replace existing contents.
 
     Problems: bad-argument, cache-missing, pack-missing, pack-refused, registry-unreachable, -denied, -malformed, any
     from the build.
@@ -74,9 +74,9 @@ def pull(session: Session, wanted: Wanted, which: Named, *, replace: bool = Fals
     if not any(answer["tag"] for answer in answers):
         raise Problem(
             "pack-missing",
-            f"{trip.client.ref.name} has no usable pack of {', '.join(str(answer['id']) for answer in answers)}.",
+            f"{trip.client.ref.name} has no usable pack for {', '.join(str(answer['id']) for answer in answers)}.",
             causes=[why for answer in answers for why in answer["why_not"]],
-            hint=f"invoke cache.push --mount {which.mounts[0]}    (on a machine with a build)",
+            hint=f"run `invoke cache.push --mount {which.mounts[0]}` on a machine with a build",
         )
     if session.report.json_only:
         session.report.envelope({"mounts": answers})
@@ -88,17 +88,17 @@ def _chosen(trip: Trip, which: Named) -> tuple[Carried, ...]:
 
 
 def send_each(trip: Trip, which: Named) -> list[dict[str, Any]]:
-    """Pack and push the mounts; returns the results for `--json`."""
+    """Pack and push the mounts. Returns the results for `--json`."""
     return [_send(trip, one, which) for one in _chosen(trip, which)]
 
 
 def fetch_each(trip: Trip, which: Named, *, replace: bool = False) -> list[dict[str, Any]]:
-    """Pull the mounts; returns the results for `--json`. Problems: as `pull`, except pack-missing."""
+    """Pull the mounts. Returns the results for `--json`. Problems: same as `pull`, except pack-missing."""
     return [_fetch(trip, one, which, replace=replace) for one in _chosen(trip, which)]
 
 
 def _send(trip: Trip, one: Carried, which: Named) -> dict[str, Any]:
-    """Pack and push one mount; returns the result for `--json`."""
+    """Pack and push one mount. Returns the result for `--json`."""
     session = trip.session
     began = session.world.clock()
     key, files = mounts.key(one, session.root, which.key_files)
@@ -111,7 +111,7 @@ def _send(trip: Trip, one: Carried, which: Named) -> dict[str, Any]:
         stored = (folder / packed.part).stat().st_size
         session.report.say(
             f"{one.id} ({one.kind}): {packed.entries} entries, {units.human(packed.bytes)} compressed to "
-            f"{units.human(stored)}; a pull saves downloading them, and takes about "
+            f"{units.human(stored)}; a pull avoids downloading them and takes about "
             f"{2 + packed.bytes / RESTORE_RATE:.0f} s"
         )
         exact, newest = mounts.exact_tag(one, trip.arch, key), mounts.newest_tag(one, trip.arch)
@@ -136,7 +136,7 @@ def _send(trip: Trip, one: Carried, which: Named) -> dict[str, Any]:
 
 
 def _fetch(trip: Trip, one: Carried, which: Named, *, replace: bool = False) -> dict[str, Any]:
-    """Pull one mount; returns the result for `--json`."""
+    """Pull one mount. Returns the result for `--json`."""
     session = trip.session
     began = session.world.clock()
     key, _ = mounts.key(one, session.root, which.key_files)
@@ -158,7 +158,7 @@ def _fetch(trip: Trip, one: Carried, which: Named, *, replace: bool = False) -> 
             f"{one.id}: unpacked {found.said['entries']} entries, {units.human(size)}, in {seconds:.1f} s"
         )
     else:
-        session.report.say(f"{one.id}: left alone, the mount already has content (use --replace to replace it)")
+        session.report.say(f"{one.id}: skipped, the mount is not empty (use --replace to replace its contents)")
     return answer | {
         "tag": found.tag,
         "digest": found.digest,
@@ -179,7 +179,7 @@ def _finder(trip: Trip, one: Carried, key: str) -> Callable[[], tuple[Found | No
 
 
 def _nearest(trip: Trip, one: Carried, candidates: Sequence[tuple[Tag, str]]) -> tuple[Found | None, str]:
-    """The pack with the same key, else the newest of this mount, else None and the reason."""
+    """Return the pack with the same key, else the newest of this mount, else None and the reason."""
     limit = trip.session.settings.packs.limit
     for tag, why in candidates:
         manifest = trip.client.manifest(tag)
@@ -193,4 +193,4 @@ def _nearest(trip: Trip, one: Carried, candidates: Sequence[tuple[Tag, str]]) ->
             return None, f"{tag}: {reasons[0]}"
         require_ours(trip, tag, pack_image.objections(manifest, about, len(said["parts"]), limit))
         return Found(tag, manifest.digest, said, why, manifest.size), ""
-    return None, "there is no pack of this mount for this platform"
+    return None, "there is no pack for this mount and platform"

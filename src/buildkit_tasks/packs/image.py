@@ -37,7 +37,7 @@ def layer(part: Path) -> Blob:
 
 
 def watched(blob: Blob, look: Callable[[], None]) -> Blob:
-    """Wrap the blob so that `look` is called before each piece is read. If it raises, the upload is aborted."""
+    """Wrap the blob to call `look` before each piece is read. If `look` raises an exception, the upload is aborted."""
 
     def read() -> Iterator[bytes]:
         for piece in blob.read():
@@ -48,7 +48,7 @@ def watched(blob: Blob, look: Callable[[], None]) -> Blob:
 
 
 def config(platform: str, layers: Sequence[Blob], labels: Mapping[str, str]) -> Blob:
-    """The image's configuration; `platform` as arm64 or arm/v7."""
+    """Return the image's configuration; `platform` as arm64 or arm/v7."""
     architecture, _, variant = platform.partition("/")
     return _json(
         {
@@ -62,7 +62,7 @@ def config(platform: str, layers: Sequence[Blob], labels: Mapping[str, str]) -> 
 
 
 def manifest(about: Blob, layers: Sequence[Blob]) -> Blob:
-    """The image's manifest, from its configuration and its layers in order."""
+    """Return the image's manifest. `about`: its configuration. `layers`: its layers, in order."""
     return _json(
         {
             "schemaVersion": 2,
@@ -74,9 +74,10 @@ def manifest(about: Blob, layers: Sequence[Blob]) -> Blob:
 
 
 def objections(found: Manifest, about: Config, parts: int, limit: int) -> list[str]:
-    """Reasons not to fetch an image as a pack with `parts` parts and at most `limit` bytes, regardless of its labels.
+    """Return reasons not to fetch an image as a pack with `parts` parts, regardless of its labels.
 
-    Rejects compressed layers, because their size cannot be checked before unpacking.
+    `limit`: the maximum size in bytes. Compressed layers are rejected, because their size cannot be checked before
+    unpacking.
     """
     reasons = []
     if kinds := {layer.media_type for layer in found.layers} - {_LAYER}:

@@ -43,10 +43,10 @@ from .pack import Facts, Wanted
 #: Name of the only target in these definitions; the plan's own targets are named after services.
 TARGET = "caches"
 
-#: Makes the Dockerfile of a short build from the service's Dockerfile and its compile step.
+#: Creates the Dockerfile of a short build from the service's Dockerfile and its compile step.
 Make = Callable[[str, CompileStep], str]
 
-#: Number of parts that are sent to the registry at the same time.
+#: Number of parts to send to the registry in parallel.
 AT_ONCE = 4
 
 
@@ -82,34 +82,34 @@ class Trip:
         return self.platform.removeprefix("linux/") or self.project.engine.arch
 
     def tags(self, facts: Facts) -> tuple[Tag, Tag]:
-        """The tag for exactly these mount contents, and the moving tag for their toolchain."""
+        """Return the tag for exactly these mount contents, and the moving tag for their toolchain."""
         scope = self.wanted.scope
         return packs.exact_tag(scope, self.arch, facts), packs.newest_tag(scope, self.arch, facts)
 
     def facts(self) -> Facts:
-        """The facts that a pack must match to be useful here, and the contents of the mounts."""
+        """Return the facts that a pack must match to be useful here, and the contents of the mounts."""
         with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
             return self._facts(("probe",), Path(folder))
 
     def pack(self, folder: Path) -> Facts:
-        """Pack the mounts; the parts are written to an empty directory, under the names in the facts.
+        """Pack the mounts. Write the parts to an empty directory, under the names in the facts.
 
         Problems: pack-empty, and any from the build.
         """
         try:
             return self._facts(("pack", self.wanted.scope), folder)
         except Problem as problem:
-            raise script_output.nothing_packed(problem, "invoke build, then invoke cache.push") from problem
+            raise script_output.nothing_packed(problem, "run `invoke build`, then `invoke cache.push`") from problem
 
     def pack_mount(self, folder: Path, one: Carried) -> Packed:
-        """Pack another tool's mount, as `pack`. Problems: any from the build."""
+        """Like `pack`, but for another tool's mount. Problems: any from the build."""
         make = partial(steps.mount_dockerfile, flag=one.flag, words=("pack",), nonce=_nonce())
         output = {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]}
         self.left_out(self._solve(f"packing the cache mount {one.id}", make, output))
         return mounts.read_facts((folder / "facts").read_text("utf-8"))
 
     def push(self, folder: Path, parts: Iterable[str], tags: Sequence[Tag], labels: Mapping[str, str]) -> Sent:
-        """Send the output of a pack as an image with one layer per part; skips layers that the registry already has.
+        """Send the output of a pack as an image with one layer per part. Skips layers that the registry already has.
 
         Problems: registry-unreachable, registry-denied, registry-malformed, timed-out.
         """
@@ -143,7 +143,7 @@ class Trip:
         return Sent(made.digest, sum(layer.size for layer in layers), sum(sent for _, sent in done))
 
     def unpack(self, digest: Digest, when: str, limit: int) -> tuple[bool, int]:
-        """Fill the mounts from a pack. Returns whether it was unpacked (not if they had content), and its bytes.
+        """Fill the mounts from a pack. Returns whether it was unpacked (False if they were not empty), and its bytes.
 
         Problems: pack-refused for unexpected content, disk-full, image-unavailable, registry-unreachable, build-failed.
         """
@@ -151,7 +151,7 @@ class Trip:
         return self._unpack("unpacking the shared cache", make, digest)
 
     def unpack_mount(self, digest: Digest, one: Carried, when: str, limit: int) -> tuple[bool, int]:
-        """Fill another tool's mount from a pack, as `unpack`."""
+        """Like `unpack`, but for another tool's mount."""
         nonce = _nonce()
         words = ("unpack", when, str(limit), nonce)
         make = partial(steps.mount_dockerfile, flag=one.flag, words=words, nonce=nonce, pack=True)
@@ -178,7 +178,7 @@ class Trip:
 
     def _facts(self, words: Sequence[str], folder: Path) -> Facts:
         make = partial(steps.dockerfile, words=words, nonce=self.nonce)
-        title = "packing the cache mounts" if words[0] == "pack" else "looking into the cache mounts"
+        title = "packing the cache mounts" if words[0] == "pack" else "inspecting the cache mounts"
         output = {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]}
         self.left_out(self._solve(title, make, output))
         return packs.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
@@ -189,7 +189,7 @@ class Trip:
             self.session.report.warn(said)
 
     def _left(self) -> float | None:
-        """The remaining seconds. Raises `Problem` timed-out if there are none."""
+        """Return the remaining seconds. Raises `Problem` timed-out if there are none."""
         if self.end is None:
             return None
         left = self.end - self.session.world.clock()
@@ -234,9 +234,9 @@ def prepare(
     timeout: float | None = None,
     wait: float | None = None,
 ) -> Trip:
-    """Prepare a transfer, using the plan of the build before or after it, or else a new plan.
+    """Prepare a transfer, with the plan of the build before or after it, or with a new plan.
 
-    Everything takes at most `timeout` seconds, and the queries to the registry at most `wait`.
+    The transfer takes at most `timeout` seconds, and the queries to the registry at most `wait`.
     Problems: bad-argument, and any from planning.
     """
     wanted = replace(wanted, scope=wanted.scope or session.settings.packs.scope)
@@ -257,13 +257,13 @@ def prepare(
 
 
 def _nonce() -> str:
-    """Text that makes a step new. A step's cache key does not contain the ids of its mounts, so each needs its own."""
+    """Return unique text for a step, because the step's cache key does not contain the ids of its mounts."""
     return secrets.token_hex(8)
 
 
 @contextlib.contextmanager
 def workplace(session: Session) -> Iterator[Path]:
-    """An empty directory in the state directory for a pack's parts, which may be large.
+    """Provide an empty directory in the state directory for a pack's parts, which may be large.
 
     Only one run per checkout uses it at a time; others wait. Leftovers of a killed run are removed.
     """

@@ -1,8 +1,8 @@
-"""Cache mounts of other tools (npm, pip, apt, go, ccache …) that can travel: which there are, their names, their keys.
+"""Finds the cache mounts of other tools (npm, pip, apt, go, ccache …) that can be shared, with their tags and keys.
 
-A pack of such a mount is an image with one layer. Its tag contains a hash of the mount's id, and a key: the files that
-decide what the tool puts into the mount, such as a lock file. Package managers check what they find in their caches, so
-a pack of another state is useful, too: the newest one is the fallback.
+A pack of a mount is an image with one layer. Its tag contains a hash of the mount's id, and a key: a hash of the files
+that determine what the tool writes to the mount, such as a lock file. Package managers verify the contents of their
+caches, so a pack of a different state is also useful, and the newest one is the fallback.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from buildkit_tasks.registry.names import Malformed, Tag, printable
 LABEL = "buildkit-tasks.mount"
 FORMAT = 1
 
-#: The first word of their tags, and their scope in lists.
+#: The first word in the tags of these packs, and their scope in lists.
 SCOPE = "mount"
 
-#: Files that decide what a tool puts into its cache, by kind of mount.
+#: Files that determine what a tool writes to its cache, by kind of mount.
 KEY_FILES: Mapping[str, tuple[str, ...]] = {
     "npm": ("package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb"),
     "pip": ("requirements*.txt", "poetry.lock", "uv.lock", "Pipfile.lock", "pdm.lock"),
@@ -48,7 +48,7 @@ _PART = re.compile(r"mount\.tar\.(zst|gz)")
 
 @dataclass(frozen=True)
 class Carried:
-    """A cache mount of another tool. `options`: those beside its id that decide which mount BuildKit opens, and how.
+    """A cache mount of another tool. `options`: the other options that determine which mount BuildKit opens, and how.
 
     `steps`: the RUN instructions that use it; `context` and `copied`: where its key files may be.
     """
@@ -82,9 +82,9 @@ class Packed:
 
 
 def declared(project: Project, platform: str) -> tuple[Carried, ...]:
-    """The cache mounts of all services' Dockerfiles for one platform, except those that the compile step uses.
+    """Return the cache mounts of all services' Dockerfiles for one platform, except those that the compile step uses.
 
-    Mounts of stages that a service's target does not need are left out, as BuildKit does.
+    Like BuildKit, skips the stages that a service's target does not need.
     """
     found: dict[tuple[str, str], Carried] = {}
     for service in project.workspace.services:
@@ -104,7 +104,7 @@ def declared(project: Project, platform: str) -> tuple[Carried, ...]:
 
 
 def _carried(service: Service, mount: run_mounts.Mount, args: Mapping[str, str], step: str) -> Carried | None:
-    """Describe the mount; None if it travels in the project's own packs."""
+    """Describe the mount. Return None if the project's own packs contain it."""
     value = {name: syntax.expand(text, args, keep=True) for name, text in mount.options.items()}
     expanded = run_mounts.Mount(value, mount.line)
     identity = expanded.identity
@@ -129,7 +129,7 @@ def _joined(one: Carried, other: Carried) -> Carried:
 
 
 def _copied(service: Service) -> Iterable[str]:
-    """Paths that the Dockerfile copies or mounts from its context."""
+    """Yield paths that the Dockerfile copies or mounts from its context."""
     for item in sources.known(service).items:
         options, rest = syntax.flags(item)
         if item.keyword in ("COPY", "ADD") and "from" not in options:
@@ -140,7 +140,7 @@ def _copied(service: Service) -> Iterable[str]:
 
 
 def choose(found: Sequence[Carried], wanted: Sequence[str], platform: str) -> tuple[Carried, ...]:
-    """The mounts with these ids, or of these kinds. Problems: bad-argument, cache-missing."""
+    """Return the mounts with these ids, or of these kinds. Problems: bad-argument, cache-missing."""
     chosen: dict[str, Carried] = {}
     for word in wanted:
         matching = [one for one in found if word in (one.id, one.kind)]
@@ -150,7 +150,7 @@ def choose(found: Sequence[Carried], wanted: Sequence[str], platform: str) -> tu
                 "cache-missing",
                 f"No Dockerfile of this project has a cache mount {word!r} that can be shared.",
                 causes=[f"its other cache mounts: {others}" if others else "it has no other cache mounts"],
-                hint="compiled Rust code is shared without --mount: invoke cache.push",
+                hint="to share compiled Rust code, run `invoke cache.push` without --mount",
             )
         for one in matching:
             chosen[one.flag] = _checked(one, platform)
@@ -158,17 +158,17 @@ def choose(found: Sequence[Carried], wanted: Sequence[str], platform: str) -> tu
 
 
 def _checked(one: Carried, platform: str) -> Carried:
-    """The mount if it can be opened from another Dockerfile. Raises `Problem` bad-argument."""
+    """Return the mount if it can be opened from another Dockerfile. Raises `Problem` bad-argument."""
     options, reason, hint = one.options, "", "change the --mount option in the Dockerfile"
     if "$" in one.flag:
-        reason = f"its options depend on a variable whose value for {platform} is only known in the build"
-        hint = "give it a fixed id: --mount=type=cache,id=NAME,target=…"
+        reason = f"its options depend on a variable whose value for {platform} is known only during the build"
+        hint = "set a fixed id: --mount=type=cache,id=NAME,target=…"
     elif not _ID.fullmatch(one.id):
         reason = "its id contains unusual characters"
         hint = "use only letters, digits and _ . / : @ + = - in the id"
     elif "from" in options or "source" in options:
-        reason = "it starts with files of an image (from=…), which BuildKit makes part of its identity"
-        hint = "remove `from=` from the mount, or leave it out of --mount and packs.mounts"
+        reason = "it starts with files from an image (from=…), which BuildKit includes in its identity"
+        hint = "remove `from=` from the mount, or omit the mount from --mount and packs.mounts"
     elif not re.fullmatch(r"(shared|locked|private)?", options.get("sharing", "")) or not all(
         re.fullmatch(r"[0-7]{0,9}" if name == "mode" else r"[0-9]{0,9}", options.get(name, ""))
         for name in ("uid", "gid", "mode")
@@ -188,9 +188,9 @@ def _checked(one: Carried, platform: str) -> Carried:
 
 
 def key(one: Carried, root: Path, named: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """A hash of the key files and of the steps that use the mount, and the names of these files.
+    """Return a hash of the key files and of the steps that use the mount, and the names of these files.
 
-    `named`: paths relative to `root` (`--key-file`), instead of those found by kind. Raises `Problem` bad-argument.
+    `named`: paths relative to `root` (`--key-file`), instead of the default files. Raises `Problem` bad-argument.
     """
     digest = hashlib.sha256(json.dumps(sorted(one.steps)).encode())
     files = [_named(root, path) for path in named] if named else _found(one)
@@ -200,9 +200,9 @@ def key(one: Carried, root: Path, named: Sequence[str]) -> tuple[str, tuple[str,
         except OSError as error:
             raise Problem(
                 "bad-argument",
-                f"The key file {path} cannot be read.",
+                f"Cannot read the key file {path}.",
                 causes=[str(error.strerror)],
-                hint="use --key-file with a file of the repository, for example --key-file package-lock.json",
+                hint="use --key-file with a file in the repository, for example --key-file package-lock.json",
             ) from error
         digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()[:16], tuple(path.name for path in files)
@@ -215,7 +215,7 @@ def _named(root: Path, path: str) -> Path:
 
 
 def _found(one: Carried) -> list[Path]:
-    """Key files at the top of the context, and those that the Dockerfile copies or mounts by name."""
+    """Return the key files at the top of the context, and those that the Dockerfile copies or mounts by name."""
     patterns = KEY_FILES.get(one.kind, ())
     if one.context is None:
         return []
@@ -226,7 +226,7 @@ def _found(one: Carried) -> list[Path]:
         for pattern in patterns:
             if place.name and place.match(pattern):
                 found |= dict.fromkeys(path for path in [one.context / place] if path.is_file())
-            # a folder that is copied, or a pattern such as package*.json
+            # a copied directory, or a pattern such as package*.json
             folder = place.parent if "*" in place.name else place
             if (one.context / folder).is_dir():
                 found |= dict.fromkeys(path for path in (one.context / folder).glob(pattern) if path.is_file())
@@ -237,18 +237,18 @@ def _found(one: Carried) -> list[Path]:
 
 
 def newest_tag(one: Carried, arch: str) -> Tag:
-    """The moving tag, which refers to the newest pack of a mount."""
+    """Return the moving tag, which refers to the newest pack of a mount."""
     identity = hashlib.sha256(one.flag.encode()).hexdigest()[:12]
     return Tag(f"{SCOPE}-{one.kind}-{arch.replace('/', '_')}-{identity}")
 
 
 def exact_tag(one: Carried, arch: str, key_: str) -> Tag:
-    """The tag for the state of the key files."""
+    """Return the tag for the state of the key files."""
     return Tag(f"{newest_tag(one, arch)}-{key_}")
 
 
 def label(one: Carried, packed: Packed, arch: str, key_: str, created: str) -> str:
-    """The description of a pack, for the label."""
+    """Return the description of a pack, for the label."""
     content = {
         "format": FORMAT,
         "id": one.id,
@@ -265,7 +265,7 @@ def label(one: Carried, packed: Packed, arch: str, key_: str, created: str) -> s
 
 
 def read_label(labels: Mapping[str, str]) -> Mapping[str, Any] | None:
-    """Parse the description of a mount's pack; None for another image or an unknown format. Raises `Malformed`."""
+    """Parse the description of a mount's pack, or return None for other images or formats. Raises `Malformed`."""
     if LABEL not in labels:
         return None
     content = registry_reader.document(labels[LABEL].encode(), "pack")
@@ -283,10 +283,10 @@ def read_label(labels: Mapping[str, str]) -> Mapping[str, Any] | None:
 
 
 def objections(said: Mapping[str, Any], one: Carried, limit: int) -> list[str]:
-    """Reasons why a pack must not be unpacked into this mount, regardless of its tag; `limit` in bytes."""
+    """Return reasons why a pack must not be unpacked into this mount, regardless of its tag; `limit` in bytes."""
     found = []
     if said["flag"] != one.flag:
-        found.append(f"it was packed from another mount: {said['flag']}")
+        found.append(f"it was packed from a different mount: {said['flag']}")
     size = sum(said["parts"].values())
     if size > limit:
         found.append(f"it is {units.human(size)}, but the setting packs.limit is {units.human(limit)}")

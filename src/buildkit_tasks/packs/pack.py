@@ -32,7 +32,7 @@ CARGO = "cargo"
 #: Kinds of parts in layer order, least frequently changed first. A kind may have multiple parts: deps-1, deps-2.
 PARTS = ("registry", "git", "deps", "rest")
 
-#: Allowed characters in a pack's description, and allowed names of its parts.
+#: Text fields of a pack's description, and the allowed names of its parts.
 _WORDS = ("scope", "platform", "created", "toolchain", "rustc", "host", "profile", "rustflags", "lock", "form")
 _PART = re.compile(rf"({'|'.join(PARTS)})(-[0-9]{{1,3}})?\.tar\.(zst|gz)")
 
@@ -104,22 +104,22 @@ def read_facts(text: str, packages: str) -> Facts:
 
 
 def _layer(file: str) -> tuple[int, str]:
-    """The position of a part's layer."""
+    """Return the position of a part's layer."""
     return PARTS.index(file.partition(".")[0].partition("-")[0]), file
 
 
 def family(scope: str, platform: str, profile: str) -> str:
-    """The first half of a tag: kind of pack, platform (`linux/arm64` or `arm64`) and profile."""
+    """Return the first half of a tag: kind of pack, platform (`linux/arm64` or `arm64`) and profile."""
     return "-".join((scope, _word(platform.removeprefix("linux/")), _word(profile)))
 
 
 def newest_tag(scope: str, platform: str, facts: Facts) -> Tag:
-    """The moving tag, which refers to the newest pack for a toolchain."""
+    """Return the moving tag, which refers to the newest pack for a toolchain."""
     return Tag(f"{family(scope, platform, facts.profile)}-{_word(facts.toolchain)}")
 
 
 def exact_tag(scope: str, platform: str, facts: Facts) -> Tag:
-    """The tag derived from everything that determines the units: toolchain, lock file, manifests, flags and format."""
+    """Return the tag derived from all inputs of the units: toolchain, lock file, manifests, flags and format."""
     inputs = (FORMAT, facts.toolchain, facts.host, facts.profile, facts.rustflags, facts.lock, facts.manifests)
     digest = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
     return Tag(f"{newest_tag(scope, platform, facts)}-{digest}")
@@ -130,7 +130,7 @@ def _word(text: str) -> str:
 
 
 def label(facts: Facts, scope: str, platform: str, created: str) -> str:
-    """The pack's description, for the label."""
+    """Return the pack's description, for the label."""
     content = {
         "format": FORMAT,
         "scope": scope,
@@ -153,7 +153,7 @@ def label(facts: Facts, scope: str, platform: str, created: str) -> str:
 
 
 def read_label(labels: Mapping[str, str]) -> Mapping[str, Any] | None:
-    """Parse a pack's description; None for an image that is not a pack or has an unknown format.
+    """Parse a pack's description. Return None if the image is not a pack or has an unknown format.
 
     Raises `Malformed` if the description is malformed.
     """
@@ -184,7 +184,7 @@ def read_label(labels: Mapping[str, str]) -> Mapping[str, Any] | None:
 
 
 def objections(said: Mapping[str, Any], facts: Facts, limit: int) -> list[str]:
-    """Reasons why a pack must not be unpacked here, regardless of its tag; `limit` in bytes."""
+    """Return reasons why a pack must not be unpacked here, regardless of its tag; `limit` in bytes."""
     found = []
     if said.get("toolchain") != facts.toolchain:
         found.append(f"it was built with a different toolchain or different system libraries ({said.get('rustc')})")
@@ -199,7 +199,7 @@ def objections(said: Mapping[str, Any], facts: Facts, limit: int) -> list[str]:
 
 
 def other_toolchains(tags: Iterable[Tag], scope: str, platform: str, facts: Facts) -> tuple[Tag, ...]:
-    """Moving tags of the same kind of pack from other toolchains."""
+    """Return the moving tags of the same kind of pack for other toolchains."""
     start = f"{family(scope, platform, facts.profile)}-"
     return tuple(
         tag
@@ -209,7 +209,7 @@ def other_toolchains(tags: Iterable[Tag], scope: str, platform: str, facts: Fact
 
 
 def differences(theirs: Mapping[str, Any], ours: Facts, most: int = 5) -> list[str]:
-    """How the pack's toolchain image differs from ours, in words: compiler first, then packages."""
+    """Return how the pack's toolchain image differs from ours, in words: compiler first, then packages."""
     found = []
     if theirs.get("rustc") != ours.rustc:
         found.append(f"compiler: {theirs.get('rustc')} in the pack, {ours.rustc} here")
@@ -235,7 +235,7 @@ class Economy:
 
     @property
     def pays(self) -> bool:
-        """True if the first use already makes up for the time spent saving it."""
+        """Whether the first use already makes up for the time spent saving the pack."""
         return self.save + self.restore < self.compile
 
     @property
@@ -245,7 +245,7 @@ class Economy:
 
 
 def economy(facts: Facts, save: float) -> Economy:
-    """The break-even of a pack; restoring includes two seconds to start builds."""
+    """Return the break-even of a pack; restoring includes two seconds to start builds."""
     return Economy(facts.bytes, save, 2 + facts.bytes / RESTORE_RATE, facts.compile_seconds)
 
 
@@ -261,7 +261,7 @@ class Listed:
 
 
 def expired(found: Sequence[Listed], keep: int, before: str) -> list[Listed]:
-    """Packs beyond the newest `keep` of their kind, and older than the time `before` (ISO 8601, UTC)."""
+    """Return the packs older than `before` (ISO 8601, UTC), except the newest `keep` of each kind."""
     going: list[Listed] = []
     groups: dict[tuple[Any, ...], list[Listed]] = {}
     for item in sorted(found, key=lambda i: i.created, reverse=True):
@@ -276,7 +276,7 @@ def expired(found: Sequence[Listed], keep: int, before: str) -> list[Listed]:
 
 
 #: Names of the build contexts that contain the scripts and the pack, and of the stage with the script's output. The
-#: pack is a build context, so that no text from a registry is inserted into the Dockerfile.
+#: pack is a build context, to keep text from a registry out of the Dockerfile.
 SCRIPTS = "buildkit-tasks-travel"
 PACK = "buildkit-tasks-pack"
 LEFT_STAGE = "buildkit-tasks-left"

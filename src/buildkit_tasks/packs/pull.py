@@ -36,7 +36,7 @@ class Found:
 class Pulled:
     """The result of a pull. `found` is None if there was no pack, or if the mounts were already `filled`.
 
-    If a pack was found but `unpacked` is False, another run filled the mounts in the meantime.
+    If a pack was found but `unpacked` is False, another run has filled the mounts since.
     """
 
     found: Found | None
@@ -56,14 +56,14 @@ def pull(session: Session, wanted: Wanted, *, replace: bool = False) -> None:
 
 
 def pull_into(trip: Trip, *, replace: bool = False) -> None:
-    """`pull` for a transfer that has been prepared."""
+    """Pull with a prepared transfer."""
     done = fetch(trip, replace=replace)
     if done.found is None and not done.filled:
         raise Problem(
             "pack-missing",
             f"{trip.client.ref.name} has no usable pack.",
             causes=done.why_not,
-            hint="invoke cache.push    (on a machine with a build)",
+            hint="run `invoke cache.push` on a machine with a build",
         )
     print_result(trip.session, done)
 
@@ -89,7 +89,7 @@ def fetch(trip: Trip, *, replace: bool = False) -> Pulled:
 
 
 def document(done: Pulled) -> dict[str, object]:
-    """The result of a pull, for `--json`."""
+    """Return the result of a pull, for `--json`."""
     found = done.found
     return {
         "unpacked": done.unpacked,
@@ -117,11 +117,11 @@ def print_result(session: Session, done: Pulled) -> None:
     elif done.filled:
         session.report.say("nothing to pull: the mounts are already filled (use --replace to replace their contents)")
     else:
-        session.report.say("nothing was changed: another pull or build filled the mounts in the meantime")
+        session.report.say("nothing was changed, because another pull or build has filled the mounts")
 
 
 def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
-    """The pack built from the same inputs, else the newest for this toolchain, else None and the differences."""
+    """Return the pack built from the same inputs, else the newest for this toolchain, else None and the differences."""
     reasons_for = (
         "the same lock file, manifests, toolchain and flags",
         "the newest for this toolchain; the lock file or flags differ",
@@ -143,18 +143,18 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
 
 
 def require_ours(trip: Trip, tag: Tag, reasons: Sequence[str]) -> None:
-    """Raises `Problem` pack-refused if there are reasons not to fetch the image as a pack."""
+    """Raise `Problem` pack-refused if there are reasons not to fetch the image as a pack."""
     if reasons:
         raise Problem(
             "pack-refused",
-            f"The pack {trip.client.ref.name}:{tag} was rejected, because it was not created by buildkit-tasks.",
+            f"The pack {trip.client.ref.name}:{tag} was rejected because it was not created by buildkit-tasks.",
             causes=reasons,
-            hint="check who can push to that repository; to create a new pack, push again with `invoke cache.push`",
+            hint="check who can push to that repository; to create a new pack, run `invoke cache.push`",
         )
 
 
 def _why_none(trip: Trip, facts: Facts) -> list[str]:
-    """How the toolchains of other packs differ from ours, if there are any."""
+    """Return how the toolchains of other packs differ from ours, if there are any."""
     reasons: list[str] = []
     for tag in packs.other_toolchains(trip.client.tags(), trip.wanted.scope, trip.arch, facts)[:1]:
         manifest: Manifest | None = trip.client.manifest(tag)
@@ -162,7 +162,7 @@ def _why_none(trip: Trip, facts: Facts) -> list[str]:
         if said:
             reasons.append(f"{tag} was built with a different toolchain image")
             reasons += packs.differences(said, facts)
-            reasons.append("to share caches, also share the base images: invoke images.push, invoke images.pull")
+            reasons.append("to share caches, also share the base images (`invoke images.push`, `invoke images.pull`)")
     return reasons or ["there is no pack for this platform and profile"]
 
 
@@ -183,5 +183,5 @@ def verify_signature(session: Session, pinned: str) -> None:
             "pack-refused",
             f"cosign could not verify {pinned} with {key}.",
             details=result.stderr,
-            hint="if you trust the pack, have a holder of the private key sign it; see `cosign sign --help`",
+            hint="if you trust the pack, ask a holder of the private key to sign it; see `cosign sign --help`",
         )

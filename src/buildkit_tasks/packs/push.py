@@ -27,7 +27,7 @@ def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
 
 
 def require_allowed(session: Session, *, force: bool) -> None:
-    """Raises `Problem` push-refused if packs.push forbids this run to push, unless forced."""
+    """Raise `Problem` push-refused if packs.push does not allow this run to push, unless forced."""
     may, why = ci_context.allowed(session.world, session.settings.packs.push, session.settings.ci.default_branch)
     if not (may or force):
         raise Problem(
@@ -39,13 +39,13 @@ def require_allowed(session: Session, *, force: bool) -> None:
 
 
 def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
-    """Like `push`, without the permission check; returns the result for `--json`."""
+    """Push without the permission check. Returns the result for `--json`."""
     session = trip.session
     began = session.world.clock()
     with workplace(session) as folder:
         facts = trip.pack(folder)
         if facts.form != "zst":
-            session.report.say("no zstd in the toolchain image; with it, packing is faster and packs are half the size")
+            session.report.say("the toolchain image has no zstd; zstd makes packing faster and packs half the size")
         economy = packs.economy(facts, session.world.clock() - began)
         exact, newest = trip.tags(facts)
         if not (economy.pays or force):

@@ -1,4 +1,4 @@
-"""What the scripts of packs said: whether a pack was unpacked, and why one was not made or not unpacked."""
+"""Parses the output of the pack scripts: whether a pack was unpacked, or why packing or unpacking failed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from buildkit_tasks.registry.names import printable
 
 
 def unpacked(log: str) -> tuple[bool, int]:
-    """Whether a pack was unpacked, and its bytes, according to the script."""
+    """Return whether a pack was unpacked, and its bytes, according to the script."""
     done = re.search(r"^buildkit-tasks: unpacked (\d+)$", log, re.MULTILINE)
     return bool(done), int(done[1]) if done else 0
 
@@ -23,15 +23,15 @@ def nothing_packed(problem: Problem, hint: str) -> Problem:
 
 
 def explained(problem: Problem, reference: str) -> Problem:
-    """Convert a failed unpack to a problem with its cause; the mounts are unchanged."""
+    """Convert a failed unpack to a problem with its cause. The mounts are unchanged."""
     text = problem.details
     refused = re.findall(r"^buildkit-tasks: refused: (.*)$", text, re.MULTILINE)
     if refused:
         return Problem(
             "pack-refused",
-            f"The pack {reference} was rejected, because it contains unexpected files.",
+            f"The pack {reference} was rejected because it contains unexpected files.",
             causes=refused,
-            hint="find out who can push to that repository; to create a new pack, run `invoke cache.push`",
+            hint="check who can push to that repository; to create a new pack, run `invoke cache.push`",
         )
     full = re.findall(r"^buildkit-tasks: error: (the pack takes .*|could not unpack .*)$", text, re.MULTILINE)
     if full:
@@ -39,7 +39,7 @@ def explained(problem: Problem, reference: str) -> Problem:
             "disk-full",
             "The pack could not be unpacked; the mounts are unchanged.",
             causes=full,
-            hint="invoke prune",
+            hint="run `invoke prune`",
         )
     if problem.code == "image-unavailable":  # the toolchain image was available when the mounts were inspected
         return Problem(

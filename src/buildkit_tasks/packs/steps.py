@@ -14,7 +14,7 @@ from .pack import _COMPILE, _MOUNT, _UNPACKER, LEFT_STAGE, MOUNTED, OUT, PACK, S
 
 
 def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
-    """The shell command that replaces a compile step's command. Raises `Problem` cache-missing."""
+    """Return the shell command that replaces a compile step's command. Raises `Problem` cache-missing."""
     found = _COMPILE.search(compile_command)
     if not found:
         raise Problem(
@@ -26,7 +26,7 @@ def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
 
 
 def _shell(script: str, words: Sequence[str], nonce: str, after: str = "") -> str:
-    """The shell line that runs a script; `after`: a program's path, as its second argument."""
+    """Return the shell line that runs a script; `after`: a program's path, as its second argument."""
     if not all(re.fullmatch(r"[a-z0-9]+", word) for word in (nonce, *words)):
         raise ValueError(f"not words for a shell line: {words}")
     verb, *rest = words
@@ -34,7 +34,7 @@ def _shell(script: str, words: Sequence[str], nonce: str, after: str = "") -> st
 
 
 def dockerfile(text: str, step: CompileStep, words: Sequence[str], nonce: str, *, pack: bool = False) -> str:
-    """The Dockerfile that runs the script instead of the compile step, with the step's mounts.
+    """Return the Dockerfile that runs the script instead of the compile step, with the step's mounts.
 
     `pack`: whether a pack is one of the build contexts. The last stage contains only the script's output. Raises
     `Problem` cache-missing.

@@ -46,14 +46,14 @@ def show(session: Session, *, ref: str = "") -> None:
 
 
 def _content(item: Listed) -> tuple[str, str]:
-    """What a pack is for, and the number of its units; of a mount's pack, the mount and the number of its entries."""
+    """Return a pack's rustc version and number of units, or the id of its mount and number of entries."""
     if item.said["scope"] == mounts.SCOPE:
         return str(item.said["id"]), str(item.said["entries"])
     return str(item.said["rustc"]).removeprefix("rustc ").partition(" (")[0], str(item.said["units"])
 
 
 def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d", dry_run: bool = False) -> None:
-    """Delete packs older than `older`, except the newest `keep` of each kind; lists them and asks first.
+    """Delete packs older than `older`, except the newest `keep` of each kind. Lists them and asks first.
 
     Problems: bad-argument, consent-missing, registry-unreachable, registry-denied (also without support for deletion).
     """
@@ -85,7 +85,7 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
 
 
 def _listed(repository: Client) -> list[Listed]:
-    """All packs in the repository, one per manifest, to which multiple tags may refer."""
+    """Return all packs in the repository, one per manifest. Multiple tags may refer to the same manifest."""
     try:
         starts = tuple(f"{scope}-" for scope in (*packs.SCOPES, packs.CARGO, mounts.SCOPE))
         tags = [tag for tag in repository.tags() if tag.startswith(starts)]

@@ -1,4 +1,4 @@
-"""Starts a build: queries docker and compose while Python imports the rest of the pipeline (about 80 ms)."""
+"""Start a build: query docker and compose while Python imports the rest of the pipeline (about 80 ms)."""
 
 from __future__ import annotations
 

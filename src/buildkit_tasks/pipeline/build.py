@@ -95,9 +95,9 @@ def show_summary(session: Session, outcome: BuildOutcome) -> None:
 
 
 def show_plan(session: Session, request: BuildRequest) -> None:
-    """Print the plan. Only runs queries; nothing is created or changed.
+    """Print the plan. This only runs queries; nothing is created or changed.
 
-    If a build would fail with image-unavailable, raises that `Problem` after printing the plan.
+    If a build would fail with image-unavailable, raise that `Problem` after printing the plan.
     """
     project = discover(session, lesser=True, named=request.services)
     missing: list[Problem] = []

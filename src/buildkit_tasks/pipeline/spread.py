@@ -1,4 +1,4 @@
-"""One image for multiple platforms from multiple builders: each pushes its part, then a manifest list joins them."""
+"""Build an image for multiple platforms on multiple builders: each pushes its part, and a manifest list joins them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def build(
 ) -> BuildOutcome:
     """Build each builder's platforms with `one`, then join the results.
 
-    `groups`: builder to platforms, "" = the session's. Raises `Problem` platform-unsupported without a registry.
+    `groups`: builder to platforms; "" is the session's. Raises `Problem` platform-unsupported without a registry.
     """
     if not request.push:
         raise Problem(

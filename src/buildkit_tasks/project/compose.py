@@ -44,7 +44,7 @@ def from_compose(
 
 def _service(project: str, name: str, entry: Mapping[str, Any], settings: Settings, key: str) -> Service:
     build = entry["build"] if isinstance(entry["build"], Mapping) else {"context": entry["build"]}
-    # omit an argument that has no value, not even from the environment, so that BuildKit uses the default
+    # omit an argument that has no value, not even in the environment: BuildKit then uses the default
     args = {str(k): str(v) for k, v in (build.get("args") or {}).items() if v is not None}
     context = str(build.get("context") or "")
     remote = "" if context.startswith("/") else context
@@ -70,7 +70,7 @@ def _service(project: str, name: str, entry: Mapping[str, Any], settings: Settin
 
 
 def _dockerfile(path: Path) -> Path:
-    """The given path, or `dockerfile` in the same directory if there is no `Dockerfile`: buildx accepts both.
+    """Return the given path, or `dockerfile` in the same directory if there is no `Dockerfile`: buildx accepts both.
 
     https://github.com/docker/buildx/blob/master/build/opt.go (handleLowercaseDockerfile)
     """
@@ -90,10 +90,10 @@ def _keys(names: Iterable[str]) -> dict[str, str]:
 
 
 def _scope(config: Mapping[str, Any], built: Sequence[Service], settings: Settings, *, explicit: bool) -> str:
-    """The prefix of the cache mounts' ids.
+    """Return the prefix of the cache mounts' ids.
 
-    If the project has no explicit name, compose uses the folder's name. Two projects in folders with the same name must
-    not share their caches, so in this case the folder's whole path is included.
+    Without an explicit project name, compose uses the folder's name. Projects in folders with the same name must not
+    share their caches, so in this case the folder's path is included as a hash.
     """
     if settings.caches.scope:
         return settings.caches.scope
@@ -107,7 +107,7 @@ def _scope(config: Mapping[str, Any], built: Sequence[Service], settings: Settin
 
 
 def select(workspace: Workspace, wanted: Sequence[str]) -> tuple[Service, ...]:
-    """The requested services (default: all), in compose order. Splits comma-separated lists.
+    """Return the requested services (default: all), in compose order. Splits comma-separated lists.
 
     Problems: unknown-service (with suggestions), duplicate-service, no-built-service.
     """
@@ -139,7 +139,7 @@ def _nothing_built(workspace: Workspace) -> Problem:
 
 
 def expand(wanted: Sequence[str], known: Sequence[str], others: Sequence[str] = ()) -> list[str]:
-    """The named services, with patterns such as `worker-*` expanded; a pattern adds only services not named already.
+    """Return the named services, with patterns such as `worker-*` expanded; a pattern adds no duplicates.
 
     `others` as for `check_name`. Problems: unknown-service, also for a pattern that matches nothing.
     """

@@ -14,7 +14,7 @@ _WANTED = re.compile(r"required variable (\w+) is missing a value(?:: *([^\n]*))
 
 
 def about_dotenv(session: Session, said: str) -> Problem | None:
-    """The problem if compose requires a variable or cannot read .env; None for any other failure."""
+    """Return the problem if compose requires a variable or cannot read .env; None for any other failure."""
     unread = re.search(r"failed to read ([^\n]*?): ", said)
     if unread:
         return Problem(
@@ -48,7 +48,7 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
 
 
 def _completes(session: Session, name: str, text: str) -> bool:
-    """Whether `invoke dotenv` would set this variable."""
+    """Return whether `invoke dotenv` would set this variable."""
     try:
         example = dotenv_disk.read(session.dotenv_file.with_name(".env.example"))
         return example is not None and name in dotenv_edit.lacking(example, text, dotenv_edit.empty_names(example))

@@ -1,6 +1,6 @@
 """Discovery: queries the engine's facts and the resolved compose model at the same time.
 
-Compose decides which files it reads and what they mean; we parse none of them. See docs/explanation/compose.md.
+Compose decides which files it reads and what they mean; we do not parse them. See docs/explanation/compose.md.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Project:
 
 
 def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = (), looking: bool = False) -> Project:
-    """Query engine and workspace in parallel. Raises problems from either; the engine's take precedence.
+    """Query the engine and the workspace in parallel. Raises problems from either; the engine's take precedence.
 
-    `lesser`: for flows that also support an old engine or an engine without buildx; all of them need compose. `named`:
-    the services that the user asked for; as in compose, this activates a service that belongs to a profile.
-    `looking`: the flow neither builds nor starts anything, so it also works before .env exists.
+    `lesser`: for flows that also support an old engine or an engine without buildx; all flows need compose. `named`:
+    the requested services; as in compose, requesting a service of an inactive profile activates it. `looking`: the
+    flow neither builds nor starts anything, so it also works before .env exists.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
         facts = pool.submit(engine_facts.facts, session.world, session.root)
@@ -83,7 +83,7 @@ def _read(session: Session, named: Sequence[str]) -> Workspace:
 
 
 def _inactive(session: Session, files: Sequence[Path]) -> dict[str, tuple[str, ...]]:
-    """Services with a `build:` section that belong to profiles, with their profiles."""
+    """Return services with a `build:` section that belong to profiles, with their profiles."""
     if not known_files.may_have(session, lambda: files or files_found(session), b"profiles"):
         return {}
     every, _ = _asked(session, files, "*")
@@ -95,7 +95,7 @@ def _inactive(session: Session, files: Sequence[Path]) -> dict[str, tuple[str, .
 
 
 def files_found(session: Session) -> tuple[Path, ...]:
-    """The files that compose reads, for commands that must list all of them; compose itself does not print them."""
+    """Return the files that compose reads, for commands that must list them all; compose does not print them."""
     if files := session.compose_files:
         return files
     given = session.world.env.get("COMPOSE_FILE") or session.dotenv.get("COMPOSE_FILE", "")
@@ -111,7 +111,7 @@ def read_files(session: Session, files: Sequence[Path]) -> None:
 
 
 def variables(session: Session, names: Sequence[str]) -> dict[str, str]:
-    """The values of variables that are not in the environment but that compose takes from elsewhere, usually .env."""
+    """Return the variables that are not in the environment but that compose reads elsewhere, usually from .env."""
     missing = [name for name in names if name not in session.world.env]
     if not missing:
         return {}
@@ -125,7 +125,7 @@ def variables(session: Session, names: Sequence[str]) -> dict[str, str]:
 
 
 def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
-    """The resolved model with the default profiles. Problems: same as `_unreadable`."""
+    """Return the resolved model with the default profiles. Problems: same as `_unreadable`."""
     config, result = _asked(session, files)
     if config is None and (missing := compose_cli.MISSING_ENV_FILE.search(result.stderr)):
         config, result = _without_env_files(session, files, result)
@@ -142,9 +142,9 @@ def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
 
 
 def _asked(session: Session, files: Sequence[Path], *profiles: str) -> tuple[dict[str, Any] | None, Result]:
-    """Compose's resolved model, None if it cannot be resolved, and the output.
+    """Return compose's resolved model (None if it cannot be resolved) and its output.
 
-    Its JSON omits `x-bake`, so if a file may contain that, the YAML is queried at the same time.
+    The JSON omits `x-bake`, so the YAML is queried at the same time if a file may contain it.
     """
     more = known_files.may_have(session, lambda: files or files_found(session), b"x-bake")
     yaml = compose_cli.config_yaml(session.root, files, profiles=profiles)
@@ -166,7 +166,7 @@ def _asked(session: Session, files: Sequence[Path], *profiles: str) -> tuple[dic
 
 
 def _model_of(result: Result, *, yaml: bool = False) -> dict[str, Any]:
-    """The model that compose printed. Raises `Problem` answer-invalid."""
+    """Return the model that compose printed. Raises `Problem` answer-invalid."""
     try:
         return compose_cli.read_model(result.stdout, yaml=yaml)
     except ValueError as error:
@@ -174,9 +174,9 @@ def _model_of(result: Result, *, yaml: bool = False) -> dict[str, Any]:
 
 
 def _without_env_files(session: Session, files: Sequence[Path], before: Result) -> tuple[dict[str, Any] | None, Result]:
-    """The model without any service's `env_file`, which is how `docker compose build` reads the files.
+    """Return the model without the `env_file` of any service, like `docker compose build`.
 
-    If compose does not support such an override, the first result is used.
+    If compose does not support the override for this, the first result is used.
     """
     listed = run.capture(session.world, compose_cli.services(session.root, files))
     if listed.code != 0:
@@ -200,7 +200,7 @@ def _add_extensions(config: Mapping[str, Any], whole: Mapping[str, Any]) -> None
 def _with_profiles(
     session: Session, files: Sequence[Path], config: dict[str, Any], names: Sequence[str]
 ) -> dict[str, Any]:
-    """The model, plus those of the named services that belong to an inactive profile."""
+    """Return the model plus the named services that belong to an inactive profile."""
     more, _ = _asked(session, files, "*")
     if more is None:
         return config  # the caller will suggest near matches
@@ -214,9 +214,9 @@ _PROBE = "buildkit-tasks-unnamed"
 
 
 def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -> bool:
-    """Whether the project's name is set in a compose file or a variable, and is not just the folder's name.
+    """Return whether the project's name is set in a compose file or a variable, and is not just the folder's name.
 
-    If both are equal, compose is queried again through a symlink with a different name, and a yes is remembered.
+    If the names are equal, compose is queried again through a symlink with a different name. A "yes" is remembered.
     """
     builds = (entry.get("build") for entry in (config.get("services") or {}).values())
     if session.settings.caches.scope or any(
@@ -243,13 +243,13 @@ def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -
         place.rmdir()
     explicit = asked.code == 0 and _model_of(asked).get("name") == name
     if explicit:
-        with contextlib.suppress(OSError):  # it only saves asking again
+        with contextlib.suppress(OSError):  # it only saves a query
             replace_file(memory, name, durable=False)
     return explicit
 
 
 def _warnings(said: str) -> list[str]:
-    """The messages of compose's warnings, one per line."""
+    """Return the messages of compose's warnings, one per line."""
     found = []
     for line in said.splitlines():
         match = re.search(r'level=warning msg=("(?:[^"\\]|\\.)*")', line)

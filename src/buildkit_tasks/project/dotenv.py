@@ -1,4 +1,4 @@
-"""Creates or completes .env: adds lines missing from it, generates secrets, never changes the user's values."""
+"""Creates or completes .env: adds missing lines, generates secrets, and never changes the user's values."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def check(session: Session) -> bool:
 
 
 def words(session: Session, done: Completion | None) -> str:
-    """The result of `ensure` in one line; contains names but never values."""
+    """Return the result of `ensure` in one line; contains names but never values."""
     path = session.dotenv_file
     if done:
         changes = (("added", done.added), ("filled", done.filled))

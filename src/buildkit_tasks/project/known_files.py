@@ -1,7 +1,7 @@
-"""Determines, without running compose, whether we know all files that compose reads, and what they cannot contain.
+"""Determines without running compose whether we know all files that it reads, and what they cannot contain.
 
-Parses nothing. A file may contain words that include other files, or that may hide such a word; then only compose
-knows the answer.
+Parses nothing. If a file contains a word that includes other files, or that may hide one, only compose knows the
+answer.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import readfile
 from buildkit_tasks.core.errors import Problem
 
-#: Words in compose files that include other files, or may hide such a word. Then only compose knows what it reads.
+#: Words in compose files that include other files, or may hide such a word: only compose knows what it reads.
 #: A service's `env_file` and `label_file` set its environment and labels, which no build reads.
 _BRINGS_FILES = re.compile(rb"\b(?:include|extends)\b|\\|!!|\0")
 
-#: Compose variables that do not select other files. With any other, only compose knows which files it reads.
+#: Compose variables that do not select other files. With any other variable, only compose knows what it reads.
 _COMPOSE_KNOWN = frozenset(
     {
         *("COMPOSE_ANSI", "COMPOSE_BAKE", "COMPOSE_DOCKER_CLI_BUILD", "COMPOSE_EXPERIMENTAL", "COMPOSE_FILE"),
@@ -30,7 +30,7 @@ _COMPOSE_KNOWN = frozenset(
 
 
 def unsure(session: Session, files: Sequence[Path]) -> str:
-    """Why compose may read other files than these compose files and .env; empty if it does not.
+    """Return why compose may read files other than these compose files and .env; empty if it does not.
 
     Raises `OSError` for an unreadable file. Problems: any from .env.
     """
@@ -46,7 +46,7 @@ def unsure(session: Session, files: Sequence[Path]) -> str:
 
 
 def may_have(session: Session, found: Callable[[], Sequence[Path]], word: bytes) -> bool:
-    """Whether a word may be in the files that compose reads; an invalid .env is left to compose."""
+    """Return whether a word may be in the files that compose reads; True for an invalid .env, which compose reports."""
     try:
         files = found()
         return bool(unsure(session, files)) or any(word in readfile.content(file) for file in files)

@@ -1,4 +1,4 @@
-"""Finds out what uses a port on this machine, so that `up` can name the program and the variable to change."""
+"""Finds what uses a port on this machine. `up` reports the program and the variable to change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from buildkit_tasks.core.model import Port
 
 
 def published(config: Mapping[str, Any], services: Collection[str]) -> Iterator[Port]:
-    """The host ports that these services of a resolved compose model publish, without ranges and random ports."""
+    """Yield the host ports that these services of a resolved compose model publish, except ranges and random ports."""
     for name, service in (config.get("services") or {}).items():
         for port in (service.get("ports") or ()) if name in services else ():
             number = str(port.get("published") or "")
@@ -22,7 +22,7 @@ def published(config: Mapping[str, Any], services: Collection[str]) -> Iterator[
 
 
 def shared_network(engine_host: str, address: str) -> bool:
-    """Whether the engine publishes ports on this machine: it has a local socket and our host name.
+    """Return whether the engine publishes ports on this machine: it has a local socket and our host name.
 
     The host name differs for Docker Desktop, for an engine on another machine, and if we run in a container.
     """
@@ -30,7 +30,7 @@ def shared_network(engine_host: str, address: str) -> bool:
 
 
 def taken(host: str, port: int, protocol: str = "tcp") -> bool:
-    """True if the port is in use; a port on another machine's address counts as free."""
+    """Return whether the port is in use; a port on another machine's address counts as free."""
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
         if kind == socket.SOCK_STREAM:  # like the engine's proxy: a port in TIME_WAIT is free
@@ -38,14 +38,14 @@ def taken(host: str, port: int, protocol: str = "tcp") -> bool:
         try:
             probe.bind((host, port))
         except PermissionError:
-            return False  # a low port: the engine may be able to bind it, but we are not
+            return False  # a low port: the engine may be allowed to bind it even if we are not
         except OSError as error:
             return error.errno == 98 or "in use" in str(error).lower()
     return False
 
 
 def holder(port: int, protocol: str = "tcp", proc: Path = Path("/proc")) -> str:
-    """`name (pid N)` of the process listening on a port; empty if we cannot see it (other users, macOS)."""
+    """Return `name (pid N)` of the process listening on a port; empty if we cannot see it (other users, macOS)."""
     wanted = set()
     for table in (protocol, f"{protocol}6"):
         try:
@@ -66,7 +66,7 @@ def holder(port: int, protocol: str = "tcp", proc: Path = Path("/proc")) -> str:
 
 
 def variable(raw: Mapping[str, Any], service: str, target: int) -> str:
-    """The variable that sets a service's published port, from the compose model with unresolved variables."""
+    """Return the variable that sets a service's published port, from the compose model with unresolved variables."""
     entry = (raw.get("services") or {}).get(service)
     for port in (entry.get("ports") or ()) if isinstance(entry, Mapping) else ():
         text = port if isinstance(port, str) else str(port.get("published", ""))

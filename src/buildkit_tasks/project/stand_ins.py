@@ -1,6 +1,6 @@
 """Reads a compose file with unset variables, for commands that only inspect: a fresh checkout has no .env.
 
-Compose rejects such a file, so each required value is replaced by a number that is valid as a word, a port and a size.
+Compose rejects such a file, so required values are replaced with a number that is valid as a word, a port and a size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from buildkit_tasks.dotenv import disk as dotenv_disk
 #: The placeholder value; no project has this name.
 VALUE = "47083"
 
-#: Variables that keep compose from reading .env; compose 2.26 knows only the second.
+#: Variables that keep compose from reading .env; compose 2.26 supports only the second.
 WITHOUT_DOTENV = {"COMPOSE_DISABLE_ENV_FILE": "1", "COMPOSE_ENV_FILES": "/dev/null"}
 
 _REQUIRED = re.compile(r"\$\{(\w+):?\?")
@@ -26,12 +26,12 @@ _REQUIRED = re.compile(r"\$\{(\w+):?\?")
 #: Problems caused by .env, not by anything that the user asked for.
 CODES = ("dotenv-incomplete", "dotenv-invalid")
 
-#: Variables that name the project or its caches. If .env contains one, an unreadable .env is not ignored.
+#: Variables that set the name of the project or its caches. If .env contains one, an unreadable .env is not ignored.
 _NAMES = re.compile(r"COMPOSE_|SCOPE")
 
 
 def read(session: Session, problem: Problem, ask: Callable[[Session], Workspace]) -> Workspace:
-    """The result of `ask` with placeholders. Raises `problem` if they do not help or one is in the project's name."""
+    """Return the result of `ask` with placeholders. Raises `problem` if that fails or changes the project's name."""
     env = dict(session.world.env)
     dotenv: dict[str, str] = {}
     if problem.code == "dotenv-incomplete":

@@ -1,8 +1,8 @@
-"""Alpine packages and their names in Debian 12; every name on the right was looked up in Debian's index."""
+"""Alpine packages and their names in Debian 12. Every Debian name was checked against Debian's package index."""
 
 from __future__ import annotations
 
-#: Alpine's name and Debian's, one pair per line; several packages are separated by a space.
+#: Alpine and Debian names, one pair per line. Multiple packages are separated by spaces.
 _RENAMED = """
 alsa-lib = libasound2
 alsa-lib-dev = libasound2-dev
@@ -129,7 +129,7 @@ zstd-dev = libzstd-dev
 zstd-libs = libzstd1
 """
 
-#: Part of Debian's images or of the toolchain image, or needed on Alpine only.
+#: Included in Debian's images or in the toolchain image, or needed only on Alpine.
 _NOT_NEEDED = """
 binutils bsd-compat-headers build-base bzip2-static cargo clang-static coreutils curl-static g++ gcc gcompat
 libc-dev libc-utils libc6-compat libcrypto3 libgcc linux-headers make musl musl-dev musl-utils ncurses-static
@@ -158,7 +158,7 @@ _TABLE: dict[str, tuple[str, ...]] = {
 }
 
 
-#: Debian's name and the one to install for it, where several of Alpine's packages have that name, or none.
+#: Alpine packages to install for Debian names that map to several Alpine packages, or to none.
 _CHOSEN = """
 build-essential = build-base
 clang = clang
@@ -186,10 +186,10 @@ _BACK = {
 
 
 def alpine(name: str) -> str | None:
-    """Alpine's package for one of Debian's; None if that is not known."""
+    """Return Alpine's name for a Debian package; None if unknown."""
     return _BACK.get(name)
 
 
 def debian(name: str) -> tuple[str, ...] | None:
-    """Debian's packages for one of Alpine's; None if that is not known."""
+    """Return Debian's packages for an Alpine package; None if unknown."""
     return _TABLE.get(name)

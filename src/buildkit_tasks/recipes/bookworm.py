@@ -1,4 +1,4 @@
-"""`init --images bookworm`: converts services to rust:1-bookworm and debian:bookworm-slim, whatever they used before.
+"""`init --images bookworm`: convert services to rust:1-bookworm and debian:bookworm-slim, regardless of their images.
 
 These two images can be built from Debian packages if no registry is reachable. Commands that install packages are
 rewritten for Debian 12; package names without an equivalent become notes.
@@ -23,7 +23,7 @@ RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
 
 
 def apply(finding: Finding) -> Finding:
-    """The finding with every recipe converted to Debian 12's images."""
+    """Return the finding with every recipe converted to Debian 12 images."""
     notes: list[Note] = list(finding.notes)
     packages = {w.cargo.directory: w.packages.run for w in finding.workspaces}
     services = tuple(_service(service, notes, packages.get(service.workspace, ())) for service in finding.services)
@@ -31,7 +31,7 @@ def apply(finding: Finding) -> Finding:
 
 
 def _service(service: Service, notes: list[Note], packages: Sequence[str]) -> Service:
-    """`packages`: what its programs need at run time. If those are shared libraries, `scratch` does not work."""
+    """`packages`: what its programs need at run time. With shared libraries, `scratch` does not work."""
     taken = service.recipe
     if taken is None:
         return service
@@ -39,7 +39,7 @@ def _service(service: Service, notes: list[Note], packages: Sequence[str]) -> Se
     static = "musl" in service.target or service.target == "gnu" or "alpine" in taken.toolchain
     target = service.target
     if taken.runtime == "scratch" and not shared:
-        target = "gnu"  # it has no C library
+        target = "gnu"  # scratch has no C library
     elif "musl" in target:
         target = ""
     converted = _recipe(taken, notes, shared)
@@ -53,17 +53,17 @@ def _service(service: Service, notes: list[Note], packages: Sequence[str]) -> Se
 
 
 def _small(image: str) -> bool:
-    """Whether an image has a C library and little else: distroless, wolfi, chainguard's, busybox."""
+    """Return whether an image contains little more than a C library: distroless, wolfi, chainguard, busybox."""
     return re.search(r"(?:^|/)(?:distroless|chainguard|wolfi|busybox)(?:[/:@-]|$)", image) is not None
 
 
 def _toolchain(image: str) -> bool:
-    """Whether an image to run in was one to compile in, which has many libraries."""
+    """Return whether a runtime image is a toolchain image, which includes many libraries."""
     return re.search(r"(?:^|/)(?:rust|buildpack-deps)(?:[:@]|$)", image) is not None
 
 
 def _with_packages(final: tuple[Stage, ...], packages: Sequence[str]) -> tuple[Stage, ...]:
-    """Before all other commands, install what formerly static programs need, and what the old image had."""
+    """Before all other commands, install what formerly static programs need and what the old image had."""
     there = {name for stage in final for item in stage.items for name in install.packages(item)}
     names = list(dict.fromkeys(name for name in packages if name not in there))
     if not names or not final:
@@ -103,7 +103,7 @@ _NONROOT = "65532"
 
 
 def _with_nonroot(final: tuple[Stage, ...], image: str) -> tuple[Stage, ...]:
-    """Use the numeric id of `nonroot`, which the old images know by name or use as the default user."""
+    """Use the numeric id of `nonroot`, which the old images define by name or use as the default user."""
     found = []
     for number, stage in enumerate(final):
         items = [_numbered(item) for item in stage.items]
@@ -125,12 +125,12 @@ def _numbered(item: Instruction) -> Instruction:
     return replace(item, rest=rest, parts=((item.line, f"{item.keyword} {rest}"),))
 
 
-#: Installs the toolchain, which is already in Debian's image for compiling.
+#: Commands that install the toolchain, which the new toolchain image already includes.
 _RUSTUP = re.compile(r"^(?:\S*/)?rustup-init\b|\b(?:sh\.rustup\.rs|static\.rust-lang\.org/rustup)\b.*\|\s*(?:ba)?sh\b")
 
 
 def _without_rustup(item: Instruction) -> Instruction | None:
-    """A RUN without the commands that install rustup; None if it has no other."""
+    """Return a RUN without the commands that install rustup; None if it has no others."""
     whole = " ".join(f"{item.rest} {item.body}".split())
     if not re.search(r"rustup", whole) or re.search(r"<<|\bif\b|\bfor\b|\bcase\b", whole):
         return item
@@ -165,7 +165,7 @@ def _item(given: Instruction, note: Callable[[str], None]) -> Instruction | None
 
 #: The words after `apt-get install`, up to the end of the command.
 _INSTALLED = re.compile(r"(?<=\binstall\s)(?:\\\n|[^;&|\n])*")
-#: A package name with a version. Options have `=` as well: `-o Acquire::Retries=5`.
+#: A package name with a version. Options may contain `=`, too: `-o Acquire::Retries=5`.
 _VERSIONED = re.compile(r"(?<!\S)([a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?)=(?:[0-9*~]|\$\{?\w)[\w.:*+~${}-]*(?=[\s\\]|$)")
 
 
@@ -174,7 +174,7 @@ _PACKAGE = re.compile(r"(?<![^\s])[a-z0-9][a-z0-9+.-]+(?=[\s\\]|$)")
 
 
 def _debian_names(text: str) -> str:
-    """Remove versions, and use the names that packages have in Debian 12."""
+    """Remove versions and use the package names of Debian 12."""
 
     def changed(words: re.Match[str]) -> str:
         return _PACKAGE.sub(lambda name: releases.debian_12(name[0]), _VERSIONED.sub(r"\1", words[0]))
@@ -182,14 +182,14 @@ def _debian_names(text: str) -> str:
     return _INSTALLED.sub(changed, text)
 
 
-#: More than a chain of commands: nothing but the calls of apk may change.
+#: More than a chain of commands: only the apk calls may change.
 _SCRIPT = re.compile(r"\|\||\b(?:if|for|case|while|until)\b|[{(]")
-#: A call of apk, up to the end of the command.
+#: An apk call, up to the end of the command.
 _APK = re.compile(r"(?<![\w/.-])apk\s(?:\\\n|[^;&|)\n])*(?<![\s\\])")
 
 
 def _apt(command: str, note: Callable[[str], None]) -> str:
-    """The calls of apt-get for one of apk; empty if it installs nothing that Debian needs."""
+    """Return the apt-get calls for an apk call; empty if it installs nothing that Debian needs."""
     words = command.replace("\\\n", " ").split()
     if "add" not in words:
         return ""
@@ -209,7 +209,7 @@ def _apt(command: str, note: Callable[[str], None]) -> str:
 
 
 def _without_apk(text: str, note: Callable[[str], None]) -> str:
-    """A chain of commands with `apt-get install` instead of `apk add`."""
+    """Return a chain of commands with `apt-get install` instead of `apk add`."""
     parts = []
     for part in install.commands(text):
         words = part.split()

@@ -1,4 +1,4 @@
-"""Options of cargo in a repository's own Dockerfile that become arguments of our compile step."""
+"""Convert cargo options in a repository's own Dockerfile to arguments of our compile step."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from buildkit_tasks.survey.finding import Note, Service, Workspace
 from buildkit_tasks.workspaces import cargo_config
 from buildkit_tasks.workspaces.tree import Tree
 
-#: An empty value, or the argument's own: `ENV RUSTFLAGS=$RUSTFLAGS`.
+#: An empty value, or the argument itself: `ENV RUSTFLAGS=$RUSTFLAGS`.
 _EMPTY_FLAGS = re.compile(r"""(?:ARG|ENV) RUSTFLAGS=(["']?)(?:\$RUSTFLAGS|\$\{RUSTFLAGS\})?\1""")
 
 
 def arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[str, str]], list[Note]]:
-    """Features per service, if our Dockerfile supports them; otherwise a note."""
+    """Return the features per service if our Dockerfile supports them; otherwise a note."""
     found: dict[str, dict[str, str]] = {}
     notes: list[Note] = []
     known = re.search(r"(?m)^ARG FEATURES$", text) is not None
@@ -26,13 +26,13 @@ def arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[st
             args["FEATURES"] = " ".join(plain)
         computed = [f for f in service.features if "$" in f and not _without_value(service, f)]
         if computed and service.recipe:
-            text = f"the features {' '.join(computed)} are not known: set the build argument FEATURES of {service.name}"
+            features = " ".join(computed)
+            text = f"cannot determine the features {features}: set the build argument FEATURES of {service.name}"
             notes.append(Note(service.recipe.path, text, True))
         asked = service.recipe.cargo.profile if service.recipe else ""
         if "$" in asked and service.recipe:
-            text = (
-                f"the profile {asked} is not known, so it is release: set the build argument PROFILE of {service.name}"
-            )
+            text = f"cannot determine the profile {asked}, so release is used: set the build argument PROFILE of "
+            text += service.name
             notes.append(Note(service.recipe.path, text, True))
         if not service.default_features:
             args["NO_DEFAULT_FEATURES"] = "1"
@@ -46,14 +46,14 @@ def arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[st
 
 
 def _without_value(service: Service, word: str) -> bool:
-    """Whether a word consists of an argument that has no value, which is empty."""
+    """Return whether a word is an argument without a value, and thus empty."""
     name = re.fullmatch(r"\$\{(\w+)\}", word)
     stages = service.recipe.compiling if service.recipe else ()
     return name is not None and (name[1], None) in stage_items.arguments(stages)
 
 
 def without_empty_flags(files: Tree, workspace: Workspace, lines: Sequence[str]) -> tuple[str, ...]:
-    """Drop an empty RUSTFLAGS unless it overrides flags in cargo's configuration; cargo ignores an unset one, too."""
+    """Drop an empty RUSTFLAGS unless it overrides flags in cargo's configuration; else it has no effect."""
     if any(cargo_config.sets_rustflags(cargo_config.toml(files, path)) for path in workspace.cargo.config):
         return tuple(lines)
     return tuple(line for line in lines if not _EMPTY_FLAGS.fullmatch(line))

@@ -1,6 +1,6 @@
-"""What the compile stages of a repository's own Dockerfile contribute to ours: packages, environment, tools, files.
+"""Extract what a repository's own compile stages contribute to our Dockerfile: packages, environment, tools, files.
 
-The compilation itself is left to our own step. A line that does not fit into ours becomes a note with its number.
+Our own step does the compilation. A line that does not fit into our Dockerfile becomes a note with its number.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from . import replaced, shell_variables
 from .stage_lines import short
 from .variables import OURS, PLATFORM, TOOLS_READ
 
-#: Commands that add a package source, or run a script that does.
+#: Commands that add a package source or run a script that does.
 _PACKAGE_SOURCE = re.compile(r"\|\s*(?:sudo\s+)?(?:-E\s+)?(?:ba)?sh\b|/etc/apt/|\badd-apt-repository\b|\bapt-key\b")
 #: Commands that accompany a package installation, including those of tonistiigi/xx.
 _PACKAGING = re.compile(r"(?:xx-)?(?:apt-get|apt|apk)\s|set\s+-|rm\s+-rf?\s+/var|true$")
 _USERS = re.compile(r"(?:user|group)add\b|add(?:user|group)\b")
-#: Commands that do the same in every directory.
+#: Commands that work the same in every directory.
 _ANYWHERE = re.compile(r"(?:if command -v rustup|rustup\s|getent\s|export\s+DEBIAN_FRONTEND)")
 _TARGET = re.compile(r"\$(\{?)TARGET(PLATFORM|OS|ARCH|VARIANT)\b")
-#: The note on a command that fits nowhere.
-LEFT = "this command of the compile stage was not converted"
+#: The note on a command that cannot be converted.
+LEFT = "this command in the compile stage was not converted"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The lines that go into our Dockerfile.
+    """The lines that are added to our Dockerfile.
 
     `toolchain`: lines for the toolchain stage; `compile`: for the compile stage; `tools`: RUN lines that install
-    programs; `generated`: (stage, path in it, path in the context) needed before cargo runs; `mounts`: flags of the
-    compile command; `context`: paths that the context must contain; `left`: lines of commands that are not converted.
+    programs; `generated`: (stage, its path, context path) needed before cargo runs; `mounts`: flags of the
+    compile command; `context`: paths that the context must contain; `left`: line numbers of unconverted commands.
     """
 
     packages: tuple[str, ...] = ()
@@ -71,15 +71,15 @@ class _Reader:
         self.lists[name].update(dict.fromkeys(values))
 
     def variable(self, *lines: str) -> None:
-        """Lines of the compile stage, except those of stages that compile another program."""
+        """Add lines to the compile stage, unless they are from a stage that compiles another program."""
         if not self.main or self.now in self.main:
             self.add("compile", *lines)
 
     def command(self, line: str) -> None:
-        """A command of the toolchain stage, after the variables that it may use.
+        """Add a command to the toolchain stage, after the variables that it may use.
 
-        An ENV then also applies to the compile stage; an ARG ends with its stage, so it is declared in both. Our
-        toolchain stage is for the machine that builds: unless the user's stage is, too, TARGETARCH means BUILDARCH.
+        An ENV also applies to the compile stage; an ARG is limited to its stage, so it is declared in both. Our
+        toolchain stage runs on the build platform, so TARGETARCH becomes BUILDARCH unless the user's stage does, too.
         """
         if not self.crosses:
             line = _TARGET.sub(r"$\1BUILD\2", line)
@@ -123,14 +123,14 @@ class _Reader:
         )
         for name, value in recipe.assignments(item):
             if name == "PATH" and item.keyword == "ENV" and value:
-                # what is in our own image must be found as well
+                # programs in our own image must be found, too
                 kept = value if re.search(r"\$\{?PATH\b", value) else f"{value}:$PATH"
                 self.add("toolchain", f'ENV PATH="{kept}"')
                 continue
             if name in OURS or (item.keyword == "ARG" and name in ("BINS", "PROFILE", "SOURCE", "BIN", "CACHE_SCOPE")):
                 continue
             if value is None and item.keyword == "ARG":
-                value = self.before.get(name)  # its default is before the first FROM
+                value = self.before.get(name)  # the default precedes the first FROM
             if item.keyword == "ARG" and not TOOLS_READ.fullmatch(name) and not self.reads(name):
                 if not re.search(rf"\$\{{?{name}\b", f"{commands}\n{stage.base}") and value is None:
                     if not PLATFORM.fullmatch(name):
@@ -144,7 +144,7 @@ class _Reader:
             if re.search(r"\$\{?(?:PATH|HOME|PWD)\b", text):
                 self.add("toolchain", f"{item.keyword} {text}")
             else:
-                # the arguments that its value uses
+                # arguments used in the value
                 for used in re.findall(r"\$\{?(\w+)", value or ""):
                     if used in self.arguments:
                         self.variable(f"ARG {self.arguments[used]}")
@@ -183,7 +183,7 @@ class _Reader:
 
     def _shell_variables(self, item: Instruction, text: str) -> None:
         if self.main and self.now not in self.main:
-            return  # another program's variables, and no reason to list them
+            return  # variables of another program need no note
         fixed, computed = shell_variables.read(text)
         for name, value in fixed.items():
             if name not in OURS:
@@ -193,10 +193,10 @@ class _Reader:
         lost = [n for n, v in computed.items() if n not in OURS and "xx-" not in v]
         lost = [name for name in lost if TOOLS_READ.fullmatch(name) or self.reads(name)]
         if lost:
-            self.note(item, f"the shell computes {' and '.join(lost)} for cargo, and our compile step does not")
+            self.note(item, f"the shell computes {' and '.join(lost)} for cargo, but the compile step does not")
 
     def _writes_for_an_image(self, text: str) -> bool:
-        """Whether a command only writes a file, outside the sources, that an image copies: `echo ... > /etc/info`."""
+        """Return whether a command only writes a file for an image, outside the sources: `echo ... > /etc/info`."""
         places = {posixpath.normpath(path) for path in re.findall(r">>?\s*(/[\w./-]+)", text)}
         return bool(places & self.copied) and not re.search(r"(?:^|[\s;&|(])(?:cp|mv|cd)\s", text)
 
@@ -207,21 +207,21 @@ class _Reader:
             return  # it reads that file, which the toolchain stage does not contain
         if re.match(r"cargo\s+(?:\+\S+\s+)?(?:test|nextest)\b", part):
             if sources_there:
-                self.note(item, "builds of images no longer run these tests")
+                self.note(item, "image builds no longer run these tests")
             return
         if re.match(r"rustup\s+target\s+add\b", part) and "$" in syntax.expand(part, self.taken.values, keep=True):
-            return  # computed in the shell for the target platform, whose standard library cross.sh installs
+            return  # computed for the target platform; cross.sh installs its standard library
         if replaced.RUSTUP.match(part):
             # the toolchain image from Debian packages has no rustup and only one toolchain
             self.command(f"RUN if command -v rustup > /dev/null; then {part}; fi")
         elif replaced.TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
             self.add("tools", f"RUN {part.removeprefix('xx-')}")
         elif replaced.is_replaced(part) or replaced.checks_argument(part):
-            return  # our compile step does it, or refuses a missing argument itself
+            return  # our compile step does this, or rejects a missing argument itself
         elif sources_there and replaced.SETTINGS.match(part) and "/run/secrets" not in part:
             self.command(f"RUN {part}")
         elif sources_there and _USERS.match(part):
-            # a user of the compile stage matters only if an image copies the list of users
+            # a user created in the compile stage matters only if an image copies the user list
             if self.users:
                 kind = "group" if "group" in part.split()[0] else "passwd"
                 self.command(f"RUN getent {kind} {part.split()[-1]} > /dev/null || {part}")
@@ -256,7 +256,7 @@ class _Reader:
         return False
 
     def _in_context(self, target: str) -> str | None:
-        """The path in the context of a path in the compile stage; None if no COPY created it."""
+        """Return the context path for a path in the compile stage; None if no COPY created it."""
         for place, origin in self.placed:
             if target == place or target.startswith(place.rstrip("/") + "/"):
                 rest = posixpath.relpath(target, place)
@@ -264,7 +264,7 @@ class _Reader:
         return None
 
     def _placed(self, stage: Stage) -> list[tuple[str, str]]:
-        """Directories of a stage and the context paths that were copied there, deepest first."""
+        """Return the directories of a stage and the context paths copied to them, deepest first."""
         workdir, found = "/", []
         for item in stage.items:
             if item.keyword == "WORKDIR":
@@ -283,8 +283,8 @@ def read(
     exists: Callable[[str], bool],
     main: Sequence[Stage] = (),
 ) -> Kept:
-    """Analyze the compile stages. `reads`: whether a source uses a variable; `exists`: a path in the repository;
-    `main`: the stages of the main program, whose variables are those of our step; if empty, all.
+    """Analyze the compile stages. `reads` checks whether a source uses a variable, `exists` if a path is in the
+    repository. `main`: the stages of the main program (all if empty); our step uses only their variables.
     """
     reader = _Reader(taken, context, reads, exists)
     reader.main = frozenset(stage.name for stage in main)
@@ -294,6 +294,6 @@ def read(
 
 
 def join(several: Sequence[Kept]) -> Kept:
-    """The combined contributions of several Dockerfiles of one workspace."""
+    """Combine the contributions of several Dockerfiles of one workspace."""
     names = [field.name for field in fields(Kept)]
     return Kept(**{n: tuple(dict.fromkeys(v for kept in several for v in getattr(kept, n))) for n in names})

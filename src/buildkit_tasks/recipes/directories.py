@@ -1,4 +1,4 @@
-"""Directories that an image certainly has: a COPY to one of them copies into it, under the file's own name."""
+"""Find directories that certainly exist in an image. A COPY to one of them keeps the file's own name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildkit_tasks.survey import install, recipe
 from buildkit_tasks.survey.recipe import Recipe
 from buildkit_tasks.workspaces.tree import Tree
 
-#: In every image with a file system of its own.
+#: Directories in every image with a root file system.
 USUAL = frozenset(
     f"/{name}"
     for name in (
@@ -23,7 +23,7 @@ USUAL = frozenset(
 
 
 def made(taken: Recipe, files: Tree, context: str) -> frozenset[str]:
-    """Directories that the final stages create, with those above them. `context`: of the old build."""
+    """Return the directories that the final stages create, and their parents. `context`: the old build context."""
     found: set[str] = set()
     workdir = "/"
     for item in (i for stage in taken.final for i in stage.items):
@@ -52,7 +52,7 @@ def _above(path: str) -> Iterator[str]:
         yield path
 
 
-#: Options whose next word is their value.
+#: Options that take the next word as their value.
 _VALUED = {
     "mkdir": ("-m", "--mode"),
     "install": ("-m", "-o", "-g", "--mode", "--owner", "--group"),
@@ -62,7 +62,7 @@ _VALUED = {
 
 
 def _created(words: Sequence[str]) -> Iterator[str]:
-    """Directories that a command creates: mkdir, `install -d`, and the home of a new user."""
+    """Yield the directories that a command creates: with mkdir, `install -d`, or as the home of a new user."""
     tool = posixpath.basename(words[0]) if words else ""
     valued = _VALUED.get(tool, ())
     options: dict[str, str] = {}
@@ -71,7 +71,7 @@ def _created(words: Sequence[str]) -> Iterator[str]:
     while rest:
         word = rest.pop(0)
         option, equals, value = word.partition("=")
-        last = f"-{option[-1:]}" if re.fullmatch(r"-\w+", option) else option  # of `-ms /bin/sh`
+        last = f"-{option[-1:]}" if re.fullmatch(r"-\w+", option) else option  # as in `-ms /bin/sh`
         if not word.startswith("-"):
             names.append(word)
         elif equals or last not in valued:

@@ -1,6 +1,7 @@
-"""What the repository's own ignore files exclude from the directories that images copy: the same stays excluded.
+"""Keep excluding what the repository's own ignore files exclude from directories that images copy.
 
-Only inside these directories: what compiling reads is not theirs to exclude, because they may replace it with stubs.
+This applies only inside these directories. Files that the compiler reads are always included, because a repository
+may exclude them and use stubs instead.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ Parts = tuple[str, ...]
 
 
 def text_of(files: Tree, service: Service) -> str:
-    """The ignore file that applied to a service's build; empty if there is none."""
+    """Return the ignore file that applied to a service's build; empty if there is none."""
     own = f"{service.recipe.path}.dockerignore" if service.recipe else ""
     return files.text(own if files.has(own) else posixpath.join(service.context, ".dockerignore").removeprefix("./"))
 
 
 def sends(files: Tree, service: Service, path: str) -> bool:
-    """Whether a file was in the context of a service's build."""
+    """Return whether a file was in the context of a service's build."""
     place = posixpath.relpath(path, service.context)
     try:
         return not place.startswith("../") and not Ignore.parse(text_of(files, service)).excludes(place)
@@ -32,9 +33,9 @@ def sends(files: Tree, service: Service, path: str) -> bool:
 
 
 def lines(files: Tree, services: Sequence[Service], directory: str) -> list[str]:
-    """The lines of the services' ignore files that apply inside a copied directory, relative to the root.
+    """Return the lines of the services' ignore files that apply inside a copied directory, relative to the root.
 
-    Empty if the services do not agree: no image may lack a file.
+    Empty if the services disagree, because no image may lack a file.
     """
     found = [
         _inside(text_of(files, service), service.context, directory)
@@ -48,9 +49,9 @@ def _inside(text: str, context: str, directory: str) -> list[str]:
     try:
         ignore = Ignore.parse(text)
     except ValueError:
-        return []  # docker refuses it, too
+        return []  # docker rejects it, too
     path = _parts(posixpath.relpath(directory, context))
-    # patterns that matched the directory or one above it, which then match everything in it
+    # patterns that match the directory or a parent also match everything in it
     matched = [False] * len(ignore.patterns)
     for end in range(1, len(path) + 1):
         _, matched = ignore.matches("/".join(path[:end]), matched)
@@ -62,7 +63,7 @@ def _inside(text: str, context: str, directory: str) -> list[str]:
             rests = {rest for form in _forms(_parts(_joined(pattern.text))) for rest in _rest(form, path)} - {()}
             found += [(pattern.exception, rest) for rest in sorted(rests)]
     if found[:1] == [(False, ())] and not any(exception for exception, _ in found):
-        return []  # as a whole: copying it failed
+        return []  # excluded as a whole, so copying it failed
     if found[:1] == [(True, ())]:
         del found[0]
     if all(exception for exception, _ in found):
@@ -76,12 +77,12 @@ def _parts(path: str) -> Parts:
 
 
 def _joined(pattern: str) -> str:
-    """`a**/b` as BuildKit reads it: the `/` belongs to the `**`."""
+    """Return `a**/b` as BuildKit reads it: the `/` is part of the `**`."""
     return re.sub(r"(?<=[^/*])\*\*/", "**", re.sub(r"(?:\*\*/)+(?=\*\*)", "", pattern))
 
 
 def _forms(parts: Parts) -> list[Parts]:
-    """A pattern whose `**` all stand alone: `a**b` is `ab`, or `b` somewhere below a directory `a*`."""
+    """Expand a pattern until each `**` stands alone: `a**b` is `ab`, or `b` anywhere below a directory `a*`."""
     for at, part in enumerate(parts):
         if "**" in part and part != "**":
             start, _, end = part.partition("**")
@@ -91,7 +92,7 @@ def _forms(parts: Parts) -> list[Parts]:
 
 
 def _rest(pattern: Parts, path: Parts) -> set[Parts]:
-    """What is left of a pattern below a path; `()` if it matches the path or a directory above it."""
+    """Return the rest of a pattern below a path; `()` if it matches the path or a parent directory."""
     if not path or not pattern:
         return {pattern if not path else ()}
     if pattern[0] == "**":

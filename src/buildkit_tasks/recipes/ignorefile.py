@@ -1,6 +1,6 @@
-"""`DOCKERFILE.dockerignore`: the build context of our Dockerfile only, so that other services are not affected.
+"""Generate `DOCKERFILE.dockerignore`, which applies only to our Dockerfile and does not affect other services.
 
-An allowlist: edits to all other files do not affect the build.
+It is an allowlist: edits to other files do not affect the build.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from buildkit_tasks.workspaces.tree import Tree
 
 from . import excluded, package_files
 
-#: Artifacts of build tools and editors inside included directories.
 #: Files that may be added to a workspace's directory later: a new build script must not be silently excluded.
 ALWAYS = (
     *("Cargo.toml", "Cargo.lock", ".cargo", "rust-toolchain", "rust-toolchain.toml"),
     *(".sqlx", "sqlx-data.json", "sqlx.toml"),
 )
-#: The same for a directory that is a crate itself.
+#: The same for a directory that is itself a crate.
 CRATE = ("build.rs", "src", "migrations", "templates", "proto")
+#: Artifacts of build tools and editors inside included directories.
 NOISE = ("**/target", "**/node_modules", "**/.git", "**/.env", "**/.DS_Store", "**/*.swp", "**/*~")
 
 
@@ -34,8 +34,9 @@ def derive(
     compiled: Sequence[str] = (),
     services: Sequence[Service] = (),
 ) -> str:
-    """The list for a workspace: what its images copy, and what their compile stages copied before. `services`: those
-    whose own ignore files still apply inside the copied directories.
+    """Generate the list for a workspace: what its images copy, and what their compile stages used to copy.
+
+    `services`: their own ignore files still apply inside the copied directories.
     """
     wanted = {posixpath.normpath(p) for p in copied if p not in (".", "") and not p.startswith("../")}
     whole = any(p in (".", "") for p in copied)
@@ -46,11 +47,9 @@ def derive(
     texts = {p for p in reached if p.lower().endswith(".md")}
     code = {p for p in (*reached, *compiled) if not p.lower().endswith(".md")}
     own = [f"!docker/{name}" for name in package_files.compile_files()]
-    head = ["# The build context of this Dockerfile only: the files that compiling reads and that images copy."]
+    head = ["# Build context of this Dockerfile only: the files that the compiler reads and that images copy."]
     if whole:
-        head += [
-            "# A stage copies the whole context, so this includes all that the repository's own list does not exclude."
-        ]
+        head += ["# A stage copies the whole context, so this includes everything that your ignore file allows."]
         theirs = _common([excluded.text_of(files, s) for s in services if s.context == "."])
         again = _lines(p for p in {*code, *texts, *wanted} if _excludes(files, theirs, p))
         return "\n".join([*head, *theirs, *again, *NOISE, *own, *_named(wanted)]) + "\n"
@@ -58,7 +57,7 @@ def derive(
     listed = {_escaped(p) for p in code | wanted if not any(fnmatch.fnmatchcase(p, glob) for glob in globs)}
     lines = [*head, "*", *own, *(f"!{p}" for p in _shortest(listed | set(globs)))]
     lines += [*NOISE, "**/*.md", *_lines(texts)]
-    # a compilation does not need Markdown, but images may copy it, also from a directory that has none yet
+    # compilation does not need Markdown, but images may copy it, even from a directory that has none yet
     lines += [f"!{_escaped(p)}/**/*.md" for p in sorted(wanted) if files.is_dir(p)]
     lines += _lines(p for p in wanted if p.endswith(".md") and not files.is_dir(p))
     inside = [line for p in sorted(wanted) if files.is_dir(p) for line in excluded.lines(files, services, p)]
@@ -72,27 +71,27 @@ def _lines(paths: Iterable[str]) -> list[str]:
 
 
 def _common(texts: Sequence[str]) -> list[str]:
-    """The lines of an ignore file, or those that several have in common: no image may lack a file."""
+    """Return the lines that the ignore files have in common, because no image may lack a file."""
     several = [[line for line in text.splitlines() if line.strip()] for text in texts]
     return [line for line in several[0] if all(line in other for other in several)] if several else []
 
 
 def _excludes(files: Tree, lines: Sequence[str], path: str, *, below: bool = True) -> bool:
-    """Whether lines exclude a path, or a file below it."""
+    """Return whether lines exclude a path or a file below it."""
     try:
         ignore = Ignore.parse("\n".join(lines))
     except ValueError:
-        return True  # docker refuses the list, and then names the pattern
+        return True  # docker rejects the list and reports the pattern
     return any(ignore.excludes(p) for p in (path, *(files.below(path) if below else ())))
 
 
 def _named(wanted: Iterable[str]) -> list[str]:
-    """What images copy by a name that is otherwise noise, such as `COPY .env`."""
+    """Return the lines for files that images copy even though they match `NOISE`, such as `COPY .env`."""
     return _lines(missing("\n".join(NOISE), wanted))
 
 
 def dropped(files: Tree, text: str, copied: Sequence[str], services: Sequence[Service]) -> list[str]:
-    """Existing .env files that the images contained before, in a directory that they copy, and do not contain now."""
+    """Return existing .env files in copied directories that the images used to contain but no longer do."""
     tops = ["" if c in (".", "") else f"{posixpath.normpath(c)}/" for c in copied]
     found = [p for p in files.named(".env") if p.startswith(tuple(tops))]
     before = [p for p in found if any(excluded.sends(files, service, p) for service in services)]
@@ -100,12 +99,12 @@ def dropped(files: Tree, text: str, copied: Sequence[str], services: Sequence[Se
 
 
 def _escaped(path: str) -> str:
-    """A path as a pattern that matches only this path."""
+    """Return a pattern that matches only this path."""
     return re.sub(r"([*?\[\]\\])", r"\\\1", posixpath.normpath(path))
 
 
 def _shortest(paths: Iterable[str]) -> list[str]:
-    """Sort, and drop paths that are below another path."""
+    """Sort paths and drop those below another path."""
     found: list[str] = []
     for path in sorted(set(paths)):
         if not any(path.startswith(f"{other}/") for other in found):
@@ -114,6 +113,6 @@ def _shortest(paths: Iterable[str]) -> list[str]:
 
 
 def missing(text: str, paths: Iterable[str]) -> list[str]:
-    """Files that a list excludes even though they are needed."""
+    """Return the files that a list excludes even though they are needed."""
     ignore = Ignore.parse(text)
     return [path for path in paths if ignore.excludes(path)]

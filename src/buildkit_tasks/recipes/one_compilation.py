@@ -1,6 +1,6 @@
-"""What services that were compiled on their own now have in common: one cargo run with the same settings for all.
+"""Combine the settings of services that used to be compiled separately: one cargo run now compiles them all.
 
-A program that is compiled differently from now on is named in a note.
+A program that is now compiled differently is reported in a note.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _FLAGS = re.compile(r"RUSTFLAGS$|CARGO_PROFILE_|CARGO_ENCODED_RUSTFLAGS$|CARGO_B
 
 
 def static(services: Sequence[Service]) -> str:
-    """How programs without shared libraries are linked: musl or gnu; empty if they use them."""
+    """Return how programs without shared libraries are linked (musl or gnu); empty if they use shared libraries."""
     targets = [s.target for s in services]
     return "musl" if any("musl" in t for t in targets) else "gnu" if "gnu" in targets else ""
 
 
 def strips(services: Sequence[Service], binaries: Collection[str]) -> list[str]:
-    """Lines that let cargo strip the programs, if all services stripped theirs alike."""
+    """Return lines that make cargo strip the programs if all services stripped theirs in the same way."""
     kinds = set(_stripped(services, binaries).values())
     if len(kinds) != 1 or not kinds & {"symbols", "debuginfo"}:
         return []
@@ -39,7 +39,7 @@ def strips(services: Sequence[Service], binaries: Collection[str]) -> list[str]:
 
 
 def packages(services: Sequence[Service], kept: Mapping[str, Kept], image: str) -> tuple[dict[str, None], list[Note]]:
-    """The packages of all compile stages, by their names in the distribution of the image that compiles now."""
+    """Return the packages of all compile stages, with their names in the distribution of the new toolchain image."""
     found: dict[str, None] = {}
     unknown: list[Note] = []
     for service in (s for s in services if s.recipe and s.name in kept):
@@ -50,20 +50,20 @@ def packages(services: Sequence[Service], kept: Mapping[str, Kept], image: str) 
                 back = alpine.alpine(name) if is_alpine(image) else None
                 known = alpine.debian(name) if is_alpine(old) else (back,) if back else None
             if known is None and service.recipe:
-                unknown.append(Note(service.recipe.path, f"{name} may have another name in {image}: check it", True))
+                unknown.append(Note(service.recipe.path, f"{name} may be named differently in {image}: check it", True))
             found |= dict.fromkeys((name,) if known is None else known)
     return found, unknown
 
 
 def notes(services: Sequence[Service], kept: Mapping[str, Kept], binaries: Mapping[str, Package]) -> list[Note]:
-    """Programs that are compiled differently from now on. `kept`: what each service's compile stages contribute."""
+    """Return notes on programs that are now compiled differently. `kept`: what each service's stages contribute."""
     found = [*_unstripped(services, binaries), *_statically(services), *_linked(services)]
     found += [*_options(services, binaries), *_more(services, binaries), *_toolchains(services, binaries)]
     return [*found, *_variables([s for s in services if s.name in kept], kept)]
 
 
 def _stripped(services: Sequence[Service], binaries: Collection[str]) -> dict[str, str]:
-    """What each program of each service's image had removed; under the service's name for the main one."""
+    """Return what was stripped from each program of each service's image; the main one has the service's name."""
     found: dict[str, str] = {}
     for service in services:
         taken = service.recipe
@@ -77,7 +77,7 @@ def _stripped(services: Sequence[Service], binaries: Collection[str]) -> dict[st
 def _unstripped(services: Sequence[Service], binaries: Collection[str]) -> list[Note]:
     if strips(services, binaries):
         return []
-    text = "was stripped by its Dockerfile and is not stripped now: set `strip` in a profile of Cargo.toml"
+    text = "was stripped by its Dockerfile but is no longer stripped: set `strip` in a profile in Cargo.toml"
     wanted = _stripped(services, binaries)
     found: list[Note] = []
     for service in services:
@@ -92,7 +92,7 @@ def _unstripped(services: Sequence[Service], binaries: Collection[str]) -> list[
 
 
 def _statically(services: Sequence[Service]) -> list[Note]:
-    """Programs that were compiled elsewhere and copied into an image without glibc."""
+    """Return notes on programs that were compiled elsewhere and copied into an image without glibc."""
     alike = [s.recipe for s in services if s.recipe and prebuilt.target(s.recipe) == s.target == "gnu"]
     return [Note(taken.path, f"linked statically, because {taken.runtime} has no glibc") for taken in alike]
 
@@ -100,13 +100,13 @@ def _statically(services: Sequence[Service]) -> list[Note]:
 def _linked(services: Sequence[Service]) -> list[Note]:
     kind = static(services)
     other = next((s.name for s in services if kind and kind in s.target), "")
-    text = f"is now a static program ({kind}) like {other}: all services share one compile step"
+    text = f"is now linked statically ({kind}) like {other}: all services share one compile step"
     alike = [s for s in services if s.recipe and not (kind in s.target or "alpine" in s.recipe.toolchain)]
     return [Note(s.recipe.path, f"{s.binary} {text}", True) for s in alike if s.recipe and kind]
 
 
 def _options(services: Sequence[Service], binaries: Mapping[str, Package]) -> list[Note]:
-    """Further programs of an image that had other cargo options or variables than its main one."""
+    """Return notes on programs of an image with other cargo options or variables than its main program."""
     found: list[Note] = []
     for service in services:
         taken = service.recipe
@@ -122,13 +122,13 @@ def _options(services: Sequence[Service], binaries: Mapping[str, Package]) -> li
             if replace(other, packages=main.packages, binaries=main.binaries, paths=main.paths) != main:
                 differs.insert(0, "cargo options")
             if differs:
-                text = f"{name} was compiled with other {', '.join(differs)} than {service.binary}"
-                found.append(Note(taken.path, f"{text}, and is now with the same", True))
+                text = f"{name} was compiled with different {', '.join(differs)} than {service.binary}"
+                found.append(Note(taken.path, f"{text}; both now use the same", True))
     return found
 
 
 def toolchain(services: Sequence[Service], binaries: Mapping[str, Package]) -> str:
-    """The toolchain that cargo was called with (`cargo +nightly`) for all programs; empty if it differs."""
+    """Return the toolchain that cargo was called with (`cargo +nightly`) for all programs; empty if they differ."""
     names = {name for _, name in _called(services, binaries)}
     return names.pop() if len(names) == 1 and "$" not in "".join(names) else ""
 
@@ -139,35 +139,35 @@ def _called(services: Sequence[Service], binaries: Mapping[str, Package]) -> lis
 
 
 def _toolchains(services: Sequence[Service], binaries: Mapping[str, Package]) -> list[Note]:
-    text = "was compiled with `cargo +{}`, and is now compiled with the toolchain that all services share"
+    text = "was compiled with `cargo +{}`; all services now share one toolchain"
     found = [] if toolchain(services, binaries) else _called(services, binaries)
     return [Note(s.recipe.path, f"{s.binary} {text.format(name)}", True) for s, name in found if name and s.recipe]
 
 
 def _more(services: Sequence[Service], binaries: Mapping[str, Package]) -> list[Note]:
-    """Words of a compile command that change the program and have no place in our step."""
+    """Return notes on words of a compile command that affect the program and that our step does not support."""
     found: list[Note] = []
     for service in (s for s in services if s.recipe and s.recipe.compiling and s.binary in binaries):
         for words in shipped.options(service.recipe, binaries, service.binary).more if service.recipe else ():
-            text = f"{service.binary} was compiled with `{words}`, which is not converted"
+            text = f"{service.binary} was compiled with `{words}`, which was not converted"
             found.append(Note(service.recipe.path if service.recipe else "", text, True))
     return found
 
 
 def _environment(stages: Sequence[Stage]) -> dict[str, str | None]:
-    """The variables that stages set for cargo, except those that our own step sets."""
+    """Return the variables that stages set for cargo, except those that our own step sets."""
     lines = [item for stage in stages for item in stage.items if item.keyword == "ENV"]
     return {name: value for item in lines for name, value in recipe.assignments(item) if name not in OURS}
 
 
 def _variables(services: Sequence[Service], kept: Mapping[str, Kept]) -> list[Note]:
-    """Variables of cargo's environment that had another value, or flags that were not set."""
+    """Return notes on variables in cargo's environment that had a different value, or flags that were not set."""
     values = {s.name: dict(_assigned(line) for line in kept[s.name].compile) for s in services}
     found: list[Note] = []
     for name in dict.fromkeys(name for each in values.values() for name in each):
         given = [(s, values[s.name].get(name)) for s in services]
         set_ = [value for _, value in given if value]
-        # the first RUSTFLAGS are an argument of our step; of other variables, the last line counts
+        # the first RUSTFLAGS become an argument of our step; for other variables, the last line counts
         now = (set_[:1] if name == "RUSTFLAGS" else set_[-1:] or [""]) or [""]
         for service, value in given:
             if service.recipe and now[0] and value != now[0] and (value or _FLAGS.match(name)):

@@ -1,6 +1,6 @@
-"""Commands of a compile stage that prepare the sources before cargo runs: `npm run build`, `make`, a code generator.
+"""Convert commands that prepare the sources before cargo runs: `npm run build`, `make`, a code generator.
 
-They run in a stage of their own, at the place in the file system that they know, and cargo reads what they leave.
+They run in a separate stage, in the directory that they expect, and cargo reads the results.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from . import compiling, replaced, stage_lines
 from .compiling import Kept
 from .variables import OURS
 
-#: Commands that compile or need what was compiled: left to our compile step.
+#: Commands that compile, or that need compiled programs: left to our compile step.
 _COMPILES = re.compile(r"\bcargo\b|\brustup\b|\btarget/|\.rs\b|^\s*(?:strip|objcopy|upx)\b")
 #: Commands that act on cargo itself, not on the sources: they would have no effect in another stage.
 _ELSEWHERE = re.compile(
     r"^\s*(?:export|source|\.|ln|mount|(?:npm|pip3?|git)\s+config)\s|(?:>|>>|\btee)\s*(?:/(?:etc|root|usr|home)/|~|\$\{?HOME)"
 )
-#: The command at which the sources have to be complete.
+#: Commands that need the complete sources.
 _CARGO = re.compile(
     r"\bcargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:(?:build|b|rustc|zigbuild|run|r|xtask)\b|install\b.*--path)"
 )
@@ -37,9 +37,9 @@ _SCRIPT = re.compile(r"<<|\b(?:if|for|case|while|until)\b")
 
 @dataclass(frozen=True)
 class Prepared:
-    """The lines of the stage. `root`: the directory in it that is the root of the repository; `numbers`: the lines of
-    the user's Dockerfile whose commands it runs; `stages`: names of the compile stages that it stands for; `whole`: it
-    copies the whole context; `overlays`: and files over it."""
+    """The lines of the stage. `root`: the repository root in the stage; `numbers`: lines of the user's Dockerfile with
+    commands that it runs; `stages`: names of the compile stages that it replaces; `whole`: it copies the whole context;
+    `overlays`: it also copies files over the context."""
 
     root: str
     lines: tuple[str, ...]
@@ -50,9 +50,9 @@ class Prepared:
 
 
 def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepared | None:
-    """The stage for those commands of a service's Dockerfile that `kept` has left; None if they do not fit into one.
+    """Return a stage with the commands of a service's Dockerfile that `kept` left out; None if they do not fit.
 
-    `is_dir`: whether a path of the repository is a directory.
+    `is_dir` returns whether a path in the repository is a directory.
     """
     taken, left, tools = service.recipe, kept.left, kept.tools
     if taken is None or service.context != ".":
@@ -74,7 +74,7 @@ def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepare
 
 
 def overlays(taken: Recipe, stage: Stage, is_dir: Callable[[str], bool]) -> tuple[Instruction, ...]:
-    """The lines of a compile stage that copy a file over the whole context to where it is not in the repository."""
+    """Return the lines of a compile stage that copy a file over the context to a different path than its own."""
     reader = _Reader(taken, (), is_dir)
     chain = recipe.compiled_in(taken, stage.name)
     for each in chain:
@@ -83,11 +83,11 @@ def overlays(taken: Recipe, stage: Stage, is_dir: Callable[[str], bool]) -> tupl
 
 
 def unmet(services: Sequence[Service], is_dir: Callable[[str], bool]) -> list[Note]:
-    """A note for each file that a compile stage had in another place than the repository, if no stage provides it."""
+    """Return a note for each file that a compile stage copies to a different path, if no stage provides it."""
     found = [
         Note(
             f"{s.recipe.path}:{item.line}",
-            f"our compile step reads the files where they are in the repository: {stage_lines.short(item)}",
+            f"the compile step reads files at their paths in the repository: {stage_lines.short(item)}",
             True,
         )
         for s in services
@@ -100,7 +100,7 @@ def unmet(services: Sequence[Service], is_dir: Callable[[str], bool]) -> list[No
 
 
 def with_notes(kept: Kept, prepared: Prepared, path: str) -> Kept:
-    """With other notes on commands that run in the stage."""
+    """Return `kept` with updated notes on commands that run in the stage."""
     done = {f"{path}:{number}" for number in prepared.numbers}
     notes = [
         Note(note.where, note.text.replace(compiling.LEFT, _MOVED))
@@ -112,7 +112,7 @@ def with_notes(kept: Kept, prepared: Prepared, path: str) -> Kept:
 
 
 def shared(each: Mapping[str, Prepared | None]) -> Prepared | None:
-    """What the services' Dockerfiles have in common; None if they prepare the sources in different ways."""
+    """Return what the services' Dockerfiles have in common; None if they prepare the sources differently."""
     found = set(each.values())
     if not any(one and one.overlays for one in found):
         found.discard(None)
@@ -120,14 +120,14 @@ def shared(each: Mapping[str, Prepared | None]) -> Prepared | None:
 
 
 def text(prepared: Prepared, generated: Sequence[tuple[str, str, str]]) -> str:
-    """The stage `sources`. `generated`: what other stages have for it, which the lines do not copy."""
+    """Return the stage `sources`. `generated`: files from other stages that the lines may not copy yet."""
     there = "\n".join(prepared.lines)
     copies = [
         f"COPY --from={stage} {source} {posixpath.join(prepared.root, target)}"
         for stage, source, target in generated
         if f"--from={stage}" not in there
     ]
-    head = "# ---- the sources, with what the commands of the old compile stage leave in them"
+    head = "# ---- the sources, prepared by commands of the old compile stage"
     return "\n".join([head, "FROM toolchain AS sources", "ARG CACHE_SCOPE", *prepared.lines, *copies])
 
 
@@ -135,7 +135,7 @@ class _Reader:
     def __init__(self, taken: Recipe, left: Collection[int], is_dir: Callable[[str], bool]) -> None:
         self.taken, self.left, self.is_dir = taken, frozenset(left), is_dir
         self.built = self.whole = self.moved = False
-        self.odd: list[str] = []  # places of copies that are not where they are in the repository
+        self.odd: list[str] = []  # copied to a different path than in the repository
         self.overlays: list[Instruction] = []
         self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
         self.lines: list[str] = []
@@ -185,7 +185,7 @@ class _Reader:
             self.odd.append(place)
 
     def _root(self, copy: Copy, source: str) -> str:
-        """The directory in which a copied path is where it is in the repository; empty if there is none."""
+        """Return the directory that serves as the repository root for a copied path; empty if there is none."""
         path = posixpath.normpath(source.strip("/") or ".")
         place = posixpath.normpath(posixpath.join(self.workdir, copy.destination))
         if path == ".":
@@ -195,7 +195,7 @@ class _Reader:
         return place.removesuffix(f"/{path}") or "/" if place.endswith(f"/{path}") else ""
 
     def _run(self, item: Instruction) -> None:
-        """The commands before the first that compiles; those after it may need a program."""
+        """Keep the commands before the first one that compiles; later commands may need a program."""
         whole = f"{syntax.flags(item)[1]}\n{item.body}"
         taken = install.split(item)
         parts = list(taken.rest) if taken else install.commands(whole)
@@ -206,7 +206,7 @@ class _Reader:
         self.built = self.built or end < len(parts)
         kept = [part for part in parts[:end] if not (_COMPILES.search(part) or replaced.SETTINGS.match(part))]
         if replaced.DOWNLOADS.search(whole):
-            return  # a command of the toolchain
+            return  # belongs to the toolchain
         if all(re.match(r"(?:cd|set|export)\b", part) or _ELSEWHERE.search(part) for part in kept):
             return
         flags = item.rest[: len(item.rest) - len(syntax.flags(item)[1])].strip()

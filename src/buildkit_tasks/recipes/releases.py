@@ -1,4 +1,4 @@
-"""Packages of other Debian and Ubuntu releases, and their names in Debian 12: each was looked up in its index."""
+"""Packages of other Debian and Ubuntu releases and their names in Debian 12, checked against Debian's index."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ python3.*-venv = python3.11-venv
 ttf-dejavu = fonts-dejavu
 """
 
-#: `*` stands for the number of a version.
+#: `*` matches a version number.
 _TABLE = tuple(
     (re.compile(re.escape(name).replace(r"\*", r"\d[\d.]*")), other)
     for name, _, other in (line.partition(" = ") for line in _RENAMED.strip().splitlines())
@@ -48,6 +48,6 @@ _TABLE = tuple(
 
 
 def debian_12(name: str) -> str:
-    """The name in Debian 12 of a package of another release; the same name if none is known."""
+    """Return the Debian 12 name of a package from another release; the same name if unknown."""
     name = re.sub(r"^(lib[a-z0-9.+-]+?)t64$", r"\1", name)
     return next((other for pattern, other in _TABLE if pattern.fullmatch(name)), name)

@@ -1,4 +1,4 @@
-"""Which commands of a compile stage are part of a compilation, which our own step does."""
+"""Recognize commands of a compile stage that our own compile step replaces."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _REPLACED = re.compile(
     r"|^\s*(?:cargo|rustc|rustup)\s+(?:-V|-vV|--version|show)\b",
     re.M,
 )
-#: Those of `_REPLACED` that may also prepare the toolchain: `mkdir`, `cd` and `mv` around a download.
+#: Commands in `_REPLACED` that may also prepare the toolchain: `mkdir`, `cd` and `mv` around a download.
 _AROUND = re.compile(r"\s*(?:cp|mv|mkdir|rm|ls|echo|cd|pwd|cat|find|du|file|ldd)\b")
-#: More than a chain of commands: not taken apart.
+#: More than a chain of commands: not split.
 SCRIPT = re.compile(r"<<|\bif\b|\bfor\b|\bcase\b")
 RUSTUP = re.compile(r"^\s*rustup\s")
 TOOL = re.compile(r"cargo\s+(?:\+\S+\s+)?(?:b?install)\b(?!.*--path)")
-#: A command that does not touch the sources but prepares the machine that compiles.
+#: A command that does not touch the sources but prepares the build environment.
 SETTINGS = re.compile(
     r"git\s+config\s+(?:-\S+\s+)*--(?:global|system)\b|ssh-keyscan\b|ldconfig\b|update-(?:ca-certificates|alternatives)\b"
 )
@@ -31,7 +31,7 @@ _GUARD = re.compile(
     r"""\bexit\s+[1-9]\d*\s*;?\s*fi\s*$|:\s+["']?\$\{\w+:?\?)""",
     re.DOTALL,
 )
-#: A command that downloads a program into a directory of the system.
+#: A command that downloads a program into a system directory.
 DOWNLOADS = re.compile(r"\b(?:curl|wget)\s(?:.|\n)*\s/(?:usr|opt|bin|sbin|root)\b")
 #: A command that compiles or installs with cargo.
 CARGO_RUNS = re.compile(
@@ -40,20 +40,20 @@ CARGO_RUNS = re.compile(
 
 
 def checks_argument(part: str) -> bool:
-    """Whether a command only fails if an argument has no value."""
+    """Return whether a command does nothing but fail if an argument has no value."""
     return bool(_GUARD.match(part) and re.search(r"\bfalse\b|\bexit\s+[1-9]|\$\{\w+:?\?", part))
 
 
 def is_replaced(part: str) -> bool:
-    """Whether each command, or a script as a whole, is one of a compilation, which our own step does."""
+    """Return whether each command, or a script as a whole, is part of the compilation that our step replaces."""
     if SCRIPT.search(part):
         return _REPLACED.search(part) is not None
     return all(_REPLACED.search(command) for command in part.split(" && "))
 
 
 def chains(parts: Sequence[str]) -> list[str]:
-    """The commands of a RUN before the sources are there: those that prepare the toolchain stay together, because
-    `cd`, `mkdir` and variables are for the ones that follow. Compiling (of an empty program) and rustup stand alone.
+    """Group the commands of a RUN before the sources are copied. Commands that prepare the toolchain stay together,
+    because `cd`, `mkdir` and variables affect later commands. Compiling (an empty program) and rustup stand alone.
     """
     found: list[list[str]] = [[]]
     for part in parts:

@@ -1,4 +1,4 @@
-"""The runtime stage of a service: the user's own, line by line, with our program instead of theirs."""
+"""Convert the user's own runtime stage of a service line by line, with our program instead of theirs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class _Writer:
         whole = recipe.line(item).text
         for mount in mounts.run_mounts(item):
             if mount.options.get("from", "").lower() in self.compiling:
-                self.note(item, "mounts a stage that our compile step replaces")
+                self.note(item, "mounts a stage that the compile step replaces")
         split = None if mounts.run_mounts(item) and "cache" not in whole else install.split(item)
         if split is None or not split.plain:
             if _NETWORK.search(whole) and not re.search(r"install.*ca-certificates|id=ca\b", whole, re.S):
@@ -122,21 +122,21 @@ class _Writer:
         where = self._in_context(stage, source)
         known = self.renamed.get(posixpath.basename(source)) or shipped.program(source, self.binaries)
         if where and self.files.is_dir(where) and posixpath.basename(source) not in self.renamed:
-            known = ""  # a directory of sources with a program's name
+            known = ""  # a source directory with a program's name
         if not (known or where or shipped.EXAMPLE.search(source)) and posixpath.basename(source) in self.binaries:
             known = posixpath.basename(source)
         whole = posixpath.normpath(posixpath.join("/", source)) in self.installed
         if known:
             self._program(copy, known, source)
         elif whole:
-            # the directory for programs: the one from which this service starts its own
+            # a directory of programs: copy only the program that this service starts
             end = posixpath.join(copy.destination, self.service.binary)
             self._program(replace(copy, destination=end), self.service.binary, source)
         elif copy.stage.lower() in self.prepared:
             self.lines.append(_copy_line("COPY", copy.flags, "sources", [source], copy.destination))
         elif where:
             if where == ".":
-                self.note(item, "copies the sources, but no longer what cargo left in them")
+                self.note(item, "copies the sources, but no longer cargo's output in them")
             self.context.setdefault(re.split(r"[*?\[]", where, maxsplit=1)[0].rstrip("/") or ".", None)
             self.lines.append(
                 _copy_line("COPY", copy.flags, "", [f"{where}/" if source.endswith("/") else where], copy.destination)
@@ -147,10 +147,10 @@ class _Writer:
         elif re.match(r"/(?:etc|usr|lib|lib64|opt)/|/tmp/?$", source) and not self._is_bare(source):
             self.lines.append(_copy_line("COPY", copy.flags, "toolchain", [source], copy.destination))
         else:
-            self.note(item, "created by a stage that our compile step replaces, so it is no longer in the image")
+            self.note(item, "created by a stage that the compile step replaces, so it is no longer in the image")
 
     def _is_a_tool(self, name: str) -> bool:
-        """Whether a compile stage installs programs with cargo, or mentions this one in a command without cargo."""
+        """Return whether a compile stage installs programs with cargo, or a command without cargo mentions this one."""
         runs = stage_items.runs(self.compiling.values())
         texts = (text for text in runs if not re.search(r"\bcargo\b", text) and name in text)
         return bool(re.fullmatch(r"[\w.-]+", name)) and (
@@ -158,7 +158,7 @@ class _Writer:
         )
 
     def _is_bare(self, source: str) -> bool:
-        """Whether a path is in a directory of programs that is empty in the official images to compile in."""
+        """Return whether a path is in a program directory that is empty in the official Rust images."""
         return source.startswith("/usr/local/bin/") and bool(re.search(r"(?:^|/)rust(?:[:@]|$)", self.taken.toolchain))
 
     def _program(self, copy: Copy, name: str, source: str) -> None:
@@ -176,7 +176,7 @@ class _Writer:
         self.lines.append(_copy_line("COPY", copy.flags, "compile", [f"{BUILT}/{folder}/bin/service"], end))
 
     def _in_context(self, stage: Stage, source: str) -> str:
-        """The repository path from which a file of a compile stage was copied; empty if it was not."""
+        """Return the repository path that a file in a compile stage was copied from; empty if there is none."""
         workdir, found = "/", ""
         copies: list[tuple[str, str]] = []
         chain = [s for s in self.taken.compiling if s.number <= stage.number]
@@ -198,7 +198,7 @@ class _Writer:
         return found
 
     def _is_there(self, path: str) -> bool:
-        """Whether a path of the repository exists; with wildcards in its last part, whether a file matches it."""
+        """Return whether the repository has a path; with wildcards in the last part, whether any file matches."""
         folder, _, last = path.rpartition("/")
         if not re.search(r"[*?\[]", last) or re.search(r"[*?\[]", folder):
             return self.files.exists(path)
@@ -207,7 +207,7 @@ class _Writer:
 
 
 def _started(lines: Sequence[str], binary: str) -> str:
-    """The path from which a start command runs a program; a directory in PATH if no command does."""
+    """Return the path that a start command uses for a program; if none does, a path in a PATH directory."""
     for text in lines:
         keyword, _, rest = text.strip().partition(" ")
         if keyword.upper() in ("ENTRYPOINT", "CMD"):
@@ -234,8 +234,8 @@ def derive(
     image: str,
     before: Prepared | None = None,
 ) -> Runtime:
-    """The stage of a service: converted if it had one, else ours. `image`: our image to start from; `before`: the stage
-    in which commands of the old compile stages now run."""
+    """Return the runtime stage of a service: converted if it had one, else ours. `image`: our base image; `before`: the
+    stage that now runs commands of the old compile stages."""
     taken = service.recipe
     if taken is None:
         return plain(image, run_packages)

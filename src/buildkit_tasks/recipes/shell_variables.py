@@ -1,4 +1,4 @@
-"""The variables that a RUN sets in its shell for cargo: before the command, or with `export`."""
+"""Read the variables that a RUN sets in its shell for cargo: before the command or with `export`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _ASSIGNED = re.compile(rf"({_NAME})=({_VALUE})")
 
 
 def read(text: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables with a fixed value, and those that the shell computes or sets only in some branch, with their text.
+    """Return the variables with a fixed value, and those that the shell computes or sets only in some branch.
 
-    `text`: the shell commands. Values are without quotes if they are fixed.
+    `text`: the shell commands. Fixed values are unquoted; others are as written.
     """
     text = text.replace("\\\n", " ")
     found = [(match.start(), match[1], match[2]) for match in _PREFIX.finditer(text)]
@@ -33,7 +33,7 @@ def read(text: str) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _plain(value: str) -> str | None:
-    """The value without its quotes; None if the shell expands something in it."""
+    """Return the value without its quotes; None if the shell expands something in it."""
     if "$" in value or "`" in value:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Converts a single-stage Dockerfile, whose image is the toolchain itself, to a slim image."""
+"""Convert a single-stage Dockerfile, where the image is the toolchain itself, to a slim image."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ASSETS = (
 
 
 def derive(files: Tree, service: Service, taken: Recipe, packages: Sequence[str], image: str) -> Runtime:
-    """Replace an image that was the toolchain itself with a slim one that has everything the program may need."""
+    """Replace an image that was the toolchain itself with a slim image that has everything the program may need."""
     items = [item for stage in taken.image for item in stage.items]
     workdir, notes = "/", list[Note]()
     lines: list[str] = []
@@ -72,7 +72,7 @@ def derive(files: Tree, service: Service, taken: Recipe, packages: Sequence[str]
     notes.append(
         Note(
             taken.path,
-            f"the image was the toolchain with all sources; it is now {image}{held}. "
+            f"the image contained the toolchain and all sources; it is now {image}{held}. "
             "Add any other files that the program reads",
             True,
         )
@@ -81,7 +81,7 @@ def derive(files: Tree, service: Service, taken: Recipe, packages: Sequence[str]
 
 
 def _started(text: str, binary: str) -> str:
-    """A line that runs the program from cargo's target directory, or with cargo: changed to our path."""
+    """Return the line with our path instead of `cargo run` or the program in cargo's target directory."""
     text = re.sub(
         r'"cargo"(?:\s*,\s*"[^"]*")*?\s*,\s*"run"(?:\s*,\s*"(?!--")[^"]*")*(?:\s*,\s*"--")?',
         '"/usr/local/bin/service"',
@@ -94,6 +94,6 @@ def _started(text: str, binary: str) -> str:
 
 
 def _ordered(lines: Sequence[str]) -> list[str]:
-    """Place COPY after WORKDIR and before USER, so that no later step needs the user's permissions."""
+    """Place COPY after WORKDIR and before USER, so no later step needs the user's permissions."""
     rank = {"ENV": 0, "LABEL": 0, "WORKDIR": 1, "COPY": 2, "VOLUME": 3, "EXPOSE": 3, "USER": 4}
     return sorted(lines, key=lambda text: rank.get(text.split()[0].upper(), 5))

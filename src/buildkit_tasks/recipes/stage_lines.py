@@ -11,14 +11,14 @@ from buildkit_tasks.survey.finding import Note
 
 #: Directory of the compile step's programs.
 BUILT = "/out/${CACHE_SCOPE}"
-#: The host's CA bundle for commands that use the network; nothing if there is none.
+#: Mounts the host's CA bundle, if there is one, for commands that use the network.
 CA = "--mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=0444"
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """The base `image` with the flags of FROM, the lines below it, what they copy from the context, the other programs
-    they contain, and notes for the user."""
+    """A runtime stage: the base `image` and its platform, the lines below FROM, the context paths that they copy, the
+    other programs that they add, and notes for the user."""
 
     image: str
     platform: str
@@ -30,7 +30,7 @@ class Runtime:
 
 
 def packages_step(names: Sequence[str], *, argument: str, alpine: bool, recommends: bool = False) -> tuple[str, ...]:
-    """An argument with packages, possibly none yet, and the command that installs them."""
+    """Return an ARG with the packages, possibly none yet, and the command that installs them."""
     head = f'ARG {argument}="{" ".join(names)}"'
     if alpine:
         return (head, f"RUN {CA} \\", f'    [ -z "${argument}" ] || apk add --no-cache ${argument}')
@@ -46,18 +46,18 @@ def packages_step(names: Sequence[str], *, argument: str, alpine: bool, recommen
 
 
 def short(item: Instruction) -> str:
-    """An instruction on one line of at most 100 characters."""
+    """Return an instruction on one line of at most 100 characters."""
     text = f"{item.keyword} {' '.join(item.rest.split())}"
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def is_alpine(image: str) -> bool:
-    """Whether an image is based on Alpine, judging by its name."""
+    """Return whether an image is based on Alpine, judging by its name."""
     return "alpine" in image
 
 
 def plain(image: str, packages: Sequence[str]) -> Runtime:
-    """The stage of a service that had no Dockerfile: only the program."""
+    """Return the stage of a service that had no Dockerfile: only the program."""
     lines = [*packages_step(packages, argument="RUNTIME_PACKAGES", alpine=is_alpine(image))] if packages else []
     lines += ["ARG CACHE_SCOPE", "ARG BIN", *labels(), f"COPY --from=compile {BUILT}/${{BIN}}/ /usr/local/"]
     lines += ["USER 65532:65532", 'ENTRYPOINT ["/usr/local/bin/service"]']
@@ -65,7 +65,7 @@ def plain(image: str, packages: Sequence[str]) -> Runtime:
 
 
 def labels() -> tuple[str, ...]:
-    """The labels that `verify` uses to find out what an image was built from."""
+    """Return the labels that `verify` uses to find out what an image was built from."""
     manifest = "/usr/local/share/buildkit-tasks/manifest.json"
     return (f"LABEL buildkit-tasks.binary=${{BIN}} buildkit-tasks.manifest={manifest}",)
 
@@ -82,7 +82,7 @@ def with_ca(line: str) -> str:
 
 
 def in_their_directories(lines: Sequence[str]) -> list[str]:
-    """The lines of a stage that starts and ends in `/`: each may begin with a line `WORKDIR DIRECTORY` of its own."""
+    """Return the lines of a stage that starts and ends in `/`. Each may begin with its own `WORKDIR DIRECTORY` line."""
     found: list[str] = []
     now = "/"
     for line in lines:
@@ -96,6 +96,6 @@ def in_their_directories(lines: Sequence[str]) -> list[str]:
 
 
 def with_registry(line: str) -> str:
-    """A command that installs programs with cargo, with the cache mount of the registry."""
+    """Return a command that installs programs with cargo, with a cache mount for the registry."""
     mount = "--mount=type=cache,id=${CACHE_SCOPE}-cargo-registry,target=${CARGO_HOME}/registry,sharing=shared"
     return re.sub(r"^RUN ", rf"RUN {mount} \\\n    {CA} \\\n    ", line, count=1)

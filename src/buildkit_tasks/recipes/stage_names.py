@@ -1,4 +1,4 @@
-"""Gives the kept stages of several Dockerfiles names that are unique in ours."""
+"""Give the kept stages of several Dockerfiles names that are unique in ours."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from buildkit_tasks.survey.finding import Service
 from buildkit_tasks.survey.recipe import Recipe, Stage, sources
 
 #: Stages of our own Dockerfile.
-_OURS = frozenset(("choice", "toolchain", "compile", "sources", "tools"))
+_OURS = frozenset(("toolchain", "compile", "sources", "tools"))
 
 
 def apart(services: Sequence[Service], lines: Callable[[Service, Stage], Sequence[str]]) -> list[Service]:
-    """The same services, with a new name for every kept stage whose name is ours, has no name in BuildKit (`COPY
-    --from=0`), or belongs to a different stage of another service. `lines`: a stage as it will be written.
+    """Return the services with a new name for every kept stage that has one of our names, no name (`COPY --from=0`), or
+    the name of a different stage of another service. `lines` returns a stage as it will be written.
     """
     taken: dict[str, str] = {}
     found = []
@@ -24,7 +24,7 @@ def apart(services: Sequence[Service], lines: Callable[[Service, Stage], Sequenc
         names: dict[str, str] = {}
         texts: dict[str, str] = {}
         for stage in service.recipe.side if service.recipe else ():
-            # with the stages that it starts from and copies from, which come before it
+            # include the stages that it starts from or copies from, which precede it
             used = (texts.get(n, "") for n in sorted({stage.base.lower(), *sources(stage)}))
             written = texts[stage.name] = "\n".join([*lines(service, stage), *used])
             name = stage.name
@@ -47,7 +47,7 @@ def _is_free(name: str, written: str, taken: Mapping[str, str]) -> bool:
 
 def _renamed(recipe: Recipe, names: Mapping[str, str]) -> Recipe:
     def of(several: Sequence[Stage]) -> tuple[Stage, ...]:
-        # not the same objects in each list: stages for another base image were translated
+        # the lists contain different objects: stages for another base image were converted
         return tuple(_stage(stage, names) for stage in several)
 
     return replace(
@@ -74,7 +74,7 @@ def _instruction(item: Instruction, names: Mapping[str, str]) -> Instruction:
         return item
 
     def other(text: str) -> str:
-        # the flag of COPY, and the option of a mount
+        # the flag of COPY and the option of a mount
         return re.sub(r"(--from=|,from=)([\w.-]+)(?=[\s,\\]|$)", lambda m: m[1] + names.get(m[2].lower(), m[2]), text)
 
     return replace(item, rest=other(item.rest), parts=tuple((number, other(part)) for number, part in item.parts))

@@ -1,4 +1,4 @@
-"""Variables of a compile stage: those that our step sets itself, and those that tools read."""
+"""Variables of a compile stage: those that our step sets, and those that tools read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contents of a saved image: its platforms, and the architecture of each program. Reads OCI archives.
+"""Reads OCI archives of saved images: their platforms, and the architecture of each program.
 
 Formats: https://github.com/opencontainers/image-spec/blob/main/image-layout.md, elf(5).
 """
@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from buildkit_tasks.core import shapes
 
-#: e_machine of an ELF header, by the architecture names of platforms.
+#: Architecture names of platforms, by the e_machine field of an ELF header.
 MACHINES = {3: "386", 21: "ppc64le", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
 
 #: The type of the program header with the dynamic loader.
@@ -45,7 +45,7 @@ class Image:
 
 
 def read(path: Path) -> tuple[Image, ...]:
-    """The images of an archive (`docker save`, or an OCI layout as tar).
+    """Return the images of an archive (`docker save`, or an OCI layout as tar).
 
     Raises ValueError for other files, or layers with a compression that Python does not support (zstd before 3.14).
     """
@@ -94,7 +94,7 @@ def _machine(head: bytes) -> str:
 
 
 def starts_by(head: bytes) -> tuple[str, str]:
-    """A program's architecture ("" for a script) and its loader or interpreter, if any, from its first bytes."""
+    """Return a program's architecture ("" for a script) and its loader or interpreter, if any, from its first bytes."""
     if head[:2] == b"#!":
         words = head[2:256].split(b"\n")[0].split()
         return "", words[0].decode(errors="replace") if words else ""

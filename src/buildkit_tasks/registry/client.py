@@ -1,8 +1,8 @@
 """A small client for the OCI distribution API. Docker cannot list tags, read or delete a manifest, or upload missing
 blobs without an engine.
 
-https://github.com/opencontainers/distribution-spec/blob/main/spec.md. Does not trust the registry: `http` limits it,
-`reader` validates its responses, `login` decides who gets a password.
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md. Does not trust the registry: `http` sets
+limits, `reader` validates responses, and `login` decides which hosts get a password.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 #: Timeout in seconds for one query, including retries, redirects and logins. Uploads of blobs have their own limit.
 QUESTION = 30.0
 
-#: Limits of a tag list: pages, tags on all of them, and seconds for all of them.
+#: Limits of a tag list: pages, and tags and seconds for all pages together.
 PAGES, TAGS, LISTING = 100, 100_000, 120.0
 
 
@@ -71,7 +71,7 @@ class Client:
         self._wire = Wire(self.world.env, self.ca_bundle, Patience(self.world.clock), self.sleep)
 
     def tags(self) -> tuple[Tag, ...]:
-        """All tags of the repository, empty if it does not exist."""
+        """Return all tags of the repository, empty if it does not exist."""
         with self._within(LISTING):
             return tuple(self._tags())
 
@@ -96,7 +96,7 @@ class Client:
         return found
 
     def manifest(self, name: str) -> Manifest | None:
-        """The manifest of a tag or digest, None if it does not exist; for an index, the manifest of its first image."""
+        """Return the manifest of a tag or digest, None if it does not exist. For an index: its first image's."""
         found = self._manifest(Digest(name) if ":" in name else Tag(name))
         if not isinstance(found, Descriptor):
             return found
@@ -106,7 +106,7 @@ class Client:
         return image
 
     def config(self, manifest: Manifest) -> Config:
-        """An image's configuration. Raises `Malformed` if its bytes do not match the manifest."""
+        """Return an image's configuration. Raises `Malformed` if its bytes do not match the manifest."""
         wanted = manifest.config
         if wanted.size > reader.LIMIT:
             raise Malformed(f"the manifest claims that the configuration is {wanted.size} bytes")
@@ -118,7 +118,7 @@ class Client:
         return reader.config(answer.body)
 
     def labels(self, manifest: Manifest) -> Mapping[str, str]:
-        """The labels in an image's configuration."""
+        """Return the labels in an image's configuration."""
         return self.config(manifest).labels
 
     def send(self, blob: Blob) -> bool:

@@ -77,7 +77,7 @@ class Wire:
             if self.patience.over:
                 raise Unreachable(f"{last}; no time left to retry")
             if attempt + 1 < TRIES:
-                self._pause(asked, random.uniform(0.5, 1.5) * 0.4 * 2**attempt, last)  # noqa: S311  # spreads a farm's
+                self._pause(asked, random.uniform(0.5, 1.5) * 0.4 * 2**attempt, last)  # noqa: S311  # jitter
         raise Unreachable(last)
 
     def request(
@@ -226,7 +226,7 @@ class Wire:
 
 
 def _retry_after(value: str) -> float:
-    """Seconds of a Retry-After header, as a number or a date; 0 if missing or invalid."""
+    """Return the seconds in a Retry-After header, a number or a date; 0 if missing or invalid."""
     if value.isascii() and value.isdigit():
         return float(value[:9])
     try:
@@ -237,7 +237,7 @@ def _retry_after(value: str) -> float:
 
 
 def _words(error: Exception) -> str:
-    """The error message, without our class names and object addresses."""
+    """Return the error message, without our class names and object addresses."""
     inner = error.__cause__ or error
     if isinstance(inner, OSError) and inner.strerror:
         return str(inner.strerror)

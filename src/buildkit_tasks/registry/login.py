@@ -73,7 +73,7 @@ def challenge(header: str, repository: str, method: str) -> Challenge | None:
 
 
 def credentials(world: World, host: str) -> Credentials | None:
-    """Docker's credentials for a registry, from a credential helper if the configuration names one.
+    """Return docker's credentials for a registry, from a credential helper if one is configured.
 
     None if there are none. Raises `Denied` if a helper fails: a logged-in user should not silently become anonymous.
     """
@@ -99,12 +99,12 @@ def credentials(world: World, host: str) -> Credentials | None:
 
 
 def _asked(host: str) -> str:
-    """The name that docker uses for a registry in a credential store."""
+    """Return the name that docker uses for a registry in a credential store."""
     return HUB_LOGIN if host == HUB or host in HUB_NAMES else host
 
 
 def _host(name: str) -> str:
-    """The host of an entry, which may be a URL: https://host/v1/."""
+    """Return the host of an entry, which may be a URL: https://host/v1/."""
     return re.sub(r"^https?://", "", name).partition("/")[0]
 
 

@@ -58,7 +58,7 @@ class Digest(str):
 
     @classmethod
     def of(cls, content: bytes) -> Digest:
-        """The digest of these bytes."""
+        """Return the digest of these bytes."""
         return cls(f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 
@@ -136,7 +136,7 @@ class Reference:
         return HUB if self.host in HUB_NAMES else self.host
 
     def at(self, digest: Digest) -> str:
-        """The image with exactly this digest, as written by docker."""
+        """Return the image with exactly this digest, as written by docker."""
         return f"{self.name}@{digest}"
 
 
@@ -164,12 +164,12 @@ def _no_reference(text: str) -> Problem:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host (with or without its port) is this machine; only then is TLS not required."""
+    """Return whether a host (with or without its port) is this machine; only then is TLS not required."""
     return bool(_LOOPBACK.fullmatch(host))
 
 
 def proxy_for(env: Mapping[str, str], scheme: str, host: str) -> str:
-    """The proxy for a host (with or without its port), empty for none; this machine is never accessed through one."""
+    """Return the proxy for a host (with or without port), empty for none; this machine never needs one."""
     if is_loopback(host):
         return ""
     found: dict[str, str] = {}
@@ -190,6 +190,6 @@ def proxy_for(env: Mapping[str, str], scheme: str, host: str) -> str:
 
 
 def printable(text: object, most: int = SHOWN) -> str:
-    """Untrusted text as one line for the terminal: no control characters or escapes, limited length."""
+    """Return untrusted text as one line for the terminal: no control characters or escapes, limited length."""
     shown = "".join(char if char.isprintable() else "\ufffd" for char in str(text)[: most + 1])
     return shown if len(shown) <= most else shown[: most - 1] + "…"

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-#: Timeouts in seconds between two bytes of a response or upload; large registries pause before answering an upload,
-#: but the answer must be complete that long after the last byte of the upload.
+#: Timeouts in seconds between two bytes of a response or upload. Large registries pause before answering an upload, but
+#: the answer must be complete within this time after its last byte.
 TIMEOUT = 5.0
 UPLOAD_TIMEOUT = 60.0
 
@@ -54,11 +54,11 @@ class Patience(threading.local):
         return left
 
     def wait(self) -> float:
-        """Seconds to wait for the next byte. Raises `TimeoutError` after the deadline."""
+        """Return the seconds to wait for the next byte. Raises `TimeoutError` after the deadline."""
         return min(UPLOAD_TIMEOUT if self.uploading else TIMEOUT, self.left)
 
     def wait_answer(self) -> float:
-        """Like `wait`, for a byte of a response; after an upload, all of them share one `UPLOAD_TIMEOUT`."""
+        """Like `wait`, for a byte of a response; after an upload, all bytes share one `UPLOAD_TIMEOUT`."""
         if not self.uploading:
             return self.wait()
         left = self.sent + UPLOAD_TIMEOUT - self.clock()
@@ -68,9 +68,9 @@ class Patience(threading.local):
 
 
 def timed(kind: type[Socket], patience: Patience) -> type[Socket]:
-    """A socket type that checks the deadline before each wait, so that a slow trickle of bytes cannot outlast it.
+    """Return a socket type that checks the deadline before each wait: a slow trickle of bytes cannot outlast it.
 
-    Works below the parsers for headers and chunks, so that the deadline covers every part of a response.
+    Works below the parsers for headers and chunks, so the deadline covers every part of a response.
     """
 
     class Timed(kind):  # type: ignore[valid-type, misc]

@@ -16,10 +16,10 @@ PATIENCE = 2.0
 
 
 def reachable(world: World, hosts: Sequence[str], ca_bundle: str) -> tuple[bool, str]:
-    """Whether any of the registries responds, and the reason if none does.
+    """Return whether any of the registries responds, and the reason if none does.
 
     Any HTTP response counts, including "log in first", but not a gateway's error (5xx, 407). Runs in threads that are
-    never joined, because name lookups have no timeout of their own.
+    never joined, because name lookups have no timeout.
     """
     answers: queue.Queue[tuple[bool, str]] = queue.Queue()
     began = world.clock()

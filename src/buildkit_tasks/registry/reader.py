@@ -48,7 +48,7 @@ def document(body: bytes, what: str) -> dict[str, Any]:
 
 
 def manifest(body: bytes, content_type: str = "") -> Manifest | Descriptor:
-    """An image's manifest, or for an index the descriptor of its first image. The digest is computed from the bytes."""
+    """Return an image's manifest, or the descriptor of an index's first image. Computes the digest from the bytes."""
     content = document(body, "manifest")
     _version(content)
     kind = _kind(content, content_type)
@@ -66,7 +66,7 @@ def manifest(body: bytes, content_type: str = "") -> Manifest | Descriptor:
 
 
 def config(body: bytes) -> Config:
-    """An image's configuration: labels, and the digests of its uncompressed layers."""
+    """Return an image's configuration: labels, and the digests of its uncompressed layers."""
     content = document(body, "configuration")
     inner = mapping(content.get("config") or {}, "configuration: config")
     labels = mapping(inner.get("Labels") or {}, "configuration: Labels")
@@ -76,13 +76,13 @@ def config(body: bytes) -> Config:
 
 
 def tags(body: bytes) -> tuple[Tag, ...]:
-    """One page of a tag list; some registries send `null` for an empty one."""
+    """Return one page of a tag list; some registries send `null` for an empty list."""
     content = document(body, "tag list")
     return tuple(Tag(item) for item in sequence(content.get("tags") or [], "tag list: tags", most=LIMIT))
 
 
 def token(body: bytes) -> str:
-    """The token in a token server's response, validated because it is used in a header."""
+    """Return the token in a token server's response, validated because it is used in a header."""
     content = document(body, "token")
     found = content.get("token") or content.get("access_token")
     if not (isinstance(found, str) and re.fullmatch(r"[\x21-\x7e]{1,65536}", found)):
@@ -94,12 +94,12 @@ def token(body: bytes) -> str:
 
 
 def mapping(value: object, what: str) -> dict[str, Any]:
-    """The value, if it is an object."""
+    """Return the value, if it is an object."""
     return _of(dict, value, what)
 
 
 def sequence(value: object, what: str, most: int = MANY) -> Sequence[Any]:
-    """The value, if it is a list with at most `most` items."""
+    """Return the value, if it is a list with at most `most` items."""
     found: list[Any] = _of(list, value, what)
     if len(found) > most:
         raise Malformed(f"{what}: more than {most}")
@@ -107,7 +107,7 @@ def sequence(value: object, what: str, most: int = MANY) -> Sequence[Any]:
 
 
 def text(value: object, what: str) -> str:
-    """The value, if it is a valid Unicode string: no lone surrogates."""
+    """Return the value, if it is a valid Unicode string: no lone surrogates."""
     found: str = _of(str, value, what)
     if any("\ud800" <= char <= "\udfff" for char in found):
         raise Malformed(f"{what}: not Unicode")
@@ -115,7 +115,7 @@ def text(value: object, what: str) -> str:
 
 
 def size(value: object, what: str) -> int:
-    """The value, if it is a size: a nonnegative integer, not true or false."""
+    """Return the value, if it is a size: a nonnegative integer, not true or false."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= HUGE:
         raise Malformed(f"{what}: {printable(value, 40)!r} is not a size")
     return value
@@ -143,7 +143,7 @@ def _version(content: Mapping[str, Any]) -> None:
 
 
 def _kind(content: Mapping[str, Any], content_type: str) -> str:
-    """The media type. Rejects a header that contradicts the document, and a document that is both manifest and index.
+    """Return the media type. Rejects a contradictory header, and a document that is both a manifest and an index.
 
     https://github.com/opencontainers/distribution-spec/security/advisories/GHSA-mc8v-mgrf-8f4m
     """

@@ -16,12 +16,12 @@ from .names import Unreachable
 
 T = TypeVar("T")
 
-#: How many seconds past its deadline we wait for an exchange.
+#: Seconds that we wait for an exchange after its deadline.
 GRACE = 2.0
 
 
 def client(session: Session, ref: str = "", *, seconds: float | None = None) -> Client:
-    """A client for the repository given on the command line, else in the settings. `seconds`: limit for the exchange.
+    """Return a client for the repository on the command line or in the settings. `seconds`: limit for the exchange.
 
     Raises `Problem` bad-argument if there is none.
     """

@@ -32,26 +32,26 @@ class Removed:
 
 
 def config_dir(env: Mapping[str, str], home: Path) -> Path:
-    """The directory of our env file (XDG base directories). A relative or multi-line value counts as unset."""
+    """Return the directory of our env file (XDG base directories). A relative or multi-line value counts as unset."""
     given = env.get("XDG_CONFIG_HOME", "")
     usable = given.startswith("/") and "\n" not in given
     return (Path(given) if usable else home / ".config") / "buildkit-tasks"
 
 
 def env_file(shell: str, config: Path) -> Path:
-    """The env file sourced by the line: one for bash and zsh, one for fish."""
+    """Return the env file sourced by the line: one for bash and zsh, one for fish."""
     return config / ("env.fish" if shell == "fish" else "env.sh")
 
 
 def exports(shell: str, variables: Mapping[str, str] = VARIABLES) -> str:
-    """Statements that set the variables in a shell; the output of `invoke env` and the content of the env file."""
+    """Return statements that set the variables in a shell, for the output of `invoke env` and the env file."""
     if shell == "fish":
         return "".join(f"set -gx {name} {_quoted(value, shell)}\n" for name, value in variables.items())
     return "".join(f"export {name}={_quoted(value, shell)}\n" for name, value in variables.items())
 
 
 def env_text(shell: str) -> str:
-    """Content of the env file."""
+    """Return the content of the env file."""
     return (
         "# BuildKit for every docker and compose command run by this shell. Written by buildkit-tasks;\n"
         f"# undo: invoke enable-buildkit --undo\n{exports(shell)}"
@@ -65,7 +65,7 @@ def _quoted(word: str, shell: str) -> str:
 
 
 def line(shell: str, file: Path, home: Path) -> str:
-    """The guarded line without its mark. `$HOME` stays a variable, because rc files may be shared between machines.
+    """Return the guarded line without its mark. `$HOME` stays a variable, as rc files may be shared between machines.
 
     The guard avoids errors on machines without our file, and preserves `$?`.
     """
@@ -79,15 +79,15 @@ def line(shell: str, file: Path, home: Path) -> str:
 
 
 def present(text: str) -> bool:
-    """True if the text contains our line, in any version."""
+    """Return True if the text contains our line, in any version."""
     return _OURS.search(text) is not None
 
 
 def add(text: str, wanted: str, *, new_file: bool = False) -> str:
-    """The rc text with our line at the end; replaces an older version of the line in place.
+    """Return the rc text with our line at the end. Replaces an older version of the line in place.
 
-    Nothing else changes: line ends are kept, and anything inserted before the line (a missing final newline, a break
-    after a continued line) is counted in the mark, so that `remove` restores the same bytes.
+    Nothing else changes, and line endings are kept. The mark counts the line breaks inserted before the line (a missing
+    final newline, a break after a continued line), which lets `remove` restore the same bytes.
     """
     end = "\r\n" if re.search(r"\r\n[^\n]*\Z", text) else "\n"
     found = _OURS.search(text)
@@ -103,7 +103,7 @@ def add(text: str, wanted: str, *, new_file: bool = False) -> str:
 
 
 def remove(text: str) -> Removed:
-    """The rc text without our line: undoes `add` byte for byte. Keeps text after our line."""
+    """Return the rc text without our line, undoing `add` byte for byte. Keeps text after our line."""
     made = False
     while found := _OURS.search(text):
         before, after = text[: found.start()], text[found.end() :]
@@ -118,7 +118,7 @@ def remove(text: str) -> Removed:
 def rc_files(
     shell: str, home: Path, *, exists: Collection[Path], zdotdir: Path | None, config_home: Path, macos: bool
 ) -> tuple[Path, ...]:
-    """The startup files that need the line: those that the shell reads, without creating one that hides another.
+    """Return the startup files that need the line: those that the shell reads. A new file must not hide another one.
 
     An interactive bash reads ~/.bashrc; a login bash reads only the first of three profile files. A new ~/.bash_profile
     would hide an existing ~/.profile, so it is only created if there is no profile file (as on macOS, where terminals
@@ -134,12 +134,12 @@ def rc_files(
 
 
 def reads_bashrc(profile: str) -> bool:
-    """True if a bash profile sources ~/.bashrc itself, so that a line in the latter is enough."""
+    """Return True if a bash profile sources ~/.bashrc, in which case a line in ~/.bashrc is enough."""
     return any("bashrc" in row and not row.lstrip().startswith("#") for row in profile.splitlines())
 
 
 def overruled(text: str) -> tuple[int, ...]:
-    """Numbers (from 1) of the lines that set one of our variables to a different value."""
+    """Return the numbers (from 1) of lines that set one of our variables to a different value."""
     names = "|".join(VARIABLES)
     pattern = re.compile(rf"^\s*(?:export\s+|set\s+-\S+\s+)?(?:{names})(?:=|\s+)[\"']?(?!1\b)")
     return tuple(n for n, row in enumerate(text.split("\n"), 1) if pattern.match(row))

@@ -16,7 +16,7 @@ from buildkit_tasks.core.world import World
 from . import buildkit_line
 from .enable import chosen_shell
 
-#: Options whose values we can complete, and the kind of value of each.
+#: Options with values that we can complete, and the kind of each value.
 KINDS = {
     "--service": "service",
     "--platform": "platform",
@@ -33,12 +33,12 @@ _FIXED = {
 
 
 def script(shell: str) -> str:
-    """The completion script of a shell."""
+    """Return the completion script of a shell."""
     return resources.files("buildkit_tasks").joinpath(f"data/completion/invoke.{shell}").read_text("utf-8")
 
 
 def place(world: World, shell: str) -> Path:
-    """Where the shell loads completions from (fish, bash-completion), or a directory to add to zsh's fpath."""
+    """Return where the shell loads completions from (fish, bash-completion), or a directory to add to zsh's fpath."""
     data = world.env.get("XDG_DATA_HOME", "")
     share = Path(data) if data.startswith("/") else world.home / ".local" / "share"
     if shell == "fish":
@@ -49,7 +49,7 @@ def place(world: World, shell: str) -> Path:
 
 
 def state(world: World, shell: str) -> str:
-    """The state of the installed script: missing, current or stale."""
+    """Return the state of the installed script: missing, current or stale."""
     try:
         text = readfile.text(place(world, shell))
     except OSError:
@@ -73,12 +73,12 @@ def install(session: Session, wanted: str) -> None:
         raise Problem(
             "rc-unwritable", f"{path} cannot be written: {error.strerror}.", hint=f"ls -ld {path.parent}"
         ) from error
-    more = f'; zsh needs, before compinit in ~/.zshrc: fpath=("{path.parent}" $fpath)' if shell == "zsh" else ""
+    more = f'; for zsh, add this before compinit in ~/.zshrc: fpath=("{path.parent}" $fpath)' if shell == "zsh" else ""
     session.report.say(f"wrote {path}; new shells will complete invoke{more}")
 
 
 def values(session: Session, kind: str) -> list[str]:
-    """The values of an option, cached if possible, because Tab must be fast. Never raises `Problem`."""
+    """Return an option's values, cached if possible because completion must be fast. Never raises `Problem`."""
     kind = KINDS.get(kind, kind)
     if kind in _FIXED:
         return _FIXED[kind]
@@ -93,7 +93,7 @@ def values(session: Session, kind: str) -> list[str]:
 
 
 def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
-    """The cached values; recomputed if one of their source files has changed."""
+    """Return the cached values, recomputed if one of their source files has changed."""
     sources = [*compose_files(root), root / ".env", *root.glob("Cargo.toml"), *root.glob("*/Cargo.toml")]
     stamp = [[str(p), s.st_mtime_ns, s.st_size] for p in sources if p.is_file() and (s := p.stat())]
     memory = session.state / "completion.json"
@@ -116,7 +116,7 @@ def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
 
 
 def _profiles(sources: list[Path]) -> set[str]:
-    """Profiles defined by the manifests, in addition to cargo's own."""
+    """Return the profiles that the manifests define in addition to cargo's own."""
     import re
 
     texts = [readfile.text(p, "replace") for p in sources if p.name == "Cargo.toml" and p.is_file()]

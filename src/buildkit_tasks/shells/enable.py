@@ -28,7 +28,7 @@ _HINT = "choose one: invoke enable-buildkit --shell bash|zsh|fish"
 
 
 def login_shell(world: World) -> str:
-    """The name of the user's login shell: $SHELL, else the user database. Raises `Problem` shell-unsupported."""
+    """Return the name of the user's login shell: $SHELL, else the user database. Raises `Problem` shell-unsupported."""
     path = world.env.get("SHELL") or pwd.getpwuid(os.getuid()).pw_shell
     name = Path(path).name
     if name not in buildkit_line.SHELLS:
@@ -42,7 +42,7 @@ def login_shell(world: World) -> str:
 
 
 def chosen_shell(session: Session, wanted: str) -> str:
-    """The given shell, else the login shell. Raises `Problem` bad-argument or shell-unsupported."""
+    """Return the given shell, else the login shell. Raises `Problem` bad-argument or shell-unsupported."""
     if not wanted:
         return login_shell(session.world)
     if wanted not in buildkit_line.SHELLS:
@@ -51,7 +51,7 @@ def chosen_shell(session: Session, wanted: str) -> str:
 
 
 def print_env(session: Session, shell: str) -> None:
-    """The statements for one session, on stdout, for `eval "$(invoke env)"` or `invoke env --shell fish | source`."""
+    """Print the statements for one session, for `eval "$(invoke env)"` or `invoke env --shell fish | source`."""
     if not shell:
         shell = "bash" if Path(session.world.env.get("SHELL", "")).name != "fish" else "fish"
     name = chosen_shell(session, shell)
@@ -62,7 +62,7 @@ def print_env(session: Session, shell: str) -> None:
 
 
 def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
-    """`invoke enable-buildkit`. Problems: shell-unsupported, bad-argument, consent-missing, rc-unwritable."""
+    """Run `invoke enable-buildkit`. Problems: shell-unsupported, bad-argument, consent-missing, rc-unwritable."""
     world = session.world
     if undo:
         shells = (chosen_shell(session, wanted),) if wanted else buildkit_line.SHELLS
@@ -86,16 +86,16 @@ def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
             return
         for edit in edits:
             kept = write(world, edit)
-            words = "deleted" if edit.after is None else "made" if edit.before is None else "changed"
+            words = "deleted" if edit.after is None else "created" if edit.before is None else "changed"
             say(f"{words} {edit.path}" + (f" (backup: {kept})" if kept else ""))
     if undo:
-        say("new shells start without it; for this shell, run: unset " + " ".join(buildkit_line.VARIABLES))
+        say("new shells start without these variables; in this shell, run: unset " + " ".join(buildkit_line.VARIABLES))
     elif not dry_run:
         prove(session, shells[0])
 
 
 def show_need(session: Session) -> None:
-    """Print whether the edit is needed, because current docker commands use BuildKit by default."""
+    """Print whether the edit is needed: current docker commands use BuildKit by default."""
     if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
         session.report.say("DOCKER_BUILDKIT=0 is set in this session, which disables BuildKit")
     try:
@@ -105,12 +105,12 @@ def show_need(session: Session) -> None:
     if found.version >= (23,) and found.buildx:
         session.report.say(
             f"this engine ({engine_facts.dotted(found.version)}, buildx {engine_facts.dotted(found.buildx)}) "
-            "uses BuildKit by default, and these tasks always do; the edit only affects docker commands run on "
-            "older engines, or if something sets DOCKER_BUILDKIT=0"
+            "uses BuildKit by default, and these tasks always do. The edit only matters for older engines, or if "
+            "something sets DOCKER_BUILDKIT=0."
         )
     elif found.version:
         session.report.say(
-            f"this engine ({engine_facts.dotted(found.version)}) does not use BuildKit by default, so enable it"
+            f"this engine ({engine_facts.dotted(found.version)}) does not use BuildKit by default, so it needs the edit"
         )
 
 
@@ -118,7 +118,7 @@ def show_need(session: Session) -> None:
 
 
 def add_edits(world: World, shell: str) -> list[Edit]:
-    """Edits that create the env file and add the line to each startup file that this shell reads."""
+    """Return edits that create the env file and add the line to each startup file that this shell reads."""
     config = buildkit_line.config_dir(world.env, world.home)
     file = buildkit_line.env_file(shell, config)
     wanted = buildkit_line.line(shell, file, world.home)
@@ -132,7 +132,7 @@ def add_edits(world: World, shell: str) -> list[Edit]:
 
 
 def undo_edits(world: World, shells: Sequence[str]) -> list[Edit]:
-    """Edits that remove our line from every file that has it, and the env file once no shell reads it."""
+    """Return edits that remove our line from every file that has it, and delete the env file once no shell reads it."""
     config = buildkit_line.config_dir(world.env, world.home)
     edits: dict[Path, Edit] = {}
     still: set[str] = set()
@@ -154,7 +154,7 @@ def undo_edits(world: World, shells: Sequence[str]) -> list[Edit]:
 
 
 def start_files(world: World, shell: str) -> tuple[Path, ...]:
-    """The user's startup files for a shell, located as the shell itself does it."""
+    """Return the user's startup files for a shell, located as the shell itself does."""
     return buildkit_line.rc_files(
         shell,
         world.home,
@@ -166,7 +166,7 @@ def start_files(world: World, shell: str) -> tuple[Path, ...]:
 
 
 def _zdotdir(world: World) -> Path | None:
-    """ZDOTDIR as seen by zsh: usually set in ~/.zshenv without export, so only zsh knows it."""
+    """Return ZDOTDIR as zsh sees it: usually set in ~/.zshenv without export, so only zsh can report it."""
     given = world.env.get("ZDOTDIR", "")
     zsh = shutil.which("zsh", path=world.env.get("PATH"))
     if not given and zsh:
@@ -193,16 +193,10 @@ def notices(session: Session, edits: Iterable[Edit]) -> None:
         if repository:
             link = f" is a link to {place}, which" if place != edit.path else ""
             session.report.say(
-                f"note: {edit.path}{link} is in the git repository {repository}: git will show the edit as a change; "
-                "the line does nothing on machines without our env file"
+                f"note: {edit.path}{link} is in the git repository {repository}, so git will show the edit as a "
+                "change. The line does nothing on machines without our env file."
             )
         for number in buildkit_line.overruled(edit.before or ""):
             session.report.say(
-                f"note: line {number} of {edit.path} disables BuildKit; our line comes later and overrides it"
+                f"note: line {number} of {edit.path} disables BuildKit, but our line comes later and overrides it"
             )
-
-
-# ---- reading and writing
-
-
-# ---- the proof

@@ -50,7 +50,7 @@ def prove(session: Session, shell: str) -> None:
 
 
 def fresh_values(world: World, shell: str) -> dict[str, str] | None:
-    """The variables in a new interactive shell; None if the shell is not installed.
+    """Return the variables in a new interactive shell, or None if the shell is not installed.
 
     The result is passed through a file: a startup file may leave programs running that keep our pipe open.
     """
@@ -69,14 +69,14 @@ def fresh_values(world: World, shell: str) -> dict[str, str] | None:
 
 
 def probe(session: Session) -> float:
-    """Time the smallest real BuildKit build in seconds. Problems: verify-failed, and any from an unreachable engine."""
+    """Time a minimal real BuildKit build, in seconds. Problems: verify-failed, and any from an unreachable engine."""
     result = run.capture(session.world, docker.probe_build(session.world.cwd), timeout=120)
     if result.code == 0:
         return result.seconds
     engine_facts.facts(session.world, session.world.cwd)  # raises the engine's own error, which is more useful
     raise Problem(
         "verify-failed",
-        "The smallest possible BuildKit build failed.",
+        "A minimal BuildKit build failed.",
         details=result.stderr.strip(),
         hint="invoke doctor",
     )

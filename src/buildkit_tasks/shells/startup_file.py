@@ -28,7 +28,7 @@ class Edit:
 
 
 def read(path: Path) -> str | None:
-    """The file's text, preserving every byte (surrogates for bytes that are not UTF-8); None if it does not exist."""
+    """Return the file's text with every byte preserved (non-UTF-8 bytes as surrogates), or None if it is missing."""
     try:
         return readfile.text(path, "surrogateescape")
     except FileNotFoundError:
@@ -50,7 +50,7 @@ def write(world: World, edit: Edit) -> Path | None:
         if read(edit.path) != edit.before:
             raise Problem(
                 "rc-unwritable",
-                f"{edit.path} was changed by another program in the meantime; it was not written.",
+                f"{edit.path} was changed by another program in the meantime and was not written.",
                 hint="rerun the command",
             )
 

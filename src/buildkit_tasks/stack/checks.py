@@ -1,4 +1,4 @@
-"""One check of a smoke test: a URL of a service, and what its JSON must contain. Pure, except for `ask`."""
+"""A smoke-test check: a URL of a service and what its JSON must contain. Pure, except for `ask`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from buildkit_tasks.core import shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Port
 
-#: Timeout of a response in seconds, and how many of its bytes are read.
+#: Response timeout in seconds, and the maximum number of bytes to read.
 PATIENCE, MOST_BYTES = 10.0, 1_000_000
 
 _FORM = "SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...], for example api /health status=ok"
@@ -35,7 +35,7 @@ class Check:
 
 
 def parse(text: str) -> Check:
-    """A check from the settings. Raises `Problem` settings-invalid."""
+    """Parse a check from the settings. Raises `Problem` settings-invalid."""
     words = text.split()
     service, colon, port = words[0].partition(":") if words else ("", "", "")
     rest = words[1:]
@@ -49,7 +49,7 @@ def parse(text: str) -> Check:
 
 
 def address(check: Check, ports: Sequence[Port]) -> tuple[str, int]:
-    """The service's address on this machine. Raises `Problem` smoke-failed if it does not publish that port."""
+    """Return the service's address on this machine. Raises `Problem` smoke-failed if it does not publish that port."""
     for port in ports:
         if port.service == check.service and port.protocol == "tcp" and check.target in (0, port.target):
             return here(port)
@@ -62,12 +62,12 @@ def address(check: Check, ports: Sequence[Port]) -> tuple[str, int]:
 
 
 def here(port: Port) -> tuple[str, int]:
-    """The address of a published port on this machine."""
+    """Return the address of a published port on this machine."""
     return ("127.0.0.1" if port.host in ("0.0.0.0", "::") else port.host), port.published  # noqa: S104
 
 
 def ask(where: tuple[str, int], check: Check) -> tuple[int, bytes]:
-    """Status and body. Raises OSError or http.client.HTTPException."""
+    """Return the status and body. Raises OSError or http.client.HTTPException."""
     with closing(http.client.HTTPConnection(*where, timeout=PATIENCE)) as connection:
         connection.request(check.method, check.path, headers={"Accept": "application/json, */*"})
         answer = connection.getresponse()
@@ -75,7 +75,7 @@ def ask(where: tuple[str, int], check: Check) -> tuple[int, bytes]:
 
 
 def wrong(check: Check, status: int, body: bytes) -> str:
-    """Why a response fails the check; empty if it passes."""
+    """Return why a response fails the check, or an empty string if it passes."""
     if status >= 400:
         return f"responded with {status}: {body[:200].decode('utf-8', errors='replace')}"
     if not check.fields:
@@ -92,7 +92,7 @@ def wrong(check: Check, status: int, body: bytes) -> str:
 
 
 def _field(content: Any, name: str) -> str:
-    """A field as text, in JSON notation if it is not a string; empty if it is missing."""
+    """Return a field as text (JSON if it is not a string), or an empty string if it is missing."""
     for part in name.split("."):
         if isinstance(content, dict) and part in content:
             content = content[part]

@@ -1,4 +1,4 @@
-"""Removes what this project left in the engine: containers, networks, images; on request, caches and volumes."""
+"""Removes this project's containers, networks and images from the engine; on request, also caches and volumes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from . import stack
 
 
 def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_run: bool) -> None:
-    """Show what will be removed, ask, remove. Other projects' containers, images, caches and volumes are never touched.
+    """List what to remove, ask, then remove it. Never touch other projects' containers, images, caches or volumes.
 
     Deleting volumes requires typing the project's name, or passing it as `confirm`; `--yes` is not enough.
     Problems: consent-missing, bad-argument if another directory has a project with this name.
@@ -55,7 +55,7 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     session.report.table(("what", "name", "size"), rows)
     what = f"{units.counted(len(rows), 'item')} of {name} will be removed"
     if volumes and found:
-        what += f", including {units.counted(len(found), 'volume')} with all data"
+        what += f", including {units.counted(len(found), 'volume')} with all their data"
         agreed = not dry_run and session.report.typed(what, name, confirm)
     else:
         agreed = not dry_run and session.report.consent(what + ("; volumes are kept" if found else ""))
@@ -97,7 +97,7 @@ def _refuse_foreign(session: Session, name: str, containers: Sequence[str]) -> N
 
 
 def _declared_volumes(workspace: Workspace) -> frozenset[str]:
-    """The names under which compose creates the declared volumes, without external ones, which are not ours."""
+    """Return the names of the declared volumes as created by compose, excluding external volumes."""
     declared = workspace.config.get("volumes") or {}
     return frozenset(
         str((entry or {}).get("name") or f"{workspace.project}_{key}")
@@ -107,12 +107,12 @@ def _declared_volumes(workspace: Workspace) -> frozenset[str]:
 
 
 def _ours(image: str, workspace: Workspace) -> bool:
-    """Whether a built service uses this image name; labels prove nothing, because derived images inherit them."""
+    """Return whether a built service uses this image name. Labels prove nothing: derived images inherit them."""
     return lookup_name(image) in {lookup_name(service.image) for service in workspace.services}
 
 
 def _caches(session: Session, project: Project) -> list[Record]:
-    """This project's mounts and layers that no build is using."""
+    """Return this project's mounts and layers that no build is using."""
     found = records(session, project.engine)
     scope = project.workspace.scope
     mounts = cache_selection.choose(found, cache_selection.Selection(project=scope)).records

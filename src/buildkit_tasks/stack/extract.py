@@ -20,7 +20,7 @@ from buildkit_tasks.project.discover import discover
 
 
 def extract(session: Session, services: Sequence[str], to: str, paths: Sequence[str]) -> None:
-    """Copy `paths` from each service's image into a directory (default: the program that the image was built for).
+    """Copy `paths` from each service's image into a directory (default: the image's program).
 
     With several services, each gets its own directory. Problems: image-unavailable, bad-argument.
     """
@@ -32,7 +32,7 @@ def extract(session: Session, services: Sequence[str], to: str, paths: Sequence[
         if not path.startswith("/") or ".." in path.split("/"):
             raise Problem("bad-argument", f"--path {path} is not an absolute path.", hint="--path /usr/local/bin/tool")
         if posixpath.basename(path.rstrip("/")) in ("", "."):
-            raise Problem("bad-argument", f"--path {path} has no file name to copy to.", hint="--path /usr/local/bin")
+            raise Problem("bad-argument", f"--path {path} does not end in a file name.", hint="--path /usr/local/bin")
     target = session.world.cwd / to
     target.mkdir(parents=True, exist_ok=True)
     platform = f"{project.engine.os}/{project.engine.arch}"
@@ -75,7 +75,7 @@ def _from(
 
 
 def _program(session: Session, service: Service, container: str, folder: Path) -> tuple[str, str]:
-    """The program's path in the image, and its name, according to the manifest next to it."""
+    """Return the program's path in the image and its name, as recorded in the manifest next to it."""
     file = folder / "manifest.json"
     copied = run.capture(session.world, docker.copy_out(session.root, container, manifest.PATH, file))
     name = ""
@@ -87,7 +87,7 @@ def _program(session: Session, service: Service, container: str, folder: Path) -
     if not name or "/" in name or name in (".", ".."):
         raise Problem(
             "bad-argument",
-            f"The image of {service.name} has no manifest that names its program.",
+            f"The image of {service.name} has no manifest that identifies its program.",
             causes=["it was not built with the Dockerfile from `init`"],
             hint=f"invoke extract --service {service.name} --to DIR --path /path/in/the/image",
         )
@@ -95,7 +95,7 @@ def _program(session: Session, service: Service, container: str, folder: Path) -
 
 
 def _copy(session: Session, service: Service, container: str, path: str, target: Path, folder: Path) -> Path:
-    """Copy next to the target, then move it into place. A directory that already exists is never replaced."""
+    """Copy next to the target, then move the copy into place. Never replaces an existing directory."""
     if target.is_dir():
         raise Problem(
             "bad-argument",
@@ -107,7 +107,7 @@ def _copy(session: Session, service: Service, container: str, path: str, target:
     if copied.code != 0:
         raise Problem(
             "bad-argument",
-            f"The image of {service.name} has no {path}.",
+            f"The image of {service.name} does not contain {path}.",
             causes=copied.stderr.strip().splitlines()[-1:],
         )
     copy.replace(target)

@@ -22,7 +22,7 @@ from buildkit_tasks.project.discover import discover
 
 @dataclass(frozen=True)
 class Holder:
-    """What uses one of our ports. `kind`: container, service (systemd), process or unknown.
+    """A user of one of our ports. `kind`: container, service (systemd), process or unknown.
 
     `name`: the container, the unit, or the process with its pid; `owner`: the compose project and its directory, or
     the user.
@@ -52,10 +52,10 @@ def stop(session: Session) -> None:
         keys = ("port", "wanted_by", "kind", "name", "owner")
         session.report.envelope({"holders": [dict(zip(keys, row, strict=True)) for row in rows]})
     if not held:
-        session.report.say("every port that the stack publishes is free or already used by the stack")
+        session.report.say("every published port is free or already used by the stack")
         return
     if not session.report.json_only:
-        session.report.table(("port", "wanted by", "held by", "name", "owner"), rows)
+        session.report.table(("port", "needed by", "used by", "name", "owner"), rows)
     containers = list(dict.fromkeys(h.name for h in held if h.kind == "container"))
     units = list(dict.fromkeys(h.name for h in held if h.kind == "service"))
     for names, what, command in (
@@ -69,12 +69,12 @@ def stop(session: Session) -> None:
         raise Problem(
             "port-in-use",
             f"Ports are in use by processes that this task does not stop: {', '.join(h.name for h in others)}.",
-            hint="stop them yourself, or change the port (`invoke up` names the variable)",
+            hint="stop them yourself, or change the port (`invoke up` reports the variable)",
         )
 
 
 def holders(session: Session, project: str, published: Sequence[Port]) -> tuple[Holder, ...]:
-    """What uses each of these ports, apart from the project's own containers."""
+    """Return the users of these ports, except the project's own containers."""
     found = []
     for port in published:
         if not ports.taken(port.host, port.published, port.protocol):
@@ -101,7 +101,7 @@ def holders(session: Session, project: str, published: Sequence[Port]) -> tuple[
 
 
 def system_service(process: Path) -> str:
-    """The systemd service that a process in /proc belongs to; empty if none."""
+    """Return the systemd service that a process in /proc belongs to, or an empty string."""
     try:
         text = (process / "cgroup").read_text("utf-8", errors="replace")
     except OSError:

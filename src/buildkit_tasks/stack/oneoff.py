@@ -16,7 +16,7 @@ from . import stack, state
 def run_once(session: Session, service: str, *, with_build: bool = True, dependencies: bool = True) -> int:
     """Run the command after `--` (default: the service's own), remove the container, and return the exit code.
 
-    The service and its dependencies are built first if they changed. Problems: unknown-service, and any from the build.
+    Build the service and its dependencies first if they changed. Problems: unknown-service, and any from the build.
     """
     project = discover(session, lesser=True, named=[service])
     workspace = project.workspace

@@ -15,9 +15,9 @@ from buildkit_tasks.project.discover import Project
 
 
 def check(session: Session, project: Project, files: Sequence[Path], starting: Collection[str]) -> None:
-    """Before anything starts, raise `Problem` port-in-use, naming what uses the port and which variable sets it.
+    """Before anything starts, raise `Problem` port-in-use with the port's user and the variable that sets the port.
 
-    Skipped if the engine publishes its ports on another machine.
+    Does nothing if the engine publishes its ports on another machine.
     """
     if not host_ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
         return
@@ -41,12 +41,12 @@ def check(session: Session, project: Project, files: Sequence[Path], starting: C
 
 
 def taken_on_start(said: str) -> Problem | None:
-    """The problem, if compose's output shows that the engine could not publish a port; else None."""
+    """Return a problem if compose's output shows that the engine could not publish a port, else None."""
     if not any(words in said for words in ("port is already allocated", "address already in use")):
         return None
     return Problem(
         "port-in-use",
-        "The engine could not publish a port, because it is in use on the engine's machine.",
+        "The engine could not publish a port that is already in use on its machine.",
         causes=[said.splitlines()[-1].strip()],
         hint="change the port in .env or the compose file, or stop the program that uses it",
     )

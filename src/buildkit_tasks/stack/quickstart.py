@@ -1,4 +1,4 @@
-"""From a bare machine to a running, healthy stack. Every step checks first and does only what is missing."""
+"""Takes a bare machine to a running, healthy stack. Every step checks first and does only what is missing."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _up(session: Session) -> None:
 
 
 def show_next_steps(session: Session) -> None:
-    """Print the services' addresses, where the credentials are, and what to do next."""
+    """Print the services' addresses, the location of the credentials, and the next steps."""
     project = discover(session)
     say = session.report.say
     for port in project.workspace.ports:

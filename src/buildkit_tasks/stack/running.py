@@ -1,4 +1,4 @@
-"""The containers of a project, as the engine lists them: even if compose cannot read its files."""
+"""Lists a project's containers through the engine, which works even if compose cannot read the project's files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildkit_tasks.dockercli import docker
 
 @dataclass(frozen=True)
 class Running:
-    """A container, its state and the id of the image that it was created from, as compose recorded it."""
+    """A container, its state, and the id of its image as recorded by compose."""
 
     id: str
     name: str
@@ -21,7 +21,7 @@ class Running:
 
 
 def listed(session: Session, project: str) -> tuple[Running, ...]:
-    """The project's containers, including stopped ones. Problems: command-failed."""
+    """Return the project's containers, including stopped ones. Problems: command-failed."""
     said = run.check(session.world, docker.service_containers(session.root, project)).stdout
     lines = (line.split("\t") for line in said.splitlines())
     return tuple(Running(*parts) for parts in lines if len(parts) == 5)

@@ -21,7 +21,7 @@ PATIENCE, TRY_EVERY = 20.0, 0.25
 
 
 def configured(session: Session) -> bool:
-    """Whether the project configures a smoke test."""
+    """Return whether the project configures a smoke test."""
     return bool(session.settings.stack.smoke or session.settings.stack.smoke_command)
 
 
@@ -31,7 +31,7 @@ def smoke(session: Session) -> None:
         raise Problem(
             "bad-argument",
             "This project has no smoke test.",
-            hint='smoke = ["api /health status=ok"] or smoke_command under [tool.buildkit-tasks.stack]',
+            hint='set smoke = ["api /health status=ok"] or smoke_command under [tool.buildkit-tasks.stack]',
         )
     listed = [checks.parse(text) for text in session.settings.stack.smoke]
     project = discover(session, lesser=True)
@@ -51,7 +51,8 @@ def smoke(session: Session) -> None:
 def _healthy(session: Session, project: Project) -> list[Port]:
     """Wait for services that are still starting; return the ports of the running containers.
 
-    These include what the compose file leaves to the engine: ranges and random ports. Problems: not-running, unhealthy.
+    They include the ports that the compose file leaves to the engine: ranges and random ports.
+    Problems: not-running, unhealthy.
     """
     files = stack.files_in_force(session, project)
     found = stack.containers(session, files)

@@ -62,12 +62,12 @@ def with_overlay(session: Session, overlays: Sequence[str]) -> None:
     more = [session.world.cwd / name for name in overlays]
     for path in more:
         if not path.is_file():
-            raise Problem("compose-invalid", f"There is no compose file {path}.", hint="specify an existing file")
+            raise Problem("compose-invalid", f"The compose file {path} does not exist.", hint="pass an existing file")
     read_files(session, (*files_found(session), *more))
 
 
 def files_in_force(session: Session, project: Project) -> tuple[Path, ...]:
-    """The compose files to pass to compose; if offline base images are used, this includes their override."""
+    """Return the compose files to pass to compose, including the override for offline base images if they are used."""
     override = base_images.override(session, project.engine, project.workspace)
     return (*files_found(session), override) if override else project.workspace.compose_files
 
@@ -95,7 +95,7 @@ def replace_containers(
     """Replace the outdated containers of some services; return whether all were ready before `enough` became true.
 
     `dependencies`: also replace those of the services they depend on. Compose finishes what it began even after a
-    Ctrl-C, so that no container is lost. Problems: as for `start`.
+    Ctrl-C, so no container is lost. Problems: as for `start`.
     """
     services = state.with_dependencies(workspace.config, names) if dependencies else set(names)
     limit = session.settings.stack.health_timeout
@@ -123,14 +123,14 @@ def _run_compose(session: Session, command: Command, *, group: bool = False) -> 
 
 
 def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The project's containers as listed by compose."""
+    """Return the project's containers as listed by compose."""
     # compose before 2.21 prints one array
     listed = run.check(session.world, compose_cli.containers(session.root, files))
     return shapes.answers(listed, compose_cli.CONTAINER, needs=("Service",))
 
 
 def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
-    """Stop and remove containers and networks. Volumes hold data, so they are deleted only on request, after asking."""
+    """Stop and remove containers and networks. Volumes contain data, so delete them only on request, after asking."""
     project = discover(session, lesser=True)
     if volumes:
         names = ", ".join(sorted(v.get("name", k) for k, v in (project.workspace.config.get("volumes") or {}).items()))
@@ -152,7 +152,7 @@ def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
 
 
 def restart(session: Session, services: Sequence[str]) -> None:
-    """Restart containers, as compose does: also finished jobs, once. Return when all are ready again.
+    """Restart containers as compose does, including finished jobs (once). Return when all are ready again.
 
     Problems: not-running for a service without a container; unhealthy.
     """
@@ -215,7 +215,7 @@ def shell(session: Session, service: str, what: str) -> int:
 
 
 def named(project: Project, services: Sequence[str]) -> list[str]:
-    """The given services, checked against the compose file. Raises `Problem` unknown-service with suggestions."""
+    """Check services against the compose file; return their names. Problems: unknown-service, with suggestions."""
     return list(dict.fromkeys(compose.expand(services, tuple(project.workspace.config.get("services") or ()))))
 
 

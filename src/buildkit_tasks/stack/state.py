@@ -37,19 +37,19 @@ class Container:
 
     @property
     def ready(self) -> bool:
-        """Healthy, running without a health check, or a job that is done."""
+        """Whether the container is healthy, runs without a health check, or is a finished job."""
         if self.status == "running":
             return self.health in ("", "healthy")
         return self.done
 
     @property
     def done(self) -> bool:
-        """A job that exited with 0 and does not restart."""
+        """Whether this is a job that exited with code 0 and does not restart."""
         return self.status == "exited" and self.exit_code == 0 and self.restart not in ("always", "unless-stopped")
 
     @property
     def failed(self) -> bool:
-        """Will not become ready: unhealthy, or exited with an error and will not be restarted."""
+        """Whether it will not become ready: unhealthy, or exited with an error and will not be restarted."""
         if self.health == "unhealthy" and self.status == "running":
             return True
         if self.status == "dead" or (self.status == "created" and self.error):
@@ -92,15 +92,15 @@ def container(inspected: Mapping[str, Any]) -> Container:
 
 
 def jobs(containers: Iterable[Container]) -> str:
-    """The end of a summary: the jobs that are done."""
+    """Return the end of a summary: the finished jobs."""
     names = ", ".join(sorted(c.service for c in containers if c.done))
     return f"; done with exit code 0: {names}" if names else ""
 
 
 def restarted(containers: Iterable[Container], before: Mapping[str, int]) -> list[str]:
-    """A line for each container that exited and was restarted since; without a health check, it may do so again.
+    """Return a line for each container that exited and was restarted. Without a health check, it may do so again.
 
-    `before`: the number of restarts that a container had, by id.
+    `before`: the earlier number of restarts, by container id.
     """
     counts = {c.service: c.restarts - before.get(c.id, 0) for c in containers}
     return [
@@ -111,7 +111,7 @@ def restarted(containers: Iterable[Container], before: Mapping[str, int]) -> lis
 
 
 def with_dependencies(config: Mapping[str, Any], chosen: Iterable[str]) -> set[str]:
-    """The named services (default: all) and their dependencies, which compose also starts."""
+    """Return the named services (default: all) and their dependencies, which compose also starts."""
     services: Mapping[str, Any] = config.get("services") or {}
     todo = list(chosen) or list(services)
     found: set[str] = set()
@@ -124,7 +124,7 @@ def with_dependencies(config: Mapping[str, Any], chosen: Iterable[str]) -> set[s
 
 
 def with_dependents(config: Mapping[str, Any], chosen: Iterable[str]) -> set[str]:
-    """The named services and those that compose restarts with them: `depends_on: {name: {restart: true}}`."""
+    """Return the named services and those that compose restarts with them: `depends_on: {name: {restart: true}}`."""
     services: Mapping[str, Any] = config.get("services") or {}
     found = set(chosen)
     while True:

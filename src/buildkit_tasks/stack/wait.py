@@ -30,7 +30,7 @@ LAST_LINES = 25
 #: Seconds that a container without a health check must run to count as ready; longer if it was restarted.
 SETTLED, SETTLED_AFTER_RESTART = 1.0, 5.0
 
-#: Seconds until we print what we are waiting for.
+#: Seconds to wait before printing what we are waiting for.
 PATIENCE = 10.0
 
 
@@ -39,7 +39,7 @@ class Wanted:
     """What to wait for: services of a compose project, each up to `limit` seconds plus its container's start period.
 
     `enough`: once it is true, stop waiting for the started containers. `summary`: report when all are ready.
-    `report_running`: also report containers that run already and are not started again.
+    `report_running`: also report containers that were already running and are not restarted.
     """
 
     project: str
@@ -51,7 +51,7 @@ class Wanted:
 
 
 def until_ready(session: Session, wanted: Wanted, files: Sequence[Path], start: Callable[[], Result]) -> bool:
-    """Run `start` and wait until every container of the wanted services is ready; return False if `enough` came first.
+    """Run `start` and wait until all wanted services are ready; return False if `enough` becomes true first.
 
     Problems: unhealthy, with each container's state, the seconds waited and its last log lines; port-in-use.
     """
@@ -83,7 +83,7 @@ class _Watch:
         self._said: dict[str, str] = {}
         self.restarts: dict[str, int] = {}  # by id: of the containers that were already running
         self._before: dict[str, str] | None = None  # by id: when the container was started
-        self._since: dict[str, tuple[int, str, float]] = {}  # by id: restarts, when started, and our time of that
+        self._since: dict[str, tuple[int, str, float]] = {}  # by id: restarts, start time, and when we saw it
         self._wake: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._filters: dict[str, Any] = {"label": [f"{state.PROJECT}={wanted.project}", f"{state.ONE_OFF}=False"]}
 
@@ -112,13 +112,13 @@ class _Watch:
             pass
 
     def wake(self, _: Future[Result]) -> None:
-        """Called when the command that starts the containers has ended."""
+        """Handle the end of the command that starts the containers."""
         self._wake.put("")
 
     def follow(self, started: Future[Result]) -> tuple[list[Container] | None, Result]:
-        """Wait until each container is ready, failed or timed out; return those that failed, and the command's result.
+        """Wait until each container is ready, failed or timed out; return the failed ones and the command's result.
 
-        Returns None instead of the containers if `enough` came first.
+        Returns None instead of the containers if `enough` becomes true first.
         """
         said, fresh = self.elapsed, False
         while True:
@@ -149,18 +149,18 @@ class _Watch:
             self._look(identity) if identity else self._look_all()
 
     def _limit(self, container: Container) -> float:
-        """Timeout for a container in seconds. Its start period tolerates failed health checks, but not an exit."""
+        """Return a container's timeout in seconds. Its start period tolerates failed health checks, but not an exit."""
         return self.wanted.limit + (container.start_period if not container.restarts else 0)
 
     def _ready(self, container: Container) -> bool:
-        """Ready, and not just between two restarts: without a health check, running for a moment proves nothing."""
+        """Return whether a container is ready. Without a health check, it must run for a while, as it may restart."""
         if not container.ready or container.health or container.done:
             return container.ready
         restarts, _, since = self._since[container.id]
         return self.elapsed - since > (SETTLED_AFTER_RESTART if restarts else SETTLED)
 
     def _look_all(self, *, forget: bool = False) -> None:
-        """Look at every container; `forget`: also drop those that no longer exist, even without an event."""
+        """Inspect every container. `forget`: also drop those that no longer exist, even without an event."""
         found = [str(one["Id"]) for one in self.client.api.containers(all=True, filters=self._filters)]
         for gone in self.containers.keys() - set(found) if forget else ():
             self.containers.pop(gone)
@@ -198,7 +198,7 @@ _NOT_PULLED = re.compile(
 
 
 def not_pulled(said: str) -> Problem | None:
-    """The problem, if compose's output shows that an image could not be pulled; else None."""
+    """Return a problem if compose's output shows that an image could not be pulled, else None."""
     found = {m["a"] or m["b"] or m["c"]: line for line in said.splitlines() for m in _NOT_PULLED.finditer(line)}
     if not found:
         return None

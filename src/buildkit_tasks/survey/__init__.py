@@ -1,1 +1,1 @@
-"""Reads a repository to adopt: Dockerfiles, compose model, what each service ships; runs and writes nothing."""
+"""Analyze a repository before adopting it: its Dockerfiles, compose model and services. Runs and writes nothing."""

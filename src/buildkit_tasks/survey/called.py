@@ -1,4 +1,4 @@
-"""Programs that an image has without installing them and that its commands call, such as `wget` in a health check.
+"""Find preinstalled programs that an image's commands call, such as `wget` in a health check.
 
 An image on another base has to install them. Pure.
 """
@@ -18,7 +18,7 @@ from buildkit_tasks.workspaces.tree import Tree
 from . import recipe
 from .finding import Service
 
-#: Programs of busybox that Debian's slim image does not have, and Debian's packages with them.
+#: BusyBox programs that Debian's slim image lacks, with the Debian packages that provide them.
 _BUSYBOX = {
     **{name: name for name in ("wget", "unzip", "cpio", "less", "bc", "patch", "ed", "lsof", "tree", "traceroute")},
     **{name: name for name in ("telnet", "xxd", "dos2unix")},
@@ -35,7 +35,7 @@ _BUSYBOX = {
     "hexdump": "bsdextrautils",
     "crond": "cron",
 }
-#: The same for the full images to compile in, which are built on buildpack-deps.
+#: The same for the full Rust images, which are based on buildpack-deps.
 _BUILDPACK = {
     **{name: name for name in ("curl", "wget", "git", "openssl", "unzip", "perl", "python3", "make", "patch", "file")},
     **dict.fromkeys(("ps", "pgrep", "pkill", "top", "free", "watch", "uptime"), "procps"),
@@ -55,14 +55,14 @@ _KEYWORD = re.compile(
 
 
 def packages(image: str, texts: Iterable[str]) -> tuple[str, ...]:
-    """Debian's packages with the programs that shell scripts call and that `image` has without installing them."""
+    """Return the Debian packages for programs that shell scripts call and that are preinstalled in `image`."""
     there = next((tools for pattern, tools in _BASES if pattern.fullmatch(image)), {})
     names = {name for text in texts for name in _names(text)} if there else set()
     return tuple(sorted({package for name, package in there.items() if name in names}))
 
 
 def of(files: Tree, service: Service, entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """What runs in a service's containers and in the build of its image, as shell scripts. `entry`: of compose."""
+    """Return what a service's containers and image build run, as shell scripts. `entry`: the compose service."""
     taken = service.recipe
     stages = taken.image if taken else ()
     items = [item for stage in stages for item in stage.items]
@@ -96,7 +96,7 @@ def _of_entry(entry: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _names(text: str) -> Iterator[str]:
-    """The programs that a shell script calls."""
+    """Yield the programs that a shell script calls."""
     text = re.sub(r"\\\n", " ", text)
     for quoted in re.finditer(r"""\s-l?c\s+(?:"((?:\\.|[^"\\])*)"|'([^']*)')""", text):
         yield from _names(quoted[1] or quoted[2] or "")

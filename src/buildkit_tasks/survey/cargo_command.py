@@ -1,4 +1,4 @@
-"""The cargo commands in a Dockerfile: whether they build this repository, and with which options."""
+"""The cargo commands in a Dockerfile: whether they build this repository, and their options."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _CARGO = re.compile(
 
 @dataclass(frozen=True)
 class Cargo:
-    """The options of a compile command in a Dockerfile. `paths`: directories of the crates it selects; `examples`: the
-    only programs that it builds; `toolchain`: the one after `+`; `more`: words that change a program in other ways."""
+    """The options of a compile command in a Dockerfile. `paths`: directories of the selected crates;
+    `examples`: if it builds nothing else; `toolchain`: name after `+`; `more`: other words that affect a program."""
 
     profile: str = ""
     features: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Cargo:
 
 
 def compiles(items: Sequence[Instruction]) -> bool:
-    """Whether a stage builds programs of this repository."""
+    """Return whether a stage builds programs of this repository."""
     return any(
         i.keyword == "RUN"
         and _CARGO.search(f" {i.rest}\n{i.body}")
@@ -46,8 +46,7 @@ def compiles(items: Sequence[Instruction]) -> bool:
 
 
 def other_tool(text: str) -> str:
-    """The tool in a Dockerfile that compiles this repository for something else, such as the browser; empty if there is
-    none."""
+    """Return the tool that compiles this repository for something else, such as the browser; empty if there is none."""
     runs = "\n".join(f"{i.rest}\n{i.body}" for i in syntax.instructions(text) if i.keyword == "RUN")
     found = re.findall(r"\bcargo\s+(?:\+\S+\s+)?(nextest|make|dist|deb|ndk|lambda|cross|component)\b", runs)
     for_browsers = re.findall(r"(?m)(?:^|[;&|])\s*(trunk|wasm-pack|dx|perseus)\s+(?:build|bundle)\b", runs)
@@ -55,13 +54,13 @@ def other_tool(text: str) -> str:
 
 
 def _only_tools(text: str) -> bool:
-    """Ignore `cargo install TOOL` from the registry, which does not build this repository."""
+    """Return whether cargo only runs `install TOOL` from the registry, which does not build this repository."""
     found = re.findall(r"cargo(?:\s+\+\S+)?\s+(build|b|install|rustc|zigbuild|leptos|run|r|xtask)\b([^;&|\n]*)", text)
     return bool(found) and all(word == "install" and "--path" not in rest for word, rest in found)
 
 
 def commands(items: Sequence[Instruction], values: Mapping[str, str]) -> tuple[Cargo, ...]:
-    """The options of every command that builds this repository, in order; those of `cargo chef cook` are the same."""
+    """Return the options of every command that builds this repository, in order. `cargo chef cook` uses the same."""
     found: list[Cargo] = []
     for item in (i for i in items if i.keyword == "RUN"):
         text = branches_taken(syntax.expand(f"{item.rest}\n{item.body}", values, keep=True))
@@ -80,7 +79,7 @@ def commands(items: Sequence[Instruction], values: Mapping[str, str]) -> tuple[C
 
 
 def builds(command: Cargo, binary: str, package: str, directory: str) -> bool:
-    """Whether a command builds a program: it selects nothing, the program, or its package by name or directory."""
+    """Return whether a command builds a program: it selects nothing, the program, or its package by name or path."""
     if command.binaries:
         return binary in command.binaries
     if command.packages:
@@ -89,7 +88,7 @@ def builds(command: Cargo, binary: str, package: str, directory: str) -> bool:
 
 
 def _leads_to(path: str, directory: str) -> bool:
-    """Whether a path in a compile stage may be a directory of the repository: one ends like the other."""
+    """Return whether a path in a compile stage may be a directory of the repository: one ends with the other."""
     ends = [part for part in posixpath.normpath(path).split("/") if part not in ("", ".", "..")]
     place = [part for part in directory.split("/") if part != "."]
     shorter = min(len(ends), len(place))
@@ -97,7 +96,7 @@ def _leads_to(path: str, directory: str) -> bool:
 
 
 def _is_tool(rest: str) -> bool:
-    """Whether the words after `cargo install` name a crate that is not in this repository."""
+    """Return whether the words after `cargo install` name a crate outside this repository."""
     return "--path" not in rest and re.search(r"--git\b|(?:^|\s)[A-Za-z][\w@.-]*", rest) is not None
 
 
@@ -109,7 +108,7 @@ _IF = re.compile(
 
 
 def branches_taken(text: str) -> str:
-    """Replace each `if` whose test can be decided from the text itself with the branch that runs."""
+    """Replace each `if` with the branch that runs, when its test can be evaluated from the text alone."""
 
     def taken(match: re.Match[str]) -> str:
         holds = _holds(syntax.words(match["test"]))
@@ -117,7 +116,7 @@ def branches_taken(text: str) -> str:
             return match[0]
         return (match["yes"] if holds else match["no"] or ":").strip().removesuffix(";")
 
-    for _ in range(8):  # the innermost first
+    for _ in range(8):  # innermost first
         replaced = _IF.sub(taken, text)
         if replaced == text:
             break
@@ -126,7 +125,7 @@ def branches_taken(text: str) -> str:
 
 
 def _holds(words: Sequence[str]) -> bool | None:
-    """Whether a string test is true; None if it uses an unknown variable or tests something else."""
+    """Return whether a string test is true; None if it uses an unknown variable or tests something else."""
     if any("$" in word or "`" in word for word in words):
         return None
     match words:

@@ -1,4 +1,4 @@
-"""Whether a compose file builds Rust services, judging by its text: before compose resolves it."""
+"""Guess from a compose file's text whether it builds Rust services, before compose resolves it."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ _BUILD = re.compile(r"(?m)^\s+[\"']?build[\"']?\s*:")
 
 
 def any_builds(files: Tree) -> bool:
-    """Whether any compose file of the repository, used or not, seems to build a service."""
+    """Return whether any compose file in the repository, used or not, seems to build a service."""
     return any(builds(files.text(path)) for path in files.files if _COMPOSE.search(path))
 
 
 def builds(text: str) -> bool:
-    """Whether a compose file seems to build a service."""
+    """Return whether a compose file seems to build a service."""
     return _BUILD.search(text) is not None
 
 
 def building_rust(files: Tree, paths: Sequence[str]) -> str:
-    """The first of the compose files that builds Rust; empty if none does."""
+    """Return the first compose file that builds Rust; empty if none does."""
     programs = functools.cache(functools.partial(_programs, files))
     return next((path for path in paths if _concerns_rust(files, path, programs)), "")
 
 
 def _programs(files: Tree) -> re.Pattern[str] | None:
-    """Matches the name of any program of the repository."""
+    """Return a pattern that matches the name of any program in the repository."""
     names = sorted({re.escape(name) for workspace in cargo.workspaces(files) for name in workspace.binaries})
     return re.compile(rf"(?<![\w-])(?:{'|'.join(names)})(?![\w-])") if names else None
 
 
 def _concerns_rust(files: Tree, path: str, programs: Callable[[], re.Pattern[str] | None]) -> bool:
-    """Whether a service's Dockerfile compiles Rust or names a program of the repository; true if that is not clear."""
+    """Return whether a Dockerfile compiles Rust or mentions a program of the repository; true if unclear."""
     try:
         texts = list(_dockerfiles(files, path))
     except Problem:
-        return True  # compose will describe it better
+        return True  # compose reports this better
     if any(text is None or _RUST.search(text) for text in texts):
         return True
     named = programs()
@@ -56,7 +56,7 @@ def _concerns_rust(files: Tree, path: str, programs: Callable[[], re.Pattern[str
 
 
 def _dockerfiles(files: Tree, path: str) -> Iterator[str | None]:
-    """The text of each service's Dockerfile, empty if it does not exist; None if only compose knows which it is."""
+    """Yield the text of each service's Dockerfile: empty if it does not exist, None if only compose can find it."""
     document = yaml_text.load(path, files.text(path), plain=True)
     services = document.get("services") if isinstance(document, dict) else None
     if not isinstance(services, dict) or (isinstance(document, dict) and "include" in document):

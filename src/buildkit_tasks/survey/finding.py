@@ -1,4 +1,4 @@
-"""The results of `init`'s analysis of a repository, as frozen values. Reads and writes nothing."""
+"""The results of `init`'s analysis of a repository, as frozen values. Does no I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .recipe import Recipe
 
 @dataclass(frozen=True)
 class Note:
-    """Something that the user should know: `where` it is (FILE:LINE, or a service). `open`: needs attention."""
+    """Something the user should know. `where`: FILE:LINE or a service; `open`: needs attention."""
 
     where: str
     text: str
@@ -23,7 +23,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Program:
-    """A program of the workspace in a service's image, with its path there (empty: we choose one)."""
+    """A workspace program in a service's image, with its path in the image (empty: we choose one)."""
 
     name: str
     path: str = ""
@@ -31,13 +31,13 @@ class Program:
 
 @dataclass(frozen=True)
 class Service:
-    """A compose service whose program is built from a workspace of the repository.
+    """A compose service with a program built from a workspace of the repository.
 
-    `target`: cargo's target, if specified; `gnu`: a program without shared libraries. `profiles`: of compose; without
-    one of them it is not started. `added`: the compose file does not have it yet; `idle`: and will not start it.
+    `target`: the cargo target, if specified; `gnu` means a program without shared libraries. `profiles`: compose
+    profiles; one of them must be active to start it. `added`: not in the compose file yet; `idle`: added, not started.
 
-    `context`: its old build context, relative to the root. `adopted`: it already builds with our Dockerfile. `runs`:
-    what compose and the start scripts of its image run, as shell scripts.
+    `context`: the original build context, relative to the root. `adopted`: our Dockerfile, if already in use. `runs`:
+    what compose and the image's start scripts run, as shell scripts.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Service:
 
 @dataclass(frozen=True)
 class LeftAlone:
-    """A service that is not adopted, and why. `unclear`: its Dockerfile compiles a program, but not clearly which;
+    """A service that is not adopted, and why. `unclear`: its Dockerfile compiles a program, but it is unclear which;
     `mixed`: it ships programs of several workspaces; `unfit`: it does more than compile programs."""
 
     name: str
@@ -73,7 +73,7 @@ class LeftAlone:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A cargo workspace from which services are built."""
+    """A cargo workspace that services are built from."""
 
     cargo: CargoWorkspace
     reach: Reach
@@ -82,8 +82,8 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Finding:
-    """The whole finding. `compose`: the effective compose files, relative to the root, possibly none; `listed`: they
-    include files that compose does not find by default; `existing`: texts of the files that we may add to.
+    """Everything that `init` found. `compose`: the effective compose files relative to the root, if any; `listed`: they
+    include files that compose does not find by default; `existing`: contents of the files that we may add to.
     """
 
     project: str
@@ -96,5 +96,5 @@ class Finding:
     existing: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def workspace(self, directory: str) -> Workspace:
-        """The workspace in a directory."""
+        """Return the workspace in a directory."""
         return next(w for w in self.workspaces if w.cargo.directory == directory)

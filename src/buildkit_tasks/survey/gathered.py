@@ -1,4 +1,4 @@
-"""Directories of compile stages that hold programs only, and images that copy such a directory as a whole. Pure."""
+"""Expand directories in compile stages that contain only programs and that images copy as a whole. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from buildkit_tasks.dockerfiles.syntax import Instruction
 from . import install, recipe, shipped
 from .recipe import Recipe, Stage, copied
 
-#: Commands that leave the names in a directory as they are.
+#: Commands that do not change the names in a directory.
 _HARMLESS = ("mkdir", "ls", "strip", "chmod", "chown", "du", "file", "test", "echo", "upx", "sha256sum", "ldd")
 
 
@@ -26,15 +26,15 @@ def read(
     binaries: Collection[str],
     keep: Collection[str] = (),
 ) -> Recipe | None:
-    """Analyze a Dockerfile as `recipe.read` does, with the programs that its image copies as a directory named."""
+    """Analyze a Dockerfile like `recipe.read`, and list each program that its image copies as part of a directory."""
     taken = recipe.read(path, text, args, target, keep)
     return named(taken, binaries) if taken else None
 
 
 def named(taken: Recipe, binaries: Collection[str]) -> Recipe:
-    """The recipe with `COPY --from=STAGE /out/* …` and `COPY --from=STAGE /out …` naming each program.
+    """Return the recipe with each program listed in `COPY --from=STAGE /out/* …` and `COPY --from=STAGE /out …`.
 
-    Only directories that hold nothing but programs of the workspace are written out.
+    Only directories that contain nothing but workspace programs are expanded.
     """
     compiling = {stage.name for stage in taken.compiling}
     known = {stage.name: _directories(taken, stage, binaries) for stage in taken.compiling}
@@ -60,13 +60,13 @@ def named(taken: Recipe, binaries: Collection[str]) -> Recipe:
 
 
 def _files(source: str, held: dict[str, tuple[str, ...]]) -> list[str]:
-    """The files that a source of a COPY names: those of a directory, or of `/*` in it; else itself."""
+    """Return the files that a COPY source refers to: those in a directory, with or without `/*`; else itself."""
     place = posixpath.normpath(posixpath.join("/", re.sub(r"/\*$", "", source)))
     return [posixpath.join(place, name) for name in held[place]] if place in held else [source]
 
 
 def _directories(taken: Recipe, stage: Stage, binaries: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Each directory into which the stage copies programs and nothing else, with the names that they have there."""
+    """Map each directory that the stage fills with nothing but programs to the names of these programs."""
     found: dict[str, dict[str, None]] = {}
     renamed = shipped.renamed(taken, binaries)
     mixed: list[str] = []
@@ -101,7 +101,7 @@ def _directories(taken: Recipe, stage: Stage, binaries: Collection[str]) -> dict
 
 
 def _placed(taken: Recipe, stage: Stage) -> Iterator[tuple[str, Instruction]]:
-    """The instructions of a stage that can write files, each with its working directory."""
+    """Yield the instructions of a stage that can write files, each with its working directory."""
     workdir = "/"
     for item in stage.items:
         if item.keyword == "WORKDIR":

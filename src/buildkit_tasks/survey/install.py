@@ -1,4 +1,4 @@
-"""`apt-get install` and `apk add` lines of a Dockerfile: the packages that they install, and their other commands."""
+"""Parse `apt-get install` and `apk add` lines in a Dockerfile: the packages they install and their other commands."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _TIDY = re.compile(
     r"|rm\s+-\w+\s+[^;|]*(?:/var/lib/apt/lists|/var/cache/(?:apt|apk))\S*.*|set\s+-\w+|true|:)$",
     re.S,
 )
-#: A `&` that starts a background job: not `&&`, and no redirection.
+#: A `&` that starts a background job: not `&&` and not a redirection.
 _BACKGROUND = r"(?<![>&])&(?![>&])"
 _PIECE = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|&&|>&|&>|[&;()]|[^'"\\&;()>]+|.""")
-#: More than a chain of commands, or a package source of its own.
+#: More than a chain of commands, or an additional package source.
 _MORE = re.compile(rf"{_BACKGROUND}|\$\(|`|\||\b(?:if|for|case|while)\b|>\s*/etc/apt|\bkeyring|deb \[")
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.:_=~*-]*")
-#: Options without an effect on what is installed, or with one that our own step has.
+#: Options that do not affect what is installed, or that our own step uses, too.
 _USUAL = re.compile(
     r"-[yqU]+|--(?:yes|assume-yes|quiet|no-install-recommends|no-install-suggests|no-cache|no-progress|update(?:-cache)?)"
 )
@@ -32,9 +32,9 @@ OPTION_WITH_VALUE = ("-t", "--target-release", "-o", "--repository", "-X", "--vi
 
 @dataclass(frozen=True)
 class Installed:
-    """A RUN that installs packages: which ones, whether with recommended ones, and its other commands.
+    """A RUN that installs packages: which packages, whether including recommended ones, and its other commands.
 
-    `before`: those of the `rest` that come first. `plain`: nothing but names and options that our own step has.
+    `before`: the commands in `rest` that come first. `plain`: only package names and options that our own step uses.
     """
 
     packages: tuple[str, ...]
@@ -45,9 +45,9 @@ class Installed:
 
 
 def commands(text: str) -> list[str]:
-    """The commands of a RUN, each on one line: split at `&&`, `;` and a `&` that starts a background job.
+    """Return the commands of a RUN, each on one line: split at `&&`, `;` and `&` for background jobs.
 
-    Quotes and parentheses hold a command together.
+    Quoted and parenthesized text is not split.
     """
     found, depth = [""], 0
     for piece in _PIECE.findall(" ".join(text.split())):
@@ -65,7 +65,7 @@ _LOOP = re.compile(
 
 
 def unrolled(text: str) -> str:
-    """Replace each `for` over fixed words with its body, once for each word."""
+    """Replace each `for` loop over fixed words with its body, repeated for each word."""
 
     def body(match: re.Match[str]) -> str:
         uses = re.compile(rf"\$(?:{match[1]}\b|\{{{match[1]}\}})")
@@ -76,7 +76,7 @@ def unrolled(text: str) -> str:
 
 
 def split(item: Instruction) -> Installed | None:
-    """Split a RUN at its `&&`; None if it installs nothing or is more than a chain of commands."""
+    """Split a RUN at each `&&`; return None if it installs nothing or is more than a chain of commands."""
     if item.keyword != "RUN" or item.body or "<<" in item.rest:
         return None
     text = " ".join(syntax.flags(item)[1].split())
@@ -102,7 +102,7 @@ def split(item: Instruction) -> Installed | None:
 
 
 def _is_plain(command: str) -> bool:
-    """Whether an installation has only the usual options and packages from the image's own sources."""
+    """Return whether an installation uses only the usual options and packages from the image's own sources."""
     words = command.split()
     at = next(i for i, word in enumerate(words) if word in ("install", "add"))
     options = [word for word in words if word.startswith("-")]
@@ -111,7 +111,7 @@ def _is_plain(command: str) -> bool:
 
 
 def only_lists(item: Instruction) -> bool:
-    """Whether a RUN only fetches or removes package lists: every step that installs packages fetches its own."""
+    """Return whether a RUN only fetches or removes package lists; each install step fetches its own."""
     text = " ".join(syntax.flags(item)[1].split())
     return (
         item.keyword == "RUN"
@@ -122,7 +122,7 @@ def only_lists(item: Instruction) -> bool:
 
 
 def packages(item: Instruction) -> tuple[str, ...]:
-    """Packages installed by an instruction, regardless of what else it does."""
+    """Return the packages that an instruction installs, regardless of what else it does."""
     if item.keyword != "RUN":
         return ()
     text = f"{syntax.flags(item)[1]}\n{item.body}"

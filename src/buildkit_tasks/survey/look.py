@@ -1,4 +1,4 @@
-"""Turns the compose model and the repository's files into a `Finding`: which services are Rust. Pure."""
+"""Turn the compose model and the repository's files into a `Finding` with the Rust services. Pure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .finding import Finding, LeftAlone, Note, Program, Service, Workspace
 from .workspace_notes import notes_of
 
 _NO_RUST = "does not compile Rust code from this repository"
-#: The start of the first line of our Dockerfiles.
+#: Prefix of the first line of our Dockerfiles.
 MARK = "# buildkit-tasks:"
-#: Files of the repository that we add to if they exist.
+#: Files in the repository that we add to if they exist.
 ADDED_TO = ("tasks.py", "noxfile.py", "pyproject.toml", ".env.example")
 
 
@@ -35,8 +35,8 @@ def find(
     listed: bool = False,
     add: Sequence[str] = (),
 ) -> Finding:
-    """Analyze a repository. `config` is the resolved compose model, `{}` without a compose file; `add`: programs that
-    get a service even though the compose file has none for them.
+    """Analyze a repository. `config`: the resolved compose model, `{}` without a compose file; `add`: programs that get
+    a service even if the compose file has none for them.
 
     Raises `Problem` manifest-invalid.
     """
@@ -67,11 +67,11 @@ def find(
     for workspace in workspaces:
         notes += notes_of(files, workspace)
     for s in (s for s in services if s.recipe and re.search(r"[$`]", s.target)):
-        text = f"the shell computes cargo's target {s.target}; our compile step links {s.binary} with glibc"
+        text = f"the shell computes the cargo target {s.target}; the compile step links {s.binary} with glibc"
         notes.append(Note(s.recipe.path if s.recipe else s.name, text, True))
     texts = {path: files.text(path) for path in (*ADDED_TO, *compose) if files.has(path)}
     named = not listed or any(re.search(r"(?m)^name\s*:", files.text(path)) for path in compose)
-    # many repositories have a folder `deploy`: their caches would share its name
+    # many repositories have a folder `deploy`, so their caches would share that name
     project = str(config.get("name") or "") if named else ""
     project = project or propose.word(files.root.name)
     return Finding(project, tuple(compose), tuple(services), tuple(left), workspaces, tuple(notes), listed, texts)
@@ -102,7 +102,7 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
         return LeftAlone(name, f"{path} {why}")
     blank = recipe.without_image(taken)
     if blank:
-        return LeftAlone(name, f"{path}:{blank.number} starts from an argument without a value", unclear=True)
+        return LeftAlone(name, f"{path}:{blank.number} uses an argument without a value in FROM", unclear=True)
     if why := shipped.unfit(taken, {*syntax.arguments(text), *args}):
         return LeftAlone(name, f"{path} {why}", unfit=True)
     return _compiled(spaces, name, context, taken, args, entry, compiling)
@@ -128,13 +128,13 @@ def _adopted(
 
 
 def inside(root: Path, given: str) -> str | None:
-    """A directory relative to the root, without links; None if it is outside."""
+    """Return a directory relative to the root, with links resolved; None if it is outside."""
     place = os.path.relpath(os.path.realpath(root / given), os.path.realpath(root))
     return None if place == ".." or place.startswith("../") else Path(place).as_posix()
 
 
 def dockerfile_of(files: Tree, context: str, build: Mapping[str, Any]) -> tuple[str, str]:
-    """The path and text of a build's Dockerfile, which buildx would read; an empty text if there is none."""
+    """Return the path and text of the Dockerfile that buildx would read; the text is empty if there is none."""
     inline = build.get("dockerfile_inline")
     if inline:
         return "dockerfile_inline", str(inline)
@@ -150,7 +150,7 @@ def dockerfile_of(files: Tree, context: str, build: Mapping[str, Any]) -> tuple[
 
 
 def _without_dockerfile(spaces: Sequence[CargoWorkspace], name: str, context: str) -> Service | None:
-    """A service whose context contains a crate and no Dockerfile yet."""
+    """Return a service for a context that contains a crate but no Dockerfile yet."""
     for workspace in spaces:
         for package in workspace.packages:
             if package.directory == context and len(package.binaries) == 1:
@@ -169,13 +169,13 @@ def _compiled(
     entry: Mapping[str, Any],
     again: Callable[[Collection[str]], recipe.Recipe | None],
 ) -> Service | LeftAlone:
-    """`again`: analyzes the Dockerfile with stages to keep, because they compile something else."""
+    """`again` analyzes the Dockerfile again and keeps stages that compile something else."""
     candidates = _candidates(spaces, context, taken, entry)
-    # first those whose programs the image contains
+    # workspaces with programs in the image come first
     for workspace in sorted(candidates, key=lambda workspace: not _programs(workspace, taken)):
         programs = _programs(workspace, taken)
         if not programs and taken.cargo.binaries and not set(taken.cargo.binaries) & workspace.binaries.keys():
-            continue  # `--bin` of another workspace, or of an argument without a value: no reason to guess
+            continue  # `--bin` is from another workspace or an argument without a value: do not guess
         binary = _main(workspace, programs, taken, name, entry)
         if not binary:
             continue
@@ -207,14 +207,14 @@ def _compiled(
         return LeftAlone(name, f"its context {context} contains no workspace")
     names = ", ".join(n for s in candidates for n in s.binaries) or "none"
     lost = ", ".join(f"--bin {b}" for b in taken.cargo.binaries if "$" not in b)
-    why = f"builds {lost}, which is not a program here" if lost else "does not show which program it ships"
+    why = f"builds {lost}, which is not in this repository" if lost else "does not show which program it ships"
     return LeftAlone(name, f"{taken.path} {why} (programs: {names})", unclear=True)
 
 
 def _candidates(
     spaces: Sequence[CargoWorkspace], context: str, taken: recipe.Recipe, entry: Mapping[str, Any]
 ) -> list[CargoWorkspace]:
-    """Workspaces that a context may refer to: those with crates in it, or those that contain it; the best first."""
+    """Return the workspaces that a context may refer to, best first: with crates in it, or containing it."""
     started = {posixpath.basename(word) for word in _started(taken, entry)}
     copied = [
         posixpath.normpath(posixpath.join(context, source.strip("/") or "."))
@@ -256,7 +256,7 @@ def _programs(workspace: CargoWorkspace, taken: recipe.Recipe) -> tuple[Program,
 def _main(
     workspace: CargoWorkspace, programs: Sequence[Program], taken: recipe.Recipe, service: str, entry: Mapping[str, Any]
 ) -> str:
-    """The main program of a service: shipped, selected by `--bin` or `-p`, started, or with the service's name."""
+    """Return the main program of a service: shipped, selected by `--bin` or `-p`, started, or named like it."""
     names = [p.name for p in programs]
     started = [posixpath.basename(w) for w in _started(taken, entry)]
     asked = [*taken.cargo.binaries, *taken.cargo.packages]
@@ -294,5 +294,5 @@ def _started(taken: recipe.Recipe, entry: Mapping[str, Any]) -> list[str]:
 
 
 def with_notes(finding: Finding, notes: Sequence[Note]) -> Finding:
-    """The same finding with additional notes, without duplicates."""
+    """Return the finding with additional notes, without duplicates."""
     return replace(finding, notes=tuple(dict.fromkeys((*finding.notes, *notes))))

@@ -1,4 +1,4 @@
-"""Finds a repository's root and compose files, and asks compose to resolve them, before anything is set up."""
+"""Find a repository's root and compose files and let compose resolve them, before anything is set up."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Model:
 
 
 def root(world: World) -> Path:
-    """The root of the repository: git's, else the nearest parent with a compose file, else the working directory."""
+    """Return the repository root: git's, else the nearest parent with a compose file, else the working directory."""
     above = (world.cwd, *world.cwd.parents)
     for place in above:
         if (place / ".git").exists():
@@ -55,7 +55,7 @@ def root(world: World) -> Path:
 
 
 def _dotenv(files: Tree) -> dict[str, str]:
-    """The values of .env. Raises `Problem` dotenv-invalid, like compose."""
+    """Return the values in .env. Raises `Problem` dotenv-invalid where compose would fail."""
     try:
         return dotenv_text.values(files.text(".env"))
     except dotenv_text.Refused as refused:
@@ -63,7 +63,7 @@ def _dotenv(files: Tree) -> dict[str, str]:
 
 
 def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
-    """The effective compose files, whether they must be listed explicitly, and other files that were ignored."""
+    """Return the effective compose files, whether they must be listed explicitly, and other files that were ignored."""
     given = _setting(files.root) or world.env.get("COMPOSE_FILE", "")
     if not given and files.has(".env"):
         given = _dotenv(files).get("COMPOSE_FILE", "")
@@ -77,7 +77,7 @@ def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tup
         return own, False, (*variants, *found)
     found.sort(key=lambda p: (p.count("/"), p))
     nearest = _nearest(world, files)
-    # a compose file of another part of the repository is not the one to add Rust services to
+    # do not add Rust services to a compose file for another part of the repository
     related = composed.building_rust(files, found) if nearest is None else ""
     folder = nearest or (Path(related).parent if related else None)
     if folder is None:
@@ -89,9 +89,9 @@ def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tup
 
 
 def _nearest(world: World, files: Tree) -> Path | None:
-    """The folder below the root, from the working directory up, whose compose files compose would use here.
+    """Return the folder below the root that compose would use, searching from the working directory up.
 
-    None if they build nothing, such as a database for tests.
+    None if its compose files build nothing, for example if they only start a test database.
     """
     here = Path(os.path.realpath(world.cwd))
     root = Path(os.path.realpath(files.root))
@@ -105,20 +105,20 @@ def _nearest(world: World, files: Tree) -> Path | None:
 
 
 def _setting(root: Path) -> str:
-    """The setting project.compose_file, before settings can be loaded."""
+    """Return the setting project.compose_file, which is needed before settings can be loaded."""
     section = project_root.pyproject(root).get("buildkit-tasks", {})
     inner = section.get("project") if isinstance(section, dict) else None
     return str(inner.get("compose_file", "")) if isinstance(inner, dict) else ""
 
 
 def resolve(world: World, files: Tree, names: Sequence[str], texts: Mapping[str, str] | None = None) -> Model:
-    """Let compose resolve the files. `texts`: replaces their contents, for a repository in an earlier state.
+    """Let compose resolve the files. `texts` replaces their contents with those of an earlier state of the repository.
 
     Problems: engine-missing, compose-missing, compose-invalid.
     """
     contents = {name: (texts or {}).get(name, files.text(name)) for name in names}
     wanted = _required(contents, world, files)
-    # services of every profile, because those not started by default are also built
+    # enable every profile: services that are not started by default are built, too
     env = {**world.env, "COMPOSE_PROFILES": "*", **dict.fromkeys(wanted, "1")}
     missing = _env_files(files, names, contents)
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
@@ -145,7 +145,7 @@ def resolve(world: World, files: Tree, names: Sequence[str], texts: Mapping[str,
                 listed = ask(compose_cli.services(files.root, paths))
                 override.write_text(compose_cli.without_env_files(listed.stdout.split()), "utf-8")
                 paths.append(override)
-            elif unset:  # compose cannot read the files as long as these are empty, such as a port
+            elif unset:  # compose cannot read the files while these are empty, for example a port
                 env |= dict.fromkeys(unset, "1")
                 wanted += unset
             else:
@@ -164,21 +164,21 @@ def _written(folder: Path, texts: Mapping[str, str]) -> list[Path]:
 
 
 def _required(texts: Mapping[str, str], world: World, files: Tree) -> list[str]:
-    """Names of required variables without a value: compose would stop at each."""
+    """Return the names of required variables without a value; compose would fail on each one."""
     known = {**_dotenv(files), **world.env}
     found = [n for text in texts.values() for n in re.findall(r"(?<!\$)\$\{(\w+):?\?", text)]
     return [name for name in dict.fromkeys(found) if not known.get(name)]
 
 
 def _env_files(files: Tree, names: Sequence[str], texts: Mapping[str, str]) -> list[str]:
-    """Missing env files of services, except those of included files."""
+    """Return missing env files of services, except in included files."""
     from . import yaml_text
 
     found = []
     for name in names:
         try:
             document = yaml_text.load(name, texts[name], plain=True)
-        except Problem:  # compose will describe it better
+        except Problem:  # compose reports this better
             continue
         services = document.get("services") if isinstance(document, dict) else None
         for entry in services.values() if isinstance(services, dict) else ():
@@ -191,7 +191,7 @@ def _env_files(files: Tree, names: Sequence[str], texts: Mapping[str, str]) -> l
 
 
 def _unset(said: str) -> list[str]:
-    """The variables that compose reports as not set."""
+    """Return the variables that compose reports as not set."""
     return list(dict.fromkeys(re.findall(r'"(\w+)\\?" variable is not set', said)))
 
 
@@ -211,7 +211,7 @@ def _refused(names: Sequence[str], said: str) -> Problem:
             "compose-invalid",
             f"Compose cannot read {', '.join(names)}; variables without a value: {', '.join(unset)}.",
             details=error,
-            hint=f"give them values in {env} or in the environment, then rerun this command",
+            hint=f"set them in {env} or in the environment, then rerun this command",
         )
     return Problem(
         "compose-invalid",

@@ -1,4 +1,4 @@
-"""The Debian packages that the programs of a workspace's services need: for their crates, and for cargo's linkers."""
+"""Find the Debian packages that a workspace's services need for their crates and for cargo's linkers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .finding import Service
 
 
 def packages(files: Tree, workspace: CargoWorkspace, services: Sequence[Service]) -> debian.Packages:
-    """The packages for the services that are built from a workspace."""
+    """Return the packages for the services that are built from a workspace."""
     return debian.needs(_crates(workspace, services), cargo_config.linkers(files, workspace.config))
 
 
 def _crates(workspace: CargoWorkspace, services: Sequence[Service]) -> Sequence[Locked]:
-    """What the programs of the services depend on: cargo compiles nothing else, such as a desktop application's."""
+    """Return the dependencies of the services' programs. Cargo compiles nothing else, such as desktop-only crates."""
     ours = [s for s in services if s.workspace == workspace.directory]
     names = {name for s in ours for name in (s.binary, *(p.name for p in s.programs))}
     if not names <= workspace.binaries.keys():

@@ -1,4 +1,4 @@
-"""Dockerfiles that copy a program compiled elsewhere (CI, a script): everything except that line is kept."""
+"""Handle Dockerfiles that copy a program compiled elsewhere (CI, a script). Every other line is kept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read(
 ) -> Recipe | None:
     """Analyze a Dockerfile that compiles nothing; None if it does not copy a program of the repository.
 
-    `is_dir`: whether a path in the build context is a directory of the repository, which no program is.
+    `is_dir` returns whether a path in the build context is a directory of the repository and thus not a program.
     """
     found = recipe.stages_of(path, text, args, target, KIND)
     if found is None:
@@ -37,7 +37,7 @@ def read(
     if not any(program(copy, binaries, found) for copy in _copies(found)):
         return None
     used = {copy.stage.lower() for copy in _copies(found) if copy.stage and not program(copy, binaries, found)}
-    # an image that only has programs to copy is no longer needed
+    # an image used only to copy programs from is no longer needed
     side = tuple(s for s in found.side if s.items or s.name in used or s.name in _bases(found.side))
     return replace(found, side=side)
 
@@ -46,14 +46,14 @@ def _bases(stages: Sequence[Stage]) -> frozenset[str]:
     return frozenset(name for stage in stages for name in (stage.base.lower(), *recipe.sources(stage)))
 
 
-#: Images without glibc: a program made for them was linked statically, or with musl.
+#: Images without glibc. A program built for them is linked statically or with musl.
 _NO_GLIBC = re.compile(
     r"scratch$|(?:.*/)?(?:alpine|busybox)(?:[:@].*)?$|.*(?:distroless|chainguard)/static(?:[-:@].*)?$"
 )
 
 
 def target(taken: Recipe) -> str:
-    """`gnu`, if the program must not need shared libraries, because the image has no glibc; else empty."""
+    """Return `gnu` if the image has no glibc, so the program cannot use shared libraries; else empty."""
     return "gnu" if taken.kind == KIND and _NO_GLIBC.match(taken.runtime) else ""
 
 
@@ -64,14 +64,14 @@ def _copies(taken: Recipe) -> list[Copy]:
 
 
 def programs(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
-    """Maps programs to their paths in the image."""
+    """Map programs to their paths in the image."""
     named = ((program(copy, binaries, taken), copy.destination) for copy in _copies(taken))
     return {name: place for name, place in named if name}
 
 
 def program(copy: Copy, binaries: Collection[str], taken: Recipe) -> str:
-    """The program that a COPY copies from the context, by its old or new name, or from cargo's directory in another
-    image; empty for other files and for directories."""
+    """Return the program that a COPY copies from the context, by its old or new name, or from cargo's directory in
+    another image; empty for other files and for directories."""
     if len(copy.sources) != 1:
         return ""
     if copy.stage:

@@ -1,4 +1,4 @@
-"""Proposes services if the compose file has none: what the Dockerfiles ship, else the workspace's programs."""
+"""Propose services if the compose file has none: what the Dockerfiles ship, else the workspace's programs."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from buildkit_tasks.workspaces.tree import Tree
 from . import composed, prebuilt, recipe, shipped, stage_items
 from .finding import LeftAlone, Note, Service
 
-#: Folders whose programs and Dockerfiles are not shipped.
+#: Folders with programs and Dockerfiles that are not shipped.
 ASIDE = re.compile(
     r"(?:^|/)(?:\.[^/]+|tests?|examples?|e2e|bench(?:es|marks?)?|fixtures|fuzz|vendor|third_party|xtask|playwright|cypress|testing|integration[_-]?tests?)(?:/|$)"
 )
 
 _DOCKERFILE = re.compile(r"(?:^|/)(?:(?:Docker|Container)file[^/]*|[^/]+\.(?:Docker|Container)file|dockerfile)$")
-#: A stage to compile Rust in.
+#: A stage that starts from a Rust image.
 _WITH_RUST = re.compile(r"(?im)^\s*FROM\s+(?:--\S+\s+)*\S*(?:\brust\b|rustlang|muslrust|rust-musl|cargo-chef)")
-_HINT = "give it a service in the compose file, with the build arguments that select the program"
+_HINT = "add a service to the compose file with the build arguments that select the program"
 
 Look = Callable[[Tree, Sequence[CargoWorkspace], str, Mapping[str, Any]], Service | LeftAlone]
 
 
 def word(text: str) -> str:
-    """A project or service name, derived from a directory's name as in compose."""
+    """Return a project or service name, derived from a directory's name as in compose."""
     return re.sub(r"[^a-z0-9_-]", "", text.lower()).lstrip("_-") or "project"
 
 
 def services(
     files: Tree, spaces: Sequence[CargoWorkspace], look: Look, add: Sequence[str]
 ) -> tuple[list[Service], list[Note]]:
-    """A service for every Dockerfile that compiles a program here; if there is none, for every program of the outermost
-    workspace with programs. `add`: only for these programs, as PROGRAM or SERVICE=PROGRAM.
+    """Return a service for every Dockerfile that compiles a program here; if there is none, for every program of the
+    outermost workspace with programs. `add`: only for these programs, as PROGRAM or SERVICE=PROGRAM.
 
     Raises `Problem` bad-argument for an unknown program.
     """
@@ -48,10 +48,10 @@ def services(
 
 
 def _programs(spaces: Sequence[CargoWorkspace]) -> list[Service]:
-    """A service for every program of the outermost workspace with programs."""
+    """Return a service for every program of the outermost workspace with programs."""
     for workspace in (s for s in spaces if s.binaries and not ASIDE.search(s.directory)):
         own = next((p.binaries for p in workspace.packages if p.directory == workspace.directory and p.binaries), None)
-        # if the root is a crate, cargo builds only that one by default
+        # if the root is a crate, cargo builds only that crate by default
         names = own or [b for p in workspace.packages if not ASIDE.search(p.directory) for b in p.binaries]
         if names:
             return [Service(word(name), workspace.directory, name) for name in names]
@@ -61,28 +61,26 @@ def _programs(spaces: Sequence[CargoWorkspace]) -> list[Service]:
 def beside(
     files: Tree, spaces: Sequence[CargoWorkspace], look: Look, there: Mapping[str, Any]
 ) -> tuple[list[Service], list[Note]]:
-    """Services for the programs that the Dockerfiles ship, if the compose file builds none of them.
+    """Return services for the programs that the Dockerfiles ship, if the compose file builds none of them.
 
-    Without a Dockerfile, and if no compose file builds anything: for every program. A service that starts a program's
-    published image is built from now on; for other programs a service is added.
+    Without a Dockerfile, and if no compose file builds anything, every program gets a service. A service that starts
+    a program's published image is built instead; other programs get a new service.
     """
     found: list[Service] = []
     more: dict[str, list[str]] = {}
-    # a compose file that builds something is complete without them; one with only a database lacks its program
+    # a compose file that builds something is complete; a compose file with only a database lacks its program
     idle = any(isinstance(entry, dict) and entry.get("build") for entry in there.values())
     proposed, notes = _of_dockerfiles(files, spaces, look, selected=not idle)
     if not (proposed or notes or idle or composed.any_builds(files)):
         proposed = _programs(spaces)
-    started = "built but not started (to change that, remove `scale: 0`)" if idle else "started by `docker compose up`"
+    started = "built but not started (remove `scale: 0` to change that)" if idle else "started by `docker compose up`"
     for service in proposed:
         path = service.recipe.path if service.recipe else ""
         published = _published(service.binary, files if len(proposed) == 1 else None, there)
         if published and not any(s.name == published for s in found):
             image = there[published]["image"]
             found.append(replace(service, name=published))
-            notes.append(
-                Note(f"service {published}", f"used the published image {image}; the service is now built from {path}")
-            )
+            notes.append(Note(f"service {published}", f"used the published image {image}; now built from {path}"))
             continue
         taken = service.name in there or any(s.name == service.name for s in found)
         name = word(f"{service.binary}-app") if taken else service.name
@@ -97,8 +95,8 @@ def beside(
 
 
 def _published(binary: str, files: Tree | None, there: Mapping[str, Any]) -> str:
-    """The only service that starts an image with the program's name, or with the repository's if it ships one program;
-    empty if that is ambiguous."""
+    """Return the only service with an image named like the program, or like the repository if it ships one program;
+    empty if ambiguous."""
     names = {word(binary), *([word(files.root.name)] if files else [])}
     found = [
         str(name)
@@ -109,16 +107,16 @@ def _published(binary: str, files: Tree | None, there: Mapping[str, Any]) -> str
 
 
 def _last(image: str) -> str:
-    """The last component of an image's path, without tag and digest."""
+    """Return the last component of an image's path, without the tag and digest."""
     return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
 def _of_dockerfiles(
     files: Tree, spaces: Sequence[CargoWorkspace], look: Look, *, selected: bool
 ) -> tuple[list[Service], list[Note]]:
-    """What the Dockerfiles ship, and notes about those that are not clear.
+    """Return what the Dockerfiles ship, and notes about unclear ones.
 
-    `selected`: one whose program an argument selects becomes a service for each program.
+    `selected`: a Dockerfile with an argument that selects the program becomes one service per program.
     """
     found: dict[str, Service] = {}
     others: dict[str, str] = {}
@@ -134,7 +132,7 @@ def _of_dockerfiles(
                 continue
             lacks = _lacks(files, taken, context)
             if taken and lacks and not unclear and context == ".":
-                unclear = f"{lacks}, which it copies, is not in the repository"
+                unclear = f"it copies {lacks}, which is not in the repository"
             if (lacks or not taken) and not (context == "." and _copies_a_program(files, spaces, path)):
                 continue
             looked = _look_at(files, spaces, look, path, taken, context)
@@ -146,7 +144,7 @@ def _of_dockerfiles(
             found |= {name: replace(service, name=word(name)) for name, service in reversed(new.items())}
             if new:
                 break
-            # a variant of another Dockerfile ships the same program: only a context around it may fit better
+            # a variant of another Dockerfile ships the same program; only a context that contains it may fit better
             if ships:
                 variant = True
                 others[path] = ships[0].binary
@@ -158,7 +156,7 @@ def _of_dockerfiles(
             unclear = next((f"{_why(s, path)}; {_HINT}" for s in left if s.unclear), unclear)
         else:
             if not taken and _WITH_RUST.search(files.text(path)):
-                unclear = "no command in it calls cargo; if a script does, call cargo in the Dockerfile"
+                unclear = "it does not call cargo; if a script does, call cargo in the Dockerfile instead"
             if unclear and not variant:
                 notes.append(Note(path, f"not converted, because {unclear}"))
     used = {s.recipe.path for s in found.values() if s.recipe}
@@ -170,14 +168,14 @@ def _of_dockerfiles(
 
 
 def _nearer(service: Service, other: Service, spaces: Sequence[CargoWorkspace]) -> bool:
-    """Whether a service's Dockerfile is in the directory of the program's package, and the other one's is not."""
+    """Return whether only this service's Dockerfile, not the other's, is in the directory of the program's package."""
     homes = [w.binaries[service.binary].directory for w in spaces if service.binary in w.binaries]
     places = [posixpath.dirname(s.recipe.path) or "." for s in (service, other) if s.recipe]
     return len(places) == 2 and places[0] in homes and places[1] not in homes
 
 
 def _why(left: LeftAlone, path: str) -> str:
-    """The reason in a note on the Dockerfile that it starts with."""
+    """Return the reason, with the Dockerfile's path at its start replaced for a note about that file."""
     why = re.sub(rf"^{re.escape(path)}(?=[ :])", "it", left.why)
     return re.sub(r"^it:(?=\d)", "line ", why)
 
@@ -190,7 +188,7 @@ def _look_at(
     taken: recipe.Recipe | None,
     context: str,
 ) -> list[Service | LeftAlone]:
-    """What each image of a Dockerfile ships: those of its last stages, the default one at the end."""
+    """Return what each final stage of a Dockerfile ships, with the default target at the end."""
     name = word(files.root.name) if "/" not in path else word(posixpath.basename(posixpath.dirname(path)))
     build = {"context": context, "dockerfile": posixpath.relpath(path, context)}
     stages = taken.stages if taken else ()
@@ -205,7 +203,7 @@ def _look_at(
 def _of_an_argument(
     files: Tree, spaces: Sequence[CargoWorkspace], look: Look, path: str, taken: recipe.Recipe, context: str
 ) -> list[Service | LeftAlone]:
-    """A service for each program that an argument without a value can select: `cargo build --bin $SERVICE`."""
+    """Return a service for each program that an argument without a value can select: `cargo build --bin $SERVICE`."""
     without = {name for name, value in stage_items.arguments(taken.stages) if value is None}
     used = re.findall(r"(?:--bin|--package|-p)[= ]+[\"']?\$\{?(\w+)\}?", "\n".join(stage_items.runs(taken.compiling)))
     names = [name for name in dict.fromkeys(used) if name in without]
@@ -218,13 +216,13 @@ def _of_an_argument(
 
 
 def _shipping(found: Service | LeftAlone) -> Service | LeftAlone:
-    """A service whose image contains its program; nobody asked for one that only compiles it, such as a website's."""
+    """Return the service, or leave it alone if its image does not contain the program, such as a website's image."""
     taken = found.recipe if isinstance(found, Service) else None
     if taken is None or isinstance(found, LeftAlone) or not taken.final or any(p.path for p in found.programs):
         return found
     copied = {posixpath.normpath(posixpath.join("/", s)) for c in recipe.copies(taken) for s in c.sources}
     if copied & shipped.installed(taken):
-        return found  # the whole directory in which it is
+        return found  # the image copies the whole directory
     items = [f"{i.rest}\n{i.body}" for s in taken.final for i in s.items if i.keyword not in ("LABEL", "COPY")]
     if re.search(rf"(?<![\w-]){re.escape(found.binary)}(?![\w-])", "\n".join(items)):
         return found
@@ -234,13 +232,13 @@ def _shipping(found: Service | LeftAlone) -> Service | LeftAlone:
 
 
 def _copies_a_program(files: Tree, spaces: Sequence[CargoWorkspace], path: str) -> bool:
-    """Whether a Dockerfile copies a program compiled elsewhere; the copied file need not exist."""
+    """Return whether a Dockerfile copies a program compiled elsewhere; the copied file need not exist."""
     binaries = {name for workspace in spaces for name in workspace.binaries}
     return prebuilt.read(path, files.text(path), {}, "", binaries, files.is_dir) is not None
 
 
 def _lacks(files: Tree, taken: recipe.Recipe | None, context: str) -> str:
-    """The first path that a Dockerfile copies from its context and that does not exist; empty if it has all."""
+    """Return the first path that a Dockerfile copies but that its context lacks; empty if there is none."""
     for item in (i for stage in (taken.stages if taken else ()) for i in stage.items):
         copy = recipe.copied(item, taken.values if taken else {})
         for source in copy.sources if copy and not copy.stage else ():

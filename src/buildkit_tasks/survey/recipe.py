@@ -1,4 +1,4 @@
-"""Analyzes a repository's own Dockerfile for a Rust service: what is kept, and what our compile step replaces.
+"""Analyze a repository's own Dockerfile for a Rust service: what is kept and what our compile step replaces.
 
 Our step replaces the stages that compile. Every other line of the image's stages is kept unchanged; a line that cannot
 be kept is reported with its number. Nothing is dropped silently.
@@ -17,7 +17,7 @@ from . import cargo_command, install
 from .cargo_command import Cargo
 
 _HELPER = re.compile(r"cargo-chef|cargo\s+chef|sccache|cargo-binstall|cargo-auditable")
-#: Images that only help to compile, and are replaced by our step: cargo-chef, and xx for cross builds.
+#: Compile-time helper images that our step replaces: cargo-chef, and xx for cross builds.
 _HELPER_IMAGE = re.compile(r"cargo-chef|(?:^|/)tonistiigi/xx(?:[:@]|$)")
 #: BuildKit's predefined arguments, to find the stage that `FROM build-$TARGETARCH` refers to.
 _PLATFORM = {
@@ -25,7 +25,7 @@ _PLATFORM = {
     **dict.fromkeys(("TARGETOS", "BUILDOS"), "linux"),
     **dict.fromkeys(("TARGETPLATFORM", "BUILDPLATFORM"), "linux/amd64"),
 }
-#: An image's name: an argument without a value leaves nothing, or a tag such as `:-slim`.
+#: A valid image name. An argument without a value leaves nothing, or a tag such as `:-slim`.
 _IMAGE = re.compile(r"\w[\w.-]*(?::\d+(?=/))?(?:/[\w.-]+)*(?::\w[\w.-]*)?(?:@\w+:\w+)?")
 OUTPUT = re.compile(r"(?:^|/)(?:release|debug|release-\w+|dist|production|prod)/([\w.-]+)$")
 
@@ -41,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Copy:
-    """A COPY from a compile stage: a program of the workspace (`binary`), or another file of the stage."""
+    """A COPY from a compile stage: a workspace program, or another file of the stage."""
 
     line: Line
     sources: tuple[str, ...]
@@ -52,7 +52,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Stage:
-    """One FROM with its instructions; `compiles`: it builds the program."""
+    """One FROM and its instructions. `compiles`: it builds the program."""
 
     name: str
     base: str
@@ -66,9 +66,9 @@ class Stage:
 class Recipe:
     """An analyzed Dockerfile. `kind`: mounts, chef, plain or single-stage, as commonly called.
 
-    `final`: the stages of the image, the outermost base first, without their FROM lines; `side`: other stages that it
-    copies from; `stages`: all, also those of other targets; `toolchain`: base image of the compile stage; `target`: the
-    last stage of the image; `folders`: sources of its COPY lines that are directories, if it copies a prebuilt program.
+    `final`: the stages of the image, outermost base first, without their FROM lines; `side`: other stages that it
+    copies from; `stages`: all stages, including other targets; `toolchain`: base image of the compile stage; `target`:
+    the last stage of the image; `folders`: directories among its COPY sources, if it copies a prebuilt program.
     """
 
     path: str
@@ -88,7 +88,7 @@ class Recipe:
 
     @property
     def image(self) -> tuple[Stage, ...]:
-        """The stages of the image, the outermost base first, even if they compile."""
+        """The stages of the image, outermost base first, even if they compile."""
         by_name = {stage.name: stage for stage in self.stages}
         return tuple(_chain(by_name.get(self.target) or self.stages[-1], by_name))[::-1]
 
@@ -103,7 +103,7 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "", keep: 
     last = by_name.get(target.lower()) or found[-1]
     final = tuple(_chain(last, by_name))[::-1]
     inputs = _inputs(final, by_name)
-    # BuildKit builds no other stage, so another target's cargo options and tools do not count
+    # BuildKit skips all other stages, so cargo options and tools of other targets do not count
     used = tuple(s for s in found if s.name in inputs or s in final)
     compiling = {s.name for s in used if s.compiles}
     if not compiling:
@@ -150,7 +150,7 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "", keep: 
 
 
 def stages_of(path: str, text: str, args: Mapping[str, str], target: str, kind: str) -> Recipe | None:
-    """Analyze a Dockerfile that compiles nothing: its final stages, and the stages they copy from."""
+    """Analyze a Dockerfile that compiles nothing: its final stages and the stages they copy from."""
     header, found = _stages(text, args)
     if not found or any(s.compiles for s in found):
         return None
@@ -165,7 +165,7 @@ def stages_of(path: str, text: str, args: Mapping[str, str], target: str, kind: 
 
 
 def syntax_defaults(text: str) -> dict[str, str]:
-    """Defaults of ARGs and plain values of ENVs in a Dockerfile; the first value of a name wins."""
+    """Return the defaults of ARGs and plain values of ENVs in a Dockerfile; the first value of a name wins."""
     found: dict[str, str] = {}
     for item in syntax.instructions(text):
         if item.keyword in ("ARG", "ENV"):
@@ -176,7 +176,7 @@ def syntax_defaults(text: str) -> dict[str, str]:
 
 
 def assignments(item: Instruction) -> list[tuple[str, str | None]]:
-    """Names and values of an ARG or ENV; None for an ARG without a value."""
+    """Return the names and values of an ARG or ENV; None for an ARG without a value."""
     words = syntax.words(item.rest)
     if item.keyword == "ENV" and words and "=" not in words[0]:
         return [(words[0], item.rest.partition(words[0])[2].strip())]
@@ -185,7 +185,7 @@ def assignments(item: Instruction) -> list[tuple[str, str | None]]:
 
 
 def line(item: Instruction) -> Line:
-    """An instruction as written by the user."""
+    """Return an instruction as written by the user."""
     return Line(item.line, item.keyword, "\n".join(part for _, part in item.parts))
 
 
@@ -209,20 +209,20 @@ def _stages(text: str, args: Mapping[str, str]) -> tuple[tuple[Line, ...], tuple
 
 
 def without_image(taken: Recipe) -> Stage | None:
-    """The first stage that is needed and whose FROM names no valid image, because an argument has no value."""
+    """Return the first needed stage with an invalid image in FROM because an argument has no value."""
     names = {stage.name for stage in taken.stages}
     needed = (*taken.compiling, *taken.side, *taken.final)
     return next((s for s in needed if s.base.lower() not in names and not _IMAGE.fullmatch(s.base)), None)
 
 
 def is_helper(name: str, taken: Recipe) -> bool:
-    """Whether a stage or image used as a copy source only helps to compile."""
+    """Return whether a stage or image used as a copy source is only a compile-time helper."""
     base = next((s.base for s in taken.stages if s.name == name.lower()), name)
     return _HELPER_IMAGE.search(base) is not None or "chef" in name
 
 
 def _chain(stage: Stage, by_name: Mapping[str, Stage]) -> Iterator[Stage]:
-    """A stage and those it starts from, starting with itself."""
+    """Yield a stage and its base stages, starting with the stage itself."""
     seen: set[str] = set()
     current: Stage | None = stage
     while current and current.name not in seen:
@@ -233,7 +233,7 @@ def _chain(stage: Stage, by_name: Mapping[str, Stage]) -> Iterator[Stage]:
 
 
 def compiled_in(taken: Recipe, name: str) -> tuple[Stage, ...]:
-    """A stage with those that it starts from, if one of them compiles; the innermost last, else empty."""
+    """Return a stage with its base stages, innermost last, if any of them compiles; else empty."""
     by_name = {stage.name: stage for stage in taken.stages}
     stage = by_name.get(name.lower())
     chain = tuple(_chain(stage, by_name))[::-1] if stage else ()
@@ -241,13 +241,13 @@ def compiled_in(taken: Recipe, name: str) -> tuple[Stage, ...]:
 
 
 def commands_in(taken: Recipe, name: str) -> tuple[Cargo, ...]:
-    """The options of the cargo commands in a stage and in those that it starts from; those of all, if it has none."""
+    """Return the options of the cargo commands in a stage and its base stages; if none compiles, in all stages."""
     stages = compiled_in(taken, name) or taken.compiling
     return cargo_command.commands([i for s in stages if s.compiles for i in s.items], taken.values)
 
 
 def sources(stage: Stage) -> Iterator[str]:
-    """Names of stages and images that a stage copies from."""
+    """Yield the names of stages and images that a stage copies from."""
     for item in stage.items:
         if item.keyword in ("COPY", "ADD"):
             given = syntax.flags(item)[0].get("from", "")
@@ -259,7 +259,7 @@ def sources(stage: Stage) -> Iterator[str]:
 
 
 def _inputs(stages: Sequence[Stage], by_name: Mapping[str, Stage]) -> set[str]:
-    """Names of all stages that these stages copy from, directly or indirectly."""
+    """Return the names of all stages that these stages copy from, directly or indirectly."""
     found: set[str] = set()
     todo = [name for s in stages for name in sources(s)]
     while todo:
@@ -272,7 +272,7 @@ def _inputs(stages: Sequence[Stage], by_name: Mapping[str, Stage]) -> set[str]:
 
 
 def copies(recipe: Recipe) -> Iterator[Copy]:
-    """Every COPY in the kept stages from a stage that compiles."""
+    """Yield every COPY in the kept stages from a stage that compiles."""
     names = {s.name for s in recipe.compiling}
     for stage in (*recipe.side, *recipe.final):
         for item in stage.items:
@@ -282,7 +282,7 @@ def copies(recipe: Recipe) -> Iterator[Copy]:
 
 
 def copied(item: Instruction, values: Mapping[str, str]) -> Copy | None:
-    """A COPY or ADD as a value, with known variables expanded; None for other instructions."""
+    """Return a COPY or ADD as a value, with known variables expanded; None for other instructions."""
     if item.keyword not in ("COPY", "ADD"):
         return None
     options, rest = syntax.flags(item)

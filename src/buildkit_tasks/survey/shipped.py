@@ -1,4 +1,4 @@
-"""Which programs a Dockerfile puts into its image, and under which names. Pure."""
+"""Find the programs that a Dockerfile puts into its image, and their names. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from . import install, stage_items
 from .cargo_command import Cargo, builds
 from .recipe import OUTPUT, Recipe, Stage, commands_in, compiled_in, copies
 
-#: An example where cargo puts it.
+#: The path where cargo puts an example.
 EXAMPLE = re.compile(r"(?:^|/)target/(?:[\w-]+/)?[\w-]+/examples/([\w.-]+)$")
 
 
 def program(source: str, binaries: Collection[str]) -> str:
-    """The workspace's program at a path in a compile stage; empty if it is another file."""
+    """Return the workspace program at a path in a compile stage; empty for any other file."""
     if EXAMPLE.search(source):
         return ""
     name = posixpath.basename(source.rstrip("/"))
@@ -31,7 +31,7 @@ def program(source: str, binaries: Collection[str]) -> str:
 
 
 def example(taken: Recipe) -> str:
-    """The example that a Dockerfile ships instead of a program; empty if it ships a program."""
+    """Return the example that a Dockerfile ships instead of a program; empty if it ships a program."""
     sources = [source for copy in copies(taken) for source in copy.sources]
     found = [match[1] for source in sources for match in [EXAMPLE.search(source)] if match]
     built = commands_in(taken, "")
@@ -41,14 +41,14 @@ def example(taken: Recipe) -> str:
 
 
 def elsewhere(taken: Recipe, binaries: Collection[str], others: Collection[str]) -> frozenset[str]:
-    """Names of compile stages that ship programs of other workspaces (`others`), and none of this one's."""
+    """Return the compile stages that ship programs of other workspaces (`others`) but none of this workspace."""
     return frozenset(stage for stage, (own, theirs) in _owners(taken, binaries, others).items() if theirs and not own)
 
 
 def mixed(taken: Recipe, binaries: Collection[str], others: Collection[str]) -> tuple[str, ...]:
-    """Programs of other workspaces (`others`) that come from the same compile stage as one of this one's.
+    """Return programs of other workspaces (`others`) from compile stages that also ship a program of this workspace.
 
-    A directory of sources may have a program's name: only what cargo or a command put in its place counts.
+    A source directory may have a program's name, so only paths written by cargo or a command count.
     """
     there = renamed(taken, others)
     sources = [s for own, theirs in _owners(taken, binaries, others).values() if own for s in theirs]
@@ -59,7 +59,7 @@ def mixed(taken: Recipe, binaries: Collection[str], others: Collection[str]) -> 
 def _owners(
     taken: Recipe, binaries: Collection[str], others: Collection[str]
 ) -> dict[str, tuple[bool, tuple[str, ...]]]:
-    """For each compile stage, whether it ships a program of this workspace, and the paths of those of `others`."""
+    """Map each compile stage to whether it ships a program of this workspace, and the paths of `others`' programs."""
     own = renamed(taken, binaries)
     found: dict[str, tuple[bool, tuple[str, ...]]] = {}
     for copy in copies(taken):
@@ -72,7 +72,7 @@ def _owners(
 
 
 def installed(taken: Recipe) -> frozenset[str]:
-    """Directories in compile stages with the programs: of `cargo install --root`, and of the target directory."""
+    """Return the program directories in compile stages: of `cargo install --root`, and in the target directory."""
     found: set[str] = set()
     for stage in taken.compiling:
         workdir = "/"
@@ -92,7 +92,7 @@ def installed(taken: Recipe) -> frozenset[str]:
 
 
 def stages(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
-    """Maps each program of the image to the compile stage that it is copied from."""
+    """Map each program of the image to the compile stage it is copied from."""
     own = renamed(taken, binaries)
     named = (
         (own.get(posixpath.basename(s)) or program(s, binaries), c.stage) for c in copies(taken) for s in c.sources
@@ -101,7 +101,7 @@ def stages(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
 
 
 def options(taken: Recipe, binaries: Mapping[str, Package], name: str) -> Cargo:
-    """The cargo options with which a program is compiled: of the last command in its stage that builds it."""
+    """Return the cargo options for a program: those of the last command in its stage that builds it."""
     package = binaries[name]
     found = commands_in(taken, stages(taken, binaries).get(name, ""))
     built = [command for command in found if builds(command, name, package.name, package.directory)]
@@ -109,9 +109,10 @@ def options(taken: Recipe, binaries: Mapping[str, Package], name: str) -> Cargo:
 
 
 def target(asked: Cargo, taken: Recipe) -> str:
-    """The target of a command, else of the copied program.
+    """Return the target of a command, else of the copied program.
 
-    If the shell computes it: a target for musl if the compile stages name no other kind; as written if they name both.
+    If the shell computes it, return a musl target if the compile stages mention only musl, or the target as written
+    if they mention both kinds.
     """
     if not re.search(r"[$`]", asked.target):
         return asked.target or _copied_target(taken)
@@ -121,7 +122,7 @@ def target(asked: Cargo, taken: Recipe) -> str:
 
 
 def _copied_target(taken: Recipe) -> str:
-    """The target in the path of a copied program, if it is one for musl: an image to compile in may choose it."""
+    """Return the musl target in the path of a copied program, since the Rust image may choose it; else empty."""
     copied = [source for copy in copies(taken) for source in copy.sources]
     runs = stage_items.runs(taken.compiling)
     found = re.search(r"target/(\w+-[\w-]*musl\w*)/(?:release|debug)/", "\n".join([*copied, *runs]))
@@ -129,9 +130,9 @@ def _copied_target(taken: Recipe) -> str:
 
 
 def features(asked: Cargo, workspace: CargoWorkspace, binary: str) -> tuple[str, ...]:
-    """The features that a command asks for, besides the default ones, in words for one program's crate.
+    """Return the non-default features that a command enables, as written for one program's crate.
 
-    `--all-features` without `-p` applies to all members of a workspace, so also to those that the crate depends on.
+    `--all-features` without `-p` applies to all workspace members, including those that the crate depends on.
     """
     if not asked.all_features:
         return () if asked.features == ("default",) else asked.features
@@ -146,15 +147,15 @@ def features(asked: Cargo, workspace: CargoWorkspace, binary: str) -> tuple[str,
 
 
 def compiling(taken: Recipe, binaries: Collection[str], name: str) -> tuple[Stage, ...]:
-    """The stages in which a program is compiled; all that compile if that is not clear."""
+    """Return the stages that compile a program; all compile stages if unclear."""
     return compiled_in(taken, stages(taken, binaries).get(name, "")) or taken.compiling
 
 
 def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
-    """Maps new base names to programs, for `cp target/release/api /app/server` in a compile stage.
+    """Map new base names to programs, for `cp target/release/api /app/server` in a compile stage.
 
-    A copy of several files keeps their names: its last word is a directory, as is one that `mkdir` made. A copy of a
-    copy counts as well.
+    Files keep their names if several are copied at once or if `mkdir` created the destination. Copies of copies
+    count, too.
     """
     found: dict[str, str] = {}
     places: dict[str, str] = {}
@@ -166,7 +167,7 @@ def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
                 words = syntax.words(command)
                 if words[:1] == ["mkdir"]:
                     made.update(syntax.expand(word, taken.values).rstrip("/") for word in words[1:])
-                # `target/$(cat /target)/release/api`: whatever it is, it has no blanks
+                # `target/$(cat /target)/release/api`: the computed part contains no spaces
                 plain = re.sub(r"\$\([^()]*\)|`[^`]*`", "computed", command)
                 source, target = (syntax.expand(word, taken.values) for word in _one_file(plain))
                 name = posixpath.basename(source)
@@ -179,7 +180,7 @@ def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
     return found
 
 
-#: Options of `strip` that remove all symbols, or those for debuggers only, in cargo's words.
+#: Options of `strip` that remove all symbols or only debug symbols, with cargo's names for them.
 _STRIPS = {
     **dict.fromkeys(("-s", "--strip-all"), "symbols"),
     **dict.fromkeys(("-g", "-S", "-d", "--strip-debug"), "debuginfo"),
@@ -187,7 +188,7 @@ _STRIPS = {
 
 
 def stripped(several: Sequence[Stage]) -> str:
-    """What compile stages strip from their programs, as a value of cargo's profile option `strip`.
+    """Return what compile stages strip from their programs, as a value of cargo's profile option `strip`.
 
     Empty if they strip nothing; `?` for options that cargo does not have.
     """
@@ -203,22 +204,22 @@ def stripped(several: Sequence[Stage]) -> str:
     return found
 
 
-#: Options of `install` whose next word is their value.
+#: Options of `install` that take the next word as their value.
 _VALUED = ("-m", "--mode", "-o", "-g", "--owner", "--group")
 
 
 def _one_file(command: str) -> tuple[str, str]:
-    """Source and target of a command that copies exactly one file; empty otherwise."""
+    """Return the source and target of a command that copies exactly one file; empty otherwise."""
     files, end = copied_files(command)
     return (files[0], end) if len(files) == 1 else ("", "")
 
 
-#: Commands whose last words are what they read and write.
+#: Commands that end with the files they read and write.
 _COPIES = ("cp", "mv", "install", "strip", "objcopy")
 
 
 def copied_files(command: str) -> tuple[tuple[str, ...], str]:
-    """The files that a command copies or moves, and where; empty for other commands.
+    """Return the files that a command copies or moves, and the destination; empty for other commands.
 
     `strip -o` and `objcopy` count, too: their output is a copy.
     """
@@ -238,21 +239,22 @@ def copied_files(command: str) -> tuple[tuple[str, ...], str]:
     return (tuple(files[:-1]), files[-1]) if len(files) >= 2 else ((), "")
 
 
-#: Arguments of our compile step that mean nothing else: a Dockerfile's own arguments of these names would change it.
+#: Arguments reserved for our compile step. A Dockerfile's own arguments with these names would change it.
 _OURS = frozenset(
     ("SOURCE", "BINS", "PROGRAMS", "STATIC", "REBUILD", "STRICT_TOOLCHAIN", "CROSS_PACKAGES", "CACHE_SCOPE")
 )
 
 
 def unfit(taken: Recipe, arguments: Collection[str]) -> str:
-    """Why a Dockerfile with these arguments, declared or given, cannot be converted; empty if it can."""
+    """Return why a Dockerfile with these arguments, declared or given, cannot be converted; empty if it can."""
     if taken.cargo.tool != "cargo":
         return f"builds with cargo {taken.cargo.tool}, which does more than compile"
     if "wasm" in taken.cargo.target:
         return f"compiles for {taken.cargo.target}"
     if name := example(taken):
-        return f"ships the example {name}, and the compile step builds programs only"
+        return f"ships the example {name}, but the compile step builds only programs"
     if same := sorted(_OURS & set(arguments)):
         named = f"an argument named {same[0]}" if len(same) == 1 else f"arguments named {', '.join(same)}"
-        return f"has {named}, as the compile step does; rename {'it' if len(same) == 1 else 'them'} to convert the file"
+        what = "it" if len(same) == 1 else "them"
+        return f"has {named}, reserved for the compile step; rename {what} to convert the file"
     return ""

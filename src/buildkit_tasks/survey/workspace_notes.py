@@ -1,4 +1,4 @@
-"""Notes for the maintainer of a workspace: no lock file, a toolchain, private sources, features."""
+"""Notes for the maintainer of a workspace, such as a missing lock file or private sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .finding import Note, Workspace
 
 
 def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
-    """What a maintainer should know before the first build of the workspace, most important first."""
+    """Return what a maintainer should know before the first build of the workspace, most important first."""
     cargo_workspace, found = workspace.cargo, []
     where = cargo_workspace.path("Cargo.toml")
     if not cargo_workspace.has_lock:
@@ -37,7 +37,7 @@ def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
         found.append(
             Note(
                 cargo_workspace.path("Cargo.lock"),
-                f"git dependencies: {_few(git)}; private ones need the setting build.cargo_config",
+                f"git dependencies: {_few(git)}; set build.cargo_config for private dependencies",
             )
         )
     outside = sorted(
@@ -54,7 +54,7 @@ def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
 
 
 def _prepared(workspace: Workspace) -> tuple[str, str]:
-    """Where sqlx keeps prepared queries, and the command that prepares them; both changed with sqlx 0.7."""
+    """Return where sqlx stores prepared queries and the command that prepares them; both changed in sqlx 0.7."""
     cargo_workspace = workspace.cargo
     if any(p.name == "sqlx" and re.match(r"0\.[3-6]\.", p.version) for p in cargo_workspace.locked):
         return "sqlx-data.json", f"cargo sqlx prepare{' --merged' if len(cargo_workspace.packages) > 1 else ''}"
@@ -62,6 +62,6 @@ def _prepared(workspace: Workspace) -> tuple[str, str]:
 
 
 def _few(names: Sequence[str]) -> str:
-    """The first of many names, and the number of the others."""
+    """Return the first few names and the number of the rest."""
     more = f" and {len(names) - 4} more" if len(names) > 5 else ""
     return ", ".join(names[: 4 if more else 5]) + more

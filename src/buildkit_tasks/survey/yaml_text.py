@@ -1,4 +1,4 @@
-"""Loads YAML files, either with anchors resolved, or so that comments and order are kept when writing."""
+"""Load YAML files, either with anchors resolved or with comments and order preserved for writing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def mapping(values: Mapping[str, Any]) -> Any:
 
 
 def editor(text: str) -> Any:
-    """A reader and writer that preserves the formatting, with the indentation of `text`."""
+    """Return a reader and writer that preserves the formatting, with the indentation of `text`."""
     from ruamel.yaml import YAML
 
     made = YAML()
@@ -29,7 +29,7 @@ def editor(text: str) -> Any:
 
 
 def _indents(text: str) -> tuple[int, int, int]:
-    """The indentation of a file: for mappings, for sequences, and the offset of the dash."""
+    """Return the indentation of a file: for mappings, for sequences, and the offset of the dash."""
     mapping, offset = 2, None
     previous = 0
     lines = [line for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]
@@ -48,7 +48,7 @@ def _indents(text: str) -> tuple[int, int, int]:
 
 
 def load(path: str, text: str, *, plain: bool = False) -> Any:
-    """Load a compose file for editing, or with `plain`, with anchors and merges resolved.
+    """Load a compose file for editing or, with `plain`, with anchors and merges resolved.
 
     Raises `Problem` compose-invalid with the line if it is not valid YAML.
     """
@@ -69,7 +69,7 @@ def load(path: str, text: str, *, plain: bool = False) -> Any:
 
 
 def dump(document: Any, before: str, *, whole: bool = True) -> str:
-    """Format a document like `before`; with `whole` as its replacement, else as a part of it."""
+    """Format a document like `before`, as its replacement if `whole`, else as a part of it."""
     stream = io.StringIO()
     writer = editor(before)
     writer.explicit_start = whole and before.startswith("---")

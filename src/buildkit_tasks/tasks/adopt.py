@@ -1,4 +1,4 @@
-"""The tasks `init` and `import-makefile`, whose changes to a repository can be undone."""
+"""The tasks `init` and `import-makefile`. Both can undo their changes to a repository."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .edge import reported, task
         "images": "base images: keep (as in your Dockerfiles), bookworm (rust and debian, which need no registry), "
         "auto (bookworm only if yours are unavailable)",
         "dry_run": "print the changes as a diff without writing anything",
-        "check": "report what a build would be missing, without writing anything",
-        "undo": "restore every file",
+        "check": "report what a build is missing, without writing anything",
+        "undo": "restore all files",
         "upgrade": "upgrade the generated files to this version; your edits are kept, or shown as conflicts",
         "yes": "write without asking",
-        "json": "print one JSON document",
+        "json": "print a single JSON document",
     },
 )
 @reported
@@ -57,11 +57,11 @@ def init(
     help={
         "file": "the file to import (default: the Makefile and justfile in this directory, or in the repository)",
         "output": "write the result to this file and leave the original unchanged",
-        "accept": "replace this target with the nearest task, even if its recipe does more; repeatable",
+        "accept": "replace this target with the closest task, even if its recipe does more; repeatable",
         "dry_run": "print the table and the diff without writing anything",
         "undo": "restore the original recipes",
         "yes": "write without asking",
-        "json": "print one JSON document",
+        "json": "print a single JSON document",
     },
 )
 @reported
@@ -75,7 +75,7 @@ def import_makefile(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Replace recipes in a Makefile or justfile with calls to tasks that do the same."""
+    """Replace recipes in a Makefile or justfile with calls to equivalent tasks."""
     from buildkit_tasks.makefile import flow
 
     if undo:

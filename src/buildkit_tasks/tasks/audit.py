@@ -14,10 +14,10 @@ from .edge import reported, task
 @task(
     iterable=["service", "image"],
     help={
-        "service": "service whose image to audit, for example api,worker; repeatable (default: all built here)",
-        "image": "a local image to audit instead, for example postgres:15; repeatable",
+        "service": "audit this service's image, for example api,worker; repeatable (default: all built here)",
+        "image": "audit this local image instead, for example postgres:15; repeatable",
         "sbom": "also write an SBOM (CycloneDX JSON) for each image into this directory",
-        "json": "print one JSON document",
+        "json": "print a single JSON document",
     },
 )
 @reported
@@ -28,7 +28,7 @@ def audit(
     sbom: str = "",
     json: bool = False,
 ) -> None:
-    """Check built images for secrets, root, unsafe permissions, missing health checks and known vulnerabilities."""
+    """Check images for secrets, root users, unsafe permissions, missing health checks and known vulnerabilities."""
     from buildkit_tasks.audit import flow, show
 
     problem = show.print_result(session, flow.audit(session, service or (), image or (), sbom))

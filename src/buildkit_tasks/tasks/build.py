@@ -15,18 +15,18 @@ SERVICE = "service to build, for example api,worker or 'worker-*'; repeatable (d
     iterable=["service", "platform"],
     help={
         "service": SERVICE,
-        "platform": "target platform, for example linux/amd64,linux/arm64; repeatable (default: the engine's own)",
+        "platform": "target platform, for example linux/amd64,linux/arm64; repeatable (default: the engine's platform)",
         "push": "push the images to this registry and path, for example ghcr.io/owner",
         "oci": "write one OCI archive per service (SERVICE.tar) to this directory, for example out/",
         "builder": "buildx builder to use (default: the setting builders.name, else docker's current builder)",
         "allow_emulation": "compile under QEMU if the Dockerfile cannot cross-compile",
         "profile": "cargo profile, for example dev (default: the setting build.profile)",
         "no_incremental": "disable incremental compilation, for release images",
-        "no_cache": "run every step again but keep the cache mounts",
+        "no_cache": "rerun every step but keep the cache mounts",
         "plan": "print the build plan without building",
-        "timings": "write an HTML page with the steps and crates on a timeline and print its path",
-        "yes": "answer yes to every question (installing the tools for base images that no registry provides)",
-        "json": "print only one JSON document on stdout",
+        "timings": "write an HTML page with a timeline of steps and crates, and print its path",
+        "yes": "answer yes to all prompts (installing the tools for base images that no registry provides)",
+        "json": "print a single JSON document on stdout",
         "progress": "auto, plain, verbose (every line of every step) or quiet",
     },
 )
@@ -48,7 +48,7 @@ def build(
     json: bool = False,
     progress: str = "auto",
 ) -> None:
-    """Build the images of all services, or of some, with a single cargo run."""
+    """Build the images of all or selected services in a single cargo run."""
     from buildkit_tasks.core.model import BuildRequest
     from buildkit_tasks.unchanged import decide
 
@@ -97,14 +97,14 @@ def _platforms(words: Sequence[str]) -> tuple[str, ...]:
 @task(
     help={
         "quick": "run the four standard cases (the only benchmark so far)",
-        "rounds": "how many times to measure each edit",
+        "rounds": "number of times to measure each edit",
         "markdown": "print a Markdown table for a README",
-        "json": "print one JSON document with every sample",
+        "json": "print a single JSON document with every sample",
     }
 )
 @reported
 def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool = False, json: bool = False) -> None:
-    """Benchmark against a classic Dockerfile, side by side on a scratch copy; about 25 minutes for the sample."""
+    """Benchmark against a classic Dockerfile, side by side on a scratch copy; takes about 25 minutes for the sample."""
     from buildkit_tasks.bench import run as flow
 
     flow.quick(session, rounds=rounds, markdown=markdown)
@@ -113,17 +113,17 @@ def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool
 @task(
     iterable=["service"],
     help={
-        "service": "explain only this service; repeatable (default: all services of the build)",
-        "build": "number of the build, from `invoke history` (default: the last one)",
+        "service": "explain only this service; repeatable (default: all services in the build)",
+        "build": "build number from `invoke history` (default: the last build)",
         "next": "predict the next build instead, without building",
-        "json": "print one JSON document with every cause",
+        "json": "print a single JSON document with every cause",
     },
 )
 @reported
 def explain(
     session: Session, service: Sequence[str] | None = None, build: int = 0, next: bool = False, json: bool = False
 ) -> None:
-    """Explain why the steps of the last build ran and why its crates compiled, or predict the next build."""
+    """Explain why the last build ran its steps and compiled its crates, or predict the next build."""
     from buildkit_tasks.explain import flow
 
     if next:
@@ -138,12 +138,12 @@ def explain(
     iterable=["service"],
     help={
         "service": "only builds of this service, for example api; repeatable",
-        "last": "only this many builds (default: 20, with --html all)",
+        "last": "number of builds to include (default: 20; all with --html)",
         "html": "write an HTML page with build times, hit rates and sizes over time, and print its path",
-        "timings": "write the HTML page of one build instead and print its path",
-        "build": "number of the build for --timings (default: the last one)",
-        "output": "file for --html or --timings (default: in the state directory)",
-        "json": "print one JSON document with every build, or with the path",
+        "timings": "write an HTML page for one build instead, and print its path",
+        "build": "build number for --timings (default: the last build)",
+        "output": "output file for --html or --timings (default: in the state directory)",
+        "json": "print a single JSON document with every build, or with the path",
     },
 )
 @reported
@@ -157,7 +157,7 @@ def history(
     output: str = "",
     json: bool = False,
 ) -> None:
-    """List the builds of this checkout: when, how long, and what they compiled; or plot them with --html."""
+    """List this checkout's builds with their time, duration and compiled crates, or plot them with --html."""
     from buildkit_tasks.timings import command
 
     chosen = command.Chosen(tuple(service or ()), last, build, output)
@@ -166,7 +166,7 @@ def history(
 
 @task(
     iterable=["service"],
-    help={"service": "service to check, for example api; repeatable", "json": "print one JSON document"},
+    help={"service": "service to check, for example api; repeatable", "json": "print a single JSON document"},
 )
 @reported
 def verify(session: Session, service: Sequence[str] | None = None, json: bool = False) -> None:

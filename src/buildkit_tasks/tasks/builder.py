@@ -8,15 +8,15 @@ from buildkit_tasks.config.session import Session
 
 from .edge import reported, task
 
-YES = "answer yes to every question"
-JSON = "print one JSON document"
-NAME = "the builder's name"
+YES = "answer yes to all prompts"
+JSON = "print a single JSON document"
+NAME = "name of the builder"
 
 
 @task(name="list", default=True, help={"json": JSON})
 @reported
 def list_(session: Session, json: bool = False) -> None:
-    """List the builders with their nodes and platforms, which one is in use, and which nodes respond."""
+    """List the builders with their nodes and platforms, the builder in use, and the nodes that respond."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.show(session)
@@ -25,7 +25,7 @@ def list_(session: Session, json: bool = False) -> None:
 @task(help={"name": NAME, "json": JSON})
 @reported
 def inspect(session: Session, name: str, json: bool = False) -> None:
-    """Show one builder: its nodes and the cache mounts on each."""
+    """Show a builder's nodes and the cache mounts on each node."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.inspect(session, name)
@@ -35,11 +35,11 @@ def inspect(session: Session, name: str, json: bool = False) -> None:
     iterable=["platform", "opt"],
     help={
         "name": NAME,
-        "driver": "docker-container (starts a daemon), remote (a running daemon) or kubernetes (starts pods)",
+        "driver": "docker-container (starts a daemon), remote (uses a running daemon) or kubernetes (starts pods)",
         "endpoint": "address, for example tcp://HOST:PORT or ssh://USER@HOST, or a docker context",
         "node": "name of the node (default: NAME0, NAME1, …)",
         "append": "add a node to an existing builder",
-        "platform": "platform to build on this node, for example arm64; repeatable (default: those the node reports)",
+        "platform": "platform to build on this node, for example arm64; repeatable (default: as reported by the node)",
         "certificates": "directory with ca.pem, cert.pem and key.pem, created by builder.certificates",
         "server_name": "name in the node's certificate, if it differs from the endpoint",
         "opt": "driver option, for example network=host or replicas=3; repeatable",

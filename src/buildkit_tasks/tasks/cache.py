@@ -9,8 +9,8 @@ from buildkit_tasks.config.session import Session
 from .edge import reported, task
 
 BUILDER = "buildx builder to use (default: the current one)"
-YES = "answer yes to every question"
-JSON = "print one JSON document"
+YES = "answer yes to all prompts"
+JSON = "print a single JSON document"
 
 
 @task(
@@ -34,7 +34,7 @@ def view(
     builder: str = "",
     json: bool = False,
 ) -> None:
-    """Show each cache mount with kind, project, platform, size, last use; then layers, cargo's volumes and totals."""
+    """Show cache mounts with kind, project, platform, size and last use, then layers, cargo's volumes and totals."""
     from buildkit_tasks.caches import gc as engine_gc
     from buildkit_tasks.caches import nodes as cache_nodes
     from buildkit_tasks.caches import recommend
@@ -50,7 +50,7 @@ def view(
 @task(
     iterable=["mount", "service"],
     help={
-        "mount": "id, or kind: target, cargo-registry, apt, npm, pip, go …, layers, volumes; repeatable",
+        "mount": "mount id, or kind (target, cargo-registry, apt, npm, pip, go …, layers, volumes); repeatable",
         "service": "only mounts used by this service's build, for example api; repeatable",
         "platform": "only mounts of this platform, for example linux/arm64",
         "project": "only mounts of this project (default: the current one)",
@@ -78,7 +78,7 @@ def clear(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Clear the selected mounts (default: all of this project); lists them with their sizes first."""
+    """Clear the selected mounts (default: all of this project's), after listing them with their sizes."""
     from buildkit_tasks.caches import clear as cache_clear
     from buildkit_tasks.caches.selection import Selection
 
@@ -101,20 +101,20 @@ def clear(
 def trim(
     session: Session, keep: str = "", dry_run: bool = False, builder: str = "", yes: bool = False, json: bool = False
 ) -> None:
-    """Delete leftovers from the mounts, then shrink this project's caches to a size."""
+    """Delete leftovers from the mounts, then shrink this project's caches to a given size."""
     from buildkit_tasks.caches import trim as cache_trim
 
     cache_trim.trim(session, keep=keep, builder=builder, dry_run=dry_run)
 
 
 REF = "repository, for example ghcr.io/owner/project-cache (default: the setting packs.repository)"
-PLATFORM = "platform of the mounts, for example linux/arm64 (default: the engine's own)"
+PLATFORM = "platform of the mounts, for example linux/arm64 (default: the engine's platform)"
 PROFILE = "cargo profile, for example dev (default: the setting build.profile)"
 SCOPE = "all, or deps for only the crates in Cargo.lock (default: the setting packs.scope)"
 PROGRESS = "auto, plain, verbose or quiet"
-MOUNT = "share this mount of another tool instead: its id, or a kind such as npm, pip, apt or go; repeatable"
-CARGO = "share what `cargo.test` and other cargo tasks compiled instead of the builds' mounts"
-KEY_FILE = "with --mount: choose the pack by this file, for example web/package-lock.json; repeatable"
+MOUNT = "share another tool's mount instead, given by id or by kind such as npm, pip, apt or go; repeatable"
+CARGO = "share what `cargo.test` and other cargo tasks compiled, instead of the build mounts"
+KEY_FILE = "with --mount: file that identifies the pack, for example web/package-lock.json; repeatable"
 
 
 @task(
@@ -127,7 +127,7 @@ KEY_FILE = "with --mount: choose the pack by this file, for example web/package-
         "platform": PLATFORM,
         "profile": PROFILE,
         "scope": SCOPE,
-        "force": "push even if it is not worth the upload or the setting packs.push forbids it",
+        "force": "push even if the pack is not worth uploading or the setting packs.push forbids it",
         "builder": BUILDER,
         "progress": PROGRESS,
         "json": JSON,
@@ -195,7 +195,7 @@ def pull(
     progress: str = "auto",
     json: bool = False,
 ) -> None:
-    """Fill the mounts from the best matching pack, so that the first build compiles only the workspace's crates."""
+    """Fill the mounts from the best matching pack; the first build then compiles only the workspace's crates."""
     from buildkit_tasks.packs import carry
     from buildkit_tasks.packs import pull as pack_pull
     from buildkit_tasks.packs.pack import Wanted
@@ -223,7 +223,7 @@ def list_(session: Session, ref: str = "", json: bool = False) -> None:
 @task(
     help={
         "ref": REF,
-        "keep": "keep the newest N of each kind, for example 3",
+        "keep": "keep the newest N packs of each kind, for example 3",
         "older": "only packs older than this, for example 30d",
         "dry_run": "only show what would be deleted",
         "yes": YES,
@@ -240,7 +240,7 @@ def expire(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Delete old packs, if the registry supports it."""
+    """Delete old packs, if the registry supports deletion."""
     from buildkit_tasks.packs import stored as pack_stored
 
     pack_stored.expire(session, ref=ref, keep=keep, older=older, dry_run=dry_run)
@@ -250,8 +250,8 @@ def expire(
     iterable=["profile", "platform"],
     help={
         "profile": "cargo profile, for example dev; repeatable (default: the setting build.profile)",
-        "platform": "platform, for example linux/arm64; repeatable (default: the engine's own)",
-        "cargo": "compile them for tests and checks instead, unless packs.repository has them",
+        "platform": "platform, for example linux/arm64; repeatable (default: the engine's platform)",
+        "cargo": "compile the dependencies of tests and checks instead, unless packs.repository has them",
         "builder": BUILDER,
         "progress": "auto, plain, verbose or quiet",
         "json": JSON,

@@ -1,6 +1,6 @@
 """Tasks that run cargo in the project's toolchain image. Words after `--` are passed to cargo unchanged.
 
-Longer than the other task files: fourteen signatures, each with one call.
+This file is longer than the other task files because it has fourteen signatures, each with one call.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from buildkit_tasks.cargo.commands import Request
     from buildkit_tasks.cargo.work import Options
 
-CRATE = "crate of the workspace, for example api; repeatable (default: cargo's default)"
+CRATE = "workspace crate, for example api; repeatable (default: cargo's default)"
 HOST = "run the host's own cargo instead of the toolchain image's"
-ENV = "variable for the container, for example SQLX_OFFLINE=true, or NAME for the host's value; repeatable"
+ENV = "variable for the container, for example SQLX_OFFLINE=true, or NAME to pass the host's value; repeatable"
 RELEASE = "compile with the release profile"
-INSTALL = "install the tool if the image does not have it, after asking"
-IN_PLACE = "work on the tree itself instead of a synced copy, for tests that write next to the sources"
-YES = "answer yes to the question that --install asks"
+INSTALL = "install the tool, after asking, if the image does not have it"
+IN_PLACE = "use the source tree itself instead of a synced copy, for tests that write to it"
+YES = "answer yes to the --install prompt"
 BASE = {"host": HOST, "env": ENV, "in_place": IN_PLACE}
 
 
@@ -103,7 +103,7 @@ def check(
     iterable=["crate", "env"],
     help={
         "crate": CRATE,
-        "fix": "apply clippy's suggestions to the tree itself",
+        "fix": "apply clippy's suggestions to the source tree",
         "install": INSTALL,
         "yes": YES,
         **BASE,
@@ -120,7 +120,7 @@ def clippy(
     env: Sequence[str] | None = None,
     host: bool = False,
 ) -> None:
-    """Lint the Rust code; warnings are errors. (The task `lint` reads Dockerfiles instead.)"""
+    """Lint the Rust code; warnings are errors. (The task `lint` checks Dockerfiles.)"""
     from buildkit_tasks.cargo import commands, work
 
     options = _options("clippy", host=host, env=env, in_place=in_place, install=install)
@@ -158,7 +158,7 @@ def fmt(
     help={
         "crate": CRATE,
         "dependencies": "also document the dependencies",
-        "to": "directory to put the folder `doc` in, for example public (default: outside the tree; prints the path)",
+        "to": "directory for the `doc` folder, for example public (default: outside the tree; prints the path)",
         **BASE,
     },
 )
@@ -188,7 +188,7 @@ def bench(
     env: Sequence[str] | None = None,
     host: bool = False,
 ) -> None:
-    """Run the crates' own benchmarks. (The task `bench` measures image builds instead.)"""
+    """Run the crates' benchmarks. (The task `bench` measures image builds.)"""
     from buildkit_tasks.cargo import commands, work
 
     _ended(
@@ -211,7 +211,7 @@ def tree(session: Session, crate: Sequence[str] | None = None, host: bool = Fals
     iterable=["crate"],
     help={
         "crate": "dependency to update, for example serde; repeatable (default: all)",
-        "lock": "only bring Cargo.lock in line with the manifests",
+        "lock": "only update Cargo.lock to match the manifests",
         "host": HOST,
     },
 )
@@ -269,7 +269,7 @@ def licenses(session: Session, install: bool = False, yes: bool = False, host: b
 @task(
     iterable=["crate"],
     help={
-        "crate": "remove only the objects of this crate; repeatable",
+        "crate": "remove only this crate's artifacts; repeatable",
         "all": "also remove downloads, installed tools, and test services left behind by a killed run",
         "host": HOST,
     },

@@ -8,13 +8,13 @@ from buildkit_tasks.config.session import Session
 
 from .edge import reported, task
 
-JSON = "print one JSON document"
-REPORT = "write summary.md, job.json and codequality.json into this directory"
+JSON = "print a single JSON document"
+REPORT = "write summary.md, job.json and codequality.json to this directory"
 FORCE = "push even if this run is not allowed to, using your own login"
 
 
 def _known() -> Collection[str]:
-    """The names of all tasks, to detect CI steps that call tasks missing from this version."""
+    """Return the names of all tasks, to detect CI steps that call tasks missing from this version."""
     from . import namespace
 
     return namespace.task_names
@@ -23,7 +23,7 @@ def _known() -> Collection[str]:
 @task(help={"json": JSON})
 @reported
 def context(session: Session, json: bool = False) -> None:
-    """Show the CI system, the event, and whether this run is allowed to push, with the reason."""
+    """Show the CI system, the event, and whether and why this run is allowed to push."""
     from buildkit_tasks.ci import show
 
     show.context(session)
@@ -37,7 +37,7 @@ def context(session: Session, json: bool = False) -> None:
 )
 @reported
 def changed(session: Session, base: str = "", json: bool = False) -> None:
-    """List the services affected by a change, from crates, lock files, Dockerfiles and build contexts."""
+    """List the services affected by a change, based on crates, lock files, Dockerfiles and build contexts."""
     from buildkit_tasks.ci import changed as flow
 
     flow.show(session, base)
@@ -70,7 +70,7 @@ def run_tests(session: Session, report: str = "", json: bool = False) -> None:
 @task(help={"report": REPORT, "json": JSON})
 @reported
 def lint(session: Session, report: str = "", json: bool = False) -> None:
-    """CI job: check Dockerfiles, formatting and code; runs all checks before it fails."""
+    """CI job: check Dockerfiles, formatting and code; runs all checks before failing."""
     from buildkit_tasks.ci import jobs
 
     jobs.lint(session, _known(), report=report)
@@ -86,7 +86,7 @@ def lint(session: Session, report: str = "", json: bool = False) -> None:
 )
 @reported
 def multiarch(session: Session, platform: Sequence[str] | None = None, report: str = "", json: bool = False) -> None:
-    """CI job: build the images for every platform, inspect and start them."""
+    """CI job: build, inspect and start the images for every platform."""
     from buildkit_tasks.ci import jobs
 
     jobs.multiarch(session, _known(), platform or (), report=report)
@@ -123,7 +123,7 @@ def nightly(session: Session, force: bool = False, report: str = "", json: bool 
 def init(
     session: Session, provider: str = "", file: str = "", dry_run: bool = False, yes: bool = False, json: bool = False
 ) -> None:
-    """Write a CI workflow whose jobs call these tasks. Shows a diff first; never overwrites edited files."""
+    """Write a CI workflow with jobs that call these tasks. Shows a diff first; never overwrites edited files."""
     from buildkit_tasks.ci import init as flow
 
     flow.init(session, provider, file=file, dry_run=dry_run)

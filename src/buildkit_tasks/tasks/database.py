@@ -11,15 +11,15 @@ from buildkit_tasks.config.session import Session
 from .edge import reported, task
 
 HELP = {
-    "service": "the service that runs the database (default: the only one, or the setting database.service)",
-    "test": "work on the test database NAME_test",
+    "service": "service that runs the database (default: the only one, or the setting database.service)",
+    "test": "use the test database NAME_test",
     "start": "start the service if it is not running",
 }
 CONSENT = {
-    "yes": "do not ask; requires --name",
-    "name": "the database's name, to confirm that its data may be lost",
+    "yes": "do not ask for confirmation; requires --name",
+    "name": "name of the database, to confirm the loss of its data",
 }
-JSON = "print one JSON document"
+JSON = "print a single JSON document"
 
 
 def _wanted(service: str, test: bool, start: bool) -> Any:
@@ -90,7 +90,7 @@ def reset(
 @task(help=HELP)
 @reported
 def shell(session: Session, service: str = "", test: bool = False, start: bool = False) -> None:
-    """Open the database's own client (psql, mysql, sqlite3); SQL can be piped to it."""
+    """Open the database's own client (psql, mysql, sqlite3); accepts SQL on stdin."""
     from buildkit_tasks.database import administer
 
     code = administer.shell(session, _wanted(service, test, start))
@@ -98,7 +98,7 @@ def shell(session: Session, service: str = "", test: bool = False, start: bool =
         raise Exit(code=code)
 
 
-@task(help={**HELP, "from_": "an SQL file, or a directory of SQL files (default: the setting database.seeds)"})
+@task(help={**HELP, "from_": "SQL file, or a directory of SQL files (default: the setting database.seeds)"})
 @reported
 def seed(session: Session, service: str = "", test: bool = False, start: bool = False, from_: str = "") -> None:
     """Run the seed files in one transaction; errors include file and line."""
@@ -107,7 +107,7 @@ def seed(session: Session, service: str = "", test: bool = False, start: bool = 
     flow.seed(session, _wanted(service, test, start), from_)
 
 
-@task(help={**HELP, "to": "the file to write, mode 0600 (default: stdout, if it is piped)"})
+@task(help={**HELP, "to": "output file, with mode 0600 (default: stdout, if piped)"})
 @reported
 def dump(session: Session, service: str = "", test: bool = False, start: bool = False, to: str = "") -> None:
     """Dump the database to a file."""
@@ -120,8 +120,8 @@ def dump(session: Session, service: str = "", test: bool = False, start: bool = 
     help={
         **HELP,
         **CONSENT,
-        "from_": "the file to restore, created by db.dump",
-        "no_owner": "make the restoring user own everything, for dumps that name roles missing on this server",
+        "from_": "file to restore, created by db.dump",
+        "no_owner": "make the restoring user the owner of everything, for dumps with roles missing on this server",
     }
 )
 @reported
@@ -135,7 +135,7 @@ def restore(
     yes: bool = False,
     name: str = "",
 ) -> None:
-    """Replace the database with a dump, all or nothing."""
+    """Restore the database from a dump, all or nothing."""
     from buildkit_tasks.database import copies
 
     copies.restore(session, _wanted(service, test, start), from_, name=name, no_owner=no_owner)

@@ -11,10 +11,10 @@ from .edge import reported, task
 
 @task(
     help={
-        "fix": "apply the safe fixes, asking before each one",
+        "fix": "apply safe fixes, asking before each one",
         "verify": "run a real BuildKit build, check that cache mounts persist, and measure build times",
-        "json": "print one JSON document",
-        "yes": "answer yes to every question",
+        "json": "print a single JSON document",
+        "yes": "answer yes to all prompts",
     }
 )
 @reported

@@ -1,4 +1,4 @@
-"""Adapter between Invoke and our code: creates the session, turns a `Problem` into an exit code."""
+"""Adapter between Invoke and our code: creates the session and turns a `Problem` into an exit code."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from buildkit_tasks.core.release import VERSION
 from buildkit_tasks.core.report import Report, output_failed
 from buildkit_tasks.core.world import World
 
-#: The short flags, the same in every task. Invoke would assign the first free letter to each flag, so that `-p` would
-#: mean the platform in one task and the profile in another.
+#: The short flags, the same in every task. Invoke would assign the first free letter to each flag, and `-p` would mean
+#: the platform in one task and the profile in another.
 LETTERS = {"service": "s", "platform": "p", "builder": "b", "follow": "f", "yes": "y", "json": "j", "dry_run": "n"}
 
 
@@ -31,13 +31,13 @@ class Task(invoke.tasks.Task):  # type: ignore[type-arg]
     """A task with only the short flags above."""
 
     def arg_opts(self, name: str, default: str, taken_names: set[str]) -> dict[str, Any]:
-        """The arguments that Invoke derives from a parameter."""
+        """Return the arguments that Invoke derives from a parameter."""
         opts = super().arg_opts(name, default, taken_names)
         opts["names"] = [opts["names"][0], *filter(None, [LETTERS.get(name, "")])]
         return opts
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        """The arguments with their help texts. Invoke removes the texts from the task, so restore them afterwards."""
+        """Return the arguments with their help texts. Restore the texts afterwards, because Invoke removes them."""
         texts = dict(self.help)
         try:
             return list(super().get_arguments(ignore_unknown_help))
@@ -46,7 +46,7 @@ class Task(invoke.tasks.Task):  # type: ignore[type-arg]
 
 
 def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Invoke's decorator, for our tasks."""
+    """Return Invoke's decorator, set up for our tasks."""
     made: Callable[[Callable[..., Any]], Any] = invoke.tasks.task(klass=Task, **options)
     return made
 
@@ -76,18 +76,18 @@ def reported(body: Callable[..., None]) -> Callable[..., Any]:
 
 
 def _extra() -> list[str]:
-    """The words after `--`, from `sys.argv`: Invoke joins them into one string, which breaks words with spaces."""
+    """Return the words after `--` in `sys.argv`. Invoke joins them into one string, which breaks words with spaces."""
     words = sys.argv
     return words[words.index("--") + 1 :] if "--" in words else []
 
 
 def _guarded(work: Callable[[], None], report: Report) -> int:
-    """Run a task and return the exit code, 0 for success. The only place that handles errors."""
+    """Run a task and return the exit code, 0 for success. Errors are handled only here."""
     try:
         work()
     except Exit as done:
         return done.code or 0
-    except BrokenPipeError:  # `invoke settings | head -1`: the reader has seen enough
+    except BrokenPipeError:  # `invoke settings | head -1`
         silence(sys.stdout)
         return 141
     except KeyboardInterrupt as interrupt:
@@ -120,7 +120,7 @@ def _bug() -> int:
 
 
 def silence(stream: TextIO | None) -> None:
-    """Redirect a stream that nobody reads, so that Python's flush at exit does not fail."""
+    """Redirect a stream that nobody reads, to keep Python's flush at exit from failing."""
     if stream is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -133,7 +133,7 @@ def printing() -> Iterator[None]:
             yield
         finally:
             if sys.stdout is not None:  # closed by the caller
-                sys.stdout.flush()  # Python's own flush at exit would complain
+                sys.stdout.flush()  # Python's own flush at exit would print an error
     except BrokenPipeError:  # `invoke --list | head`
         silence(sys.stdout)
         raise Exit(code=141) from None

@@ -6,10 +6,10 @@ from buildkit_tasks.config.session import Session
 
 from .edge import reported, task
 
-YES = "answer yes to every question"
+YES = "answer yes to all prompts"
 
 
-@task(default=True, help={"json": "print one JSON document"})
+@task(default=True, help={"json": "print a single JSON document"})
 @reported
 def status(session: Session, json: bool = False) -> None:
     """Show the current engine: versions, address, image store, and missing parts."""
@@ -42,7 +42,7 @@ def start(session: Session, yes: bool = False) -> None:
 @task(help={"yes": YES})
 @reported
 def stop(session: Session, yes: bool = False) -> None:
-    """Stop the engine started by `engine.start`, and no other."""
+    """Stop only the engine started by `engine.start`."""
     from buildkit_tasks.engine import ensure as engine_ensure
 
     engine_ensure.stop(session)

@@ -10,7 +10,7 @@ from .edge import reported, task
 @task(help={"undo": "remove the hook and restore the previous one"})
 @reported
 def install(session: Session, undo: bool = False) -> None:
-    """Run lint, and the format check if cargo.fmt exists, before each git commit; keeps an existing hook."""
+    """Install a pre-commit hook that runs lint, and the format check if cargo.fmt exists; keeps an existing hook."""
     from buildkit_tasks.hooks import install as flow
     from buildkit_tasks.tasks import namespace
 

@@ -8,11 +8,12 @@ from buildkit_tasks.config.session import Session
 
 from .edge import reported, task
 
-YES = "answer yes to every question"
+YES = "answer yes to all prompts"
 
 
 @task(
-    default=True, help={"again": "discard earlier decisions and query the registry", "json": "print one JSON document"}
+    default=True,
+    help={"again": "discard earlier decisions and query the registry", "json": "print a single JSON document"},
 )
 @reported
 def show(session: Session, again: bool = False, json: bool = False) -> None:
@@ -48,9 +49,9 @@ def build(session: Session, only: Sequence[str] | None = None, force: bool = Fal
     iterable=["service", "platform"],
     help={
         "service": "service to check, for example api,worker; repeatable (default: all)",
-        "platform": "platform that must be present, for example linux/arm64 (default: check all that are present)",
+        "platform": "platform that must be present, for example linux/arm64 (default: check all present platforms)",
         "no_start": "only inspect the files; do not start the program",
-        "json": "print one JSON document",
+        "json": "print a single JSON document",
     },
 )
 @reported
@@ -61,7 +62,7 @@ def check(
     no_start: bool = False,
     json: bool = False,
 ) -> None:
-    """Check built images: every program matches the image's platform, and the service's program starts."""
+    """Check that the programs in built images match the image's platform, and that the service's program starts."""
     from buildkit_tasks.dockerfiles.platforms import named
     from buildkit_tasks.images import check as image_check
 
@@ -71,7 +72,7 @@ def check(
 @task()
 @reported
 def override(session: Session) -> None:
-    """Print the path of the compose override with the offline images, to use with plain `docker compose -f … build`."""
+    """Print the path of the compose override for offline images, for use with plain `docker compose -f … build`."""
     from buildkit_tasks.images.bases import override
     from buildkit_tasks.project.discover import discover
 
@@ -85,16 +86,16 @@ def override(session: Session) -> None:
 REF = "repository, for example ghcr.io/owner/project-cache (default: the setting packs.repository)"
 
 
-@task(help={"ref": REF, "json": "print one JSON document"})
+@task(help={"ref": REF, "json": "print a single JSON document"})
 @reported
 def push(session: Session, ref: str = "", json: bool = False) -> None:
-    """Push the base images built here to the team's repository, to share one toolchain."""
+    """Push locally built base images to the team's repository, to share one toolchain."""
     from buildkit_tasks.images import share as image_share
 
     image_share.push(session, ref=ref)
 
 
-@task(help={"ref": REF, "json": "print one JSON document"})
+@task(help={"ref": REF, "json": "print a single JSON document"})
 @reported
 def pull(session: Session, ref: str = "", json: bool = False) -> None:
     """Pull the team's base images, to use instead of locally built ones."""

@@ -17,7 +17,7 @@ from .edge import reported, task
     help={
         "file": "Dockerfile to check, for example docker/Dockerfile; repeatable (default: those in the compose file)",
         "context": "build context (default: from the compose file, else the nearest directory with a .dockerignore)",
-        "json": "print one JSON document",
+        "json": "print a single JSON document",
         "sarif": "print SARIF 2.1.0, for code scanning",
     },
 )

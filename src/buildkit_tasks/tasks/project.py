@@ -7,7 +7,7 @@ from buildkit_tasks.config.session import Session
 from .edge import reported, task
 
 
-@task(help={"json": "print one JSON document"})
+@task(help={"json": "print a single JSON document"})
 @reported
 def settings(session: Session, json: bool = False) -> None:
     """Show every setting, its value and where it comes from."""

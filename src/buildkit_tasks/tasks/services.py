@@ -7,10 +7,10 @@ from buildkit_tasks.config.session import Session
 from .edge import reported, task
 
 
-@task(help={"yes": "stop the listed programs without asking", "json": "print one JSON document"})
+@task(help={"yes": "stop the listed programs without asking", "json": "print a single JSON document"})
 @reported
 def stop(session: Session, yes: bool = False, json: bool = False) -> None:
-    """List what is using the stack's published ports; with your consent, stop containers and system services."""
+    """List programs using the stack's published ports; offers to stop containers and system services."""
     from buildkit_tasks.stack import holders
 
     holders.stop(session)

@@ -15,14 +15,14 @@ SHELL = "bash, zsh or fish (default: the login shell)"
         "shell": SHELL,
         "dry_run": "show the edit without applying it",
         "undo": "revert the edit, byte for byte",
-        "yes": "answer yes to every question",
+        "yes": "answer yes to all prompts",
     },
 )
 @reported
 def enable_buildkit(
     session: Session, shell: str = "", dry_run: bool = False, undo: bool = False, yes: bool = False
 ) -> None:
-    """Enable BuildKit in your shell's startup file; checks the edit, and can undo it."""
+    """Enable BuildKit in your shell's startup file; verifies the edit and can undo it."""
     from buildkit_tasks.shells import enable as flow
 
     flow.enable(session, shell, dry_run=dry_run, undo=undo)
@@ -31,7 +31,7 @@ def enable_buildkit(
 @task(name="env", help={"shell": SHELL})
 @reported
 def env(session: Session, shell: str = "") -> None:
-    """Print the variables that enable BuildKit in one session: eval "$(invoke env)"."""
+    """Print the variables that enable BuildKit for one shell session: eval "$(invoke env)"."""
     from buildkit_tasks.shells import enable as flow
 
     flow.print_env(session, shell)

@@ -11,10 +11,10 @@ from buildkit_tasks.config.session import Session
 from .edge import reported, task
 
 SERVICE = "service, for example api,worker or 'worker-*'; repeatable (default: all)"
-YES = "answer yes to every question"
+YES = "answer yes to all prompts"
 ORPHANS = "remove containers of services that are no longer in the compose file"
 OVERLAY = "additional compose file, merged over the others, for example compose.agent.yaml; repeatable"
-JSON = "print one JSON document"
+JSON = "print a single JSON document"
 
 
 @task(
@@ -134,14 +134,14 @@ def smoke(session: Session, json: bool = False) -> None:
 @task(
     help={
         "older": "delete everything unused for this long, for example 14d or 12h",
-        "keep": "also delete the least recently used beyond this size, for example 10GB",
+        "keep": "also delete the least recently used data beyond this size, for example 10GB",
         "dry_run": "only show what would be deleted",
         "yes": YES,
     }
 )
 @reported
 def prune(session: Session, older: str = "14d", keep: str = "", dry_run: bool = False, yes: bool = False) -> None:
-    """Delete this project's untagged images and old build cache, listed first. Never volumes or other projects."""
+    """List, then delete this project's untagged images and old build cache. Never touches volumes or other projects."""
     from buildkit_tasks.caches import prune as flow
 
     flow.prune(session, older=older, keep=keep, dry_run=dry_run)
@@ -149,14 +149,14 @@ def prune(session: Session, older: str = "14d", keep: str = "", dry_run: bool = 
 
 @task(
     help={
-        "service": "the service whose image and settings the container uses",
+        "service": "service that provides the container's image and settings",
         "no_build": "use existing images without building",
         "no_deps": "do not start the service's dependencies",
     }
 )
 @reported
 def run(session: Session, service: str, no_build: bool = False, no_deps: bool = False) -> None:
-    """Run a command in a new container of a service: run --service api -- migrate --all; the container is removed."""
+    """Run a command in a new container of a service, then remove the container: run --service api -- migrate --all"""
     from buildkit_tasks.stack import oneoff
 
     code = oneoff.run_once(session, service, with_build=not no_build, dependencies=not no_deps)
@@ -167,12 +167,9 @@ def run(session: Session, service: str, no_build: bool = False, no_deps: bool = 
 @task(
     iterable=["service", "path"],
     help={
-        "service": "service whose image to copy from, for example api or 'worker-*'; repeatable (default: all)",
+        "service": "copy from this service's image, for example api or 'worker-*'; repeatable (default: all)",
         "to": "directory to copy into, for example out/; with multiple services, each gets its own subdirectory",
-        "path": (
-            "file or directory in the image, for example /etc/app; repeatable (default: the program that the image was "
-            "built for)"
-        ),
+        "path": "file or directory in the image, for example /etc/app; repeatable (default: the image's program)",
         "json": JSON,
     },
 )
@@ -192,7 +189,7 @@ def extract(
 
 @task(
     help={
-        "caches": "also remove cache mounts, layers, and what cargo tasks keep: the next build compiles everything",
+        "caches": "also remove cache mounts, layers and cargo task data; the next build compiles everything",
         "volumes": "also remove the volumes and the data in them; asks for the project's name",
         "confirm": "the project's name, for scripts that delete volumes",
         "dry_run": "only show what would be removed",
@@ -208,7 +205,7 @@ def clean(
     dry_run: bool = False,
     yes: bool = False,
 ) -> None:
-    """Show, then remove this project's containers, networks and images. Never another project's."""
+    """List, then remove this project's containers, networks and images. Never touches other projects."""
     from buildkit_tasks.stack import clean as flow
 
     flow.clean(session, caches=caches, volumes=volumes, confirm=confirm, dry_run=dry_run)

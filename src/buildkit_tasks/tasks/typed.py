@@ -1,4 +1,4 @@
-"""Rewrites the command line before Invoke parses it: services by position, suggestions for typos. Pure."""
+"""Rewrites the command line before Invoke parses it: positional services and suggestions for typos. Pure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from buildkit_tasks.core.errors import Problem
 
 @dataclass(frozen=True)
 class Flags:
-    """The flags of a task as typed, whether each takes a value, and which flag positional arguments belong to.
+    """A task's flags as typed, whether each takes a value, and the flag that receives positional arguments.
 
-    `positions`: how many positional arguments Invoke itself accepts. `foreign`: the task is not ours; its arguments are
-    passed through unchanged.
+    `positions`: the number of positional arguments that Invoke itself accepts. `foreign`: the task is not ours, so its
+    arguments are passed through unchanged.
     """
 
     takes_value: Mapping[str, bool]
@@ -28,12 +28,12 @@ class Flags:
     foreign: bool = False
 
 
-#: Flags of Invoke that make sense after a task's name.
+#: Invoke's own flags that are accepted after a task's name.
 _HELP = ("--help", "-h")
 
 
 def tasks(namespace: Collection) -> dict[str, Flags]:
-    """Every task's flags, by each of its names and aliases."""
+    """Return every task's flags, keyed by each of its names and aliases."""
     found: dict[str, Flags] = {}
     for context in namespace.to_contexts():
         takes = {flag: arg.takes_value for flag, arg in context.flags.items()}
@@ -52,14 +52,14 @@ def tasks(namespace: Collection) -> dict[str, Flags]:
 
 
 def positions(namespace: Collection, name: str) -> list[str]:
-    """A task's positional arguments, as words for its usage line."""
+    """Return a task's positional arguments as shown in its usage line."""
     own = [argument.name.upper() for argument in namespace[name].get_arguments() if argument.positional]
     word = tasks(namespace)[name].word
     return [*own, *([f"[{word.lstrip('-').upper()} ...]"] if word else [])]
 
 
 def attach(program: Program) -> None:
-    """Rewrite arguments in `invoke` too, not just `buildkit-tasks`: tasks.py imports this module before parsing."""
+    """Rewrite arguments for `invoke` too, not just `buildkit-tasks`: tasks.py imports this module before parsing."""
     parse = program.parse_tasks
 
     def parse_tasks() -> None:
@@ -76,7 +76,7 @@ def attach(program: Program) -> None:
 
 
 def print_safely(program: Program) -> None:
-    """Make `--list` and `--help` handle a closed pipe or a full disk the way every task does."""
+    """Make `--list` and `--help` handle a closed pipe or a full disk as every task does."""
     print_what_was_asked = program.parse_cleanup
 
     def parse_cleanup() -> None:
@@ -89,7 +89,7 @@ def print_safely(program: Program) -> None:
 
 
 def rewrite(words: Sequence[str], known: Mapping[str, Flags], command: str = "buildkit-tasks") -> list[str]:
-    """The arguments for Invoke. Raises `Problem` bad-argument for an unknown task or flag, with suggestions."""
+    """Return the arguments for Invoke. Raises `Problem` bad-argument, with suggestions, for an unknown task or flag."""
     at = next((i for i, word in enumerate(words) if word in known), None)
     if at is None:
         first = next((w for w in words if not w.startswith("-")), None)
@@ -137,7 +137,7 @@ def rewrite(words: Sequence[str], known: Mapping[str, Flags], command: str = "bu
 
 
 def _value(rest: list[str], flag: str, flags: Flags, task: str) -> str:
-    """The value of a flag: the next word, unless that is another flag of the task."""
+    """Return a flag's value: the next word, unless it is another of the task's flags."""
     if not rest or rest[0].partition("=")[0] in flags.takes_value:
         raise Problem("bad-argument", f"{task} {flag} needs a value.", hint=f"{task} --help")
     return rest.pop(0)
@@ -147,4 +147,4 @@ def _unknown(kind: str, word: str, known: Mapping[str, object], hint: str) -> Pr
     plain = {name.lstrip("-"): name for name in known if len(name.lstrip("-")) > 1}
     near = difflib.get_close_matches(word.lstrip("-"), list(plain), n=3, cutoff=0.7)
     more = f" Did you mean {' or '.join(plain[n] for n in near)}?" if near else ""
-    return Problem("bad-argument", f"There is no {kind} {word}.{more}", hint=hint)
+    return Problem("bad-argument", f"Unknown {kind} {word}.{more}", hint=hint)

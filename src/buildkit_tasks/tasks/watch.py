@@ -21,7 +21,7 @@ def watch(
     overlay: Sequence[str] | None = None,
     progress: str = "auto",
 ) -> None:
-    """Start the stack, then build and replace what changed whenever a file is saved, until Ctrl-C."""
+    """Start the stack, then rebuild and replace what changed on every save, until Ctrl-C."""
     from buildkit_tasks.stack import stack
     from buildkit_tasks.watch import loop
 
@@ -33,7 +33,7 @@ def watch(
     iterable=["service", "overlay"],
     help={
         "service": "service to start, for example api,worker or 'worker-*'; repeatable (default: all)",
-        "watch": "also build and replace what changed whenever a file is saved",
+        "watch": "also rebuild and replace what changed on every save",
         "no_build": "start existing images without building",
         "overlay": OVERLAY,
         "progress": PROGRESS,

@@ -11,7 +11,7 @@ from . import scales
 from .markup import seconds, text
 from .timeline import Bar, Start, Timeline
 
-#: Maximum number of rows for steps, and the share of the total time below which a step is only in the table.
+#: Maximum number of rows for steps. Steps shorter than this share of the total time are only in the table.
 ROWS, SHORT = 150, 0.002
 #: Number of crates with a bar below the curve: those followed by the longest pauses.
 PAUSES = 8
@@ -27,7 +27,7 @@ LEGEND = (
 
 
 def html(line: Timeline) -> str:
-    """The chart. Screen readers get a summary, because the tables below contain the same data."""
+    """Return the chart. Screen readers get a summary, because the tables below contain the same data."""
     tick = ticks(line.span)
     shown = rows(line)
     most = max(count for _, count in line.running)
@@ -56,7 +56,7 @@ def html(line: Timeline) -> str:
 
 
 def rows(line: Timeline) -> tuple[Bar, ...]:
-    """The steps that get a row: at most `ROWS`, without the shortest ones."""
+    """Return the steps that get a row: at most `ROWS`, excluding the shortest."""
     long = [
         bar for bar in line.ran if bar.on_path or bar.state == "failed" or (bar.seconds or 0.0) >= SHORT * line.span
     ]
@@ -65,14 +65,14 @@ def rows(line: Timeline) -> tuple[Bar, ...]:
 
 
 def ticks(span: float) -> float:
-    """Seconds between two marks of the axis: 1, 2 or 5 times a power of ten (minutes: 60), at most seven marks."""
+    """Return the seconds between two marks: 1, 2 or 5 times a power of ten (minutes: 60), at most seven marks."""
     if span > 300:
         return next((60.0 * n for n in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600) if span / (60 * n) <= 7), span)
     return scales.nice(span, 7)
 
 
 def share(value: float, span: float) -> str:
-    """A share of the total time in percent."""
+    """Return a share of the total time in percent."""
     return f"{100 * min(1.0, max(0.0, value / span)):.3f}%"
 
 
@@ -149,6 +149,6 @@ def _row(label: str, track: str, much: str, *, high: str = "", below: bool = Fal
 
 
 def name(bar: Bar) -> str:
-    """A step on one line: its services, its stage, its instruction."""
+    """Return a step on one line: its services, its stage, its instruction."""
     services = ", ".join(bar.services[:3]) + (f" and {len(bar.services) - 3} more" if len(bar.services) > 3 else "")
     return " · ".join(filter(None, (services, bar.stage, bar.text)))

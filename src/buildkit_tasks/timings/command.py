@@ -1,4 +1,4 @@
-"""`invoke history`: decides between the list, the page of the history and the page of one build."""
+"""`invoke history`: prints the list, or writes the page of the history or of one build."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from buildkit_tasks.core.errors import Problem
 
 @dataclass(frozen=True)
 class Chosen:
-    """The flags with a value, each with its default if not given."""
+    """The flags that take a value, with their defaults."""
 
     services: tuple[str, ...] = ()
     last: int = 0
@@ -18,7 +18,7 @@ class Chosen:
     output: str = ""
 
     def given(self) -> dict[str, str]:
-        """The flags that were given, as on the command line."""
+        """Return the flags that were given, as on the command line."""
         flags = {"--service": ",".join(self.services), "--last": self.last, "--build": self.build}
         return {flag: f"{flag} {value}" for flag, value in {**flags, "--output": self.output}.items() if value}
 
@@ -26,7 +26,7 @@ class Chosen:
 def history(session: Session, chosen: Chosen, *, html: bool, timings: bool) -> None:
     """List the recorded builds, or write a page. Problems: bad-argument, and those of the list and the pages."""
     if html and timings:
-        raise Problem("bad-argument", "--html and --timings cannot be combined.", hint="invoke history --html")
+        raise Problem("bad-argument", "--html and --timings cannot be combined.", hint="run `invoke history --html`")
     _check(chosen, "--timings" if timings else "--html" if html else "")
     if timings:
         from . import write
@@ -58,5 +58,5 @@ def _check(chosen: Chosen, mode: str) -> None:
             raise Problem(
                 "bad-argument",
                 f"{flag} only has an effect with {' or '.join(modes)}.",
-                hint=" ".join(filter(None, ("invoke history", fitting, words))),
+                hint=f"run `{' '.join(filter(None, ('invoke history', fitting, words)))}`",
             )

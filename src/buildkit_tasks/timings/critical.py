@@ -8,17 +8,17 @@ from collections.abc import Iterable
 from buildkit_tasks.history import keys
 from buildkit_tasks.history.model import Build, Seen
 
-#: Seconds by which a step may seem to start before a step it waited for ends, because BuildKit reports out of order.
+#: A step may seem to start this many seconds before a step it waited for ends: BuildKit reports out of order.
 SLACK = 0.05
 #: Minimum duration of a step in seconds; BuildKit also reports many steps that take no time.
 LEAST = 0.01
 
 
 def path(build: Build) -> frozenset[int]:
-    """The positions in `build.seen` of the steps on the critical path.
+    """Return the positions in `build.seen` of the steps on the critical path.
 
-    Goes back from the step that ended last. At each step, continues with the step that ended last among those it waited
-    for: the steps it builds on if they are known, else all steps that ended before it began.
+    Starts at the step that ended last. From each step, goes back to the step that ended last among the steps it waited
+    for. These are the steps it builds on if they are known, or else all steps that ended before it began.
     """
     ran = {number: seen for number, seen in enumerate(build.seen) if not seen.cached and (seen.seconds or 0.0) >= LEAST}
     found: set[int] = set()
@@ -32,7 +32,7 @@ def path(build: Build) -> frozenset[int]:
 
 
 def _below(build: Build, at: int, ran: Iterable[int]) -> list[int]:
-    """The steps that a step may have waited for."""
+    """Return the steps that a step may have waited for."""
     seen = build.seen[at]
     if seen.at is not None:
         needed = keys.needed(build.inputs.steps, seen.at)
@@ -46,7 +46,7 @@ def _below(build: Build, at: int, ran: Iterable[int]) -> list[int]:
 
 
 def exports(seen: Seen) -> bool:
-    """Whether the step exports an image, which no other step waits for."""
+    """Return whether the step exports an image, which no other step waits for."""
     return "exporting to " in seen.name
 
 

@@ -1,6 +1,6 @@
-"""HTML from untrusted text; the only place that escapes values. Pure.
+"""Generates HTML from untrusted text. Only this module escapes values. Pure.
 
-Pages contain no scripts and no external resources; their Content-Security-Policy forbids both.
+Pages contain neither scripts nor external resources, and their Content-Security-Policy forbids both.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HEAD = """\
 
 
 def document(title: str, parts: Iterable[str], css: str = "") -> str:
-    """A whole page with a heading. `css`: added to the style sheet of all pages."""
+    """Return a whole page with a heading. `css`: added to the style sheet of all pages."""
     body = "\n".join(parts)
     return (
         f"{_HEAD.format(title=text(title), css=CSS + css)}<h1>{text(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
@@ -36,7 +36,7 @@ def document(title: str, parts: Iterable[str], css: str = "") -> str:
 
 
 def tiles(facts: Iterable[tuple[str, str, str]]) -> str:
-    """The most important facts at the top of a page: (name, value, more about it), as text."""
+    """Return the most important facts at the top of a page: (name, value, more about it), as text."""
     cells = "".join(
         f"<div><dt>{text(n)}</dt><dd>{text(v)}<small>{text(more)}</small></dd></div>" for n, v, more in facts
     )
@@ -44,19 +44,19 @@ def tiles(facts: Iterable[tuple[str, str, str]]) -> str:
 
 
 def bullets(notes: Iterable[str]) -> str:
-    """Explanations as a list. They are HTML."""
+    """Return notes as a list. The notes are HTML."""
     items = "".join(f"<li>{note}</li>\n" for note in notes)
     return f'<ul class="notes">{items}</ul>'
 
 
 def text(value: object, width: int = 300) -> str:
-    """A value as HTML, in elements and in attributes, without characters that are invisible or reorder the text."""
+    """Return a value as HTML for elements and attributes, without invisible or reordering characters."""
     shown = "".join(char if char.isprintable() else "\ufffd" for char in str(value)[: width + 1])
     return html.escape(shown if len(shown) <= width else f"{shown[: width - 1]}…", quote=True)
 
 
 def seconds(value: float | None) -> str:
-    """`2.35 s`, `41.2 s`, `6:04 min`; a dash if unknown."""
+    """Format a duration as `2.35 s`, `41.2 s` or `6:04 min`, or as a dash if unknown."""
     if value is None:
         return "–"
     if value < 59.95:
@@ -65,7 +65,7 @@ def seconds(value: float | None) -> str:
 
 
 def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A scrollable table, usable from the keyboard. Cells are HTML; a leading # in a heading marks a number column."""
+    """Return a scrollable, keyboard-accessible table of HTML cells. A leading # in a heading marks a number column."""
     numbers = [heading.startswith("#") for heading in headings]
     head = "".join(
         f'<th scope="col"{" class=n" if n else ""}>{text(h.lstrip("#"))}</th>'

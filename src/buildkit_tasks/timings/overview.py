@@ -33,9 +33,9 @@ def html(
     services: Sequence[str] = (),
     pages: Collection[int] = (),
 ) -> str:
-    """The page as text. `builds`: oldest first; `services`: only builds of these were selected.
+    """Return the page as text. `builds`: oldest first; `services`: the services to which the builds are limited.
 
-    `sizes`: all recorded ones, oldest first; `pages`: numbers of builds whose own page is in the same directory.
+    `sizes`: all recorded sizes, oldest first; `pages`: ids of builds that have a page in the same directory.
     """
     points = [data.of(build) for build in builds]
     taken, elsewhere = _of_one_builder(sizes)
@@ -56,13 +56,13 @@ def html(
         parts += ["<h2>Image sizes</h2>", *_images(points)]
         parts += ["<h2>Builds</h2>", _table(points, pages)]
         parts += ["<h2>What is measured</h2>", bullets(_notes())]
-    return document(f"{project}: history of builds", parts, HISTORY)
+    return document(f"{project}: build history", parts, HISTORY)
 
 
 def _scope(points: Sequence[Point], services: Sequence[str]) -> str:
     only = f" of {', '.join(services)}" if services else ""
     if not points:
-        return f"<p>The history contains no builds{text(only)}. <code>invoke build</code> records one.</p>"
+        return f"<p>The history contains no builds{text(only)}. Run <code>invoke build</code> to record one.</p>"
     first, last = points[0], points[-1]
     if len(points) == 1:
         said = f"Build {last.id}{only}, {scales.when(last.began)}"
@@ -103,7 +103,7 @@ def _share(share: float | None) -> str:
 
 def _few(points: Sequence[Point]) -> Iterator[str]:
     if len(points) == 1:
-        yield "<p>Only one build so far: medians and trends need more of them.</p>"
+        yield "<p>Only one build so far: medians and trends need more builds.</p>"
 
 
 def _medians(points: Sequence[Point]) -> str:
@@ -159,7 +159,7 @@ def _steps(point: Point) -> str:
 
 
 def _of_one_builder(sizes: Sequence[Sizes]) -> tuple[list[Sizes], int]:
-    """The sizes on the engine and builder that were listed last, and how many others there are."""
+    """Return the sizes on the engine and builder that were listed last, and how many others there are."""
     taken = [one for one in sizes if (one.engine, one.builder) == (sizes[-1].engine, sizes[-1].builder)]
     return taken, len(sizes) - len(taken)
 
@@ -181,23 +181,23 @@ def _caches(taken: Sequence[Sizes], elsewhere: int) -> Iterator[str]:
         yield f"<p>Only one listing so far: {text(said or 'no caches')}.</p>"
     builder = f" on the builder {last.builder}" if last.builder else ""
     said = (
-        f"The caches of this project{builder}; the whole build cache, with that of other projects, "
-        f"had {units.human(last.total)} on {scales.when(last.taken)}."
+        f"The caches of this project{builder}. The whole build cache, including other projects, "
+        f"was {units.human(last.total)} on {scales.when(last.taken)}."
     )
     yield f'<p class="dim">{text(said)} {_RECORDED}</p>'
     if elsewhere:
-        yield f'<p class="dim">{units.counted(elsewhere, "listing")} of other engines or builders not shown.</p>'
+        yield f'<p class="dim">{units.counted(elsewhere, "listing")} from other engines or builders not shown.</p>'
 
 
 _RECORDED = (
-    "A build does not measure its caches, because that takes time. Their sizes are recorded when "
+    "Builds do not measure the caches, because that takes time. Their sizes are recorded when "
     "<code>invoke cache</code> or <code>invoke cache.trim</code> lists them, and after each build if the setting "
     "<code>caches.budget</code> is set."
 )
 
 
 def _joined(sizes: Sizes) -> Sizes:
-    """With one part for all other kinds of mounts."""
+    """Merge all other kinds of mounts into one part."""
     parts = {name: size for name, size in sizes.parts.items() if name in PARTS}
     other = sum(sizes.parts.values()) - sum(parts.values())
     return Sizes(sizes.taken, sizes.engine, sizes.builder, {**parts, OTHER: other} if other else parts, sizes.total)
@@ -205,7 +205,7 @@ def _joined(sizes: Sizes) -> Sizes:
 
 def _images(points: Sequence[Point]) -> Iterator[str]:
     if not any(point.images for point in points):
-        yield '<p class="dim">No sizes of images are recorded: only an engine on this machine reports them.</p>'
+        yield '<p class="dim">No image sizes are recorded: only an engine on this machine reports them.</p>'
         return
     drawn, left = plots.images(points)
     yield drawn
@@ -235,7 +235,7 @@ def _table(points: Sequence[Point], pages: Collection[int]) -> str:
     headings = ["build", *(["page"] if linked else []), "began", "#took", "compiled", "#crates", "#reused"]
     headings += ["#steps run", "#cached", "#new images", "command"]
     more = f" (the newest {MANY} of {len(points)})" if len(points) > MANY else ""
-    return table(f"Builds, the newest first{more}", headings, rows)
+    return table(f"Builds, newest first{more}", headings, rows)
 
 
 def _number(count: int | None) -> str:
@@ -244,14 +244,14 @@ def _number(count: int | None) -> str:
 
 def _notes() -> list[str]:
     return [
-        "Duration: the whole build as measured by the command, with the start of docker and the export of images. "
+        "Duration: the whole build as measured by the command, including starting docker and exporting images. "
         "Builds that were up to date or interrupted are not recorded.",
         "Builds of different services, profiles and platforms are in the same charts. "
         "<code>--service</code> limits the page to builds of a service.",
-        "What a build compiled: as cargo printed it. “Cold” means that the compile step of buildkit-tasks reported an "
+        "What a build compiled: as printed by cargo. “Cold” means that the compile step of buildkit-tasks reported an "
         "empty target mount. “Compiled no crates” includes builds that only copied files. <code>invoke explain "
         "--build NUMBER</code> prints the cause.",
-        "Crates reused: those that cargo reported as fresh. Only the compile step of buildkit-tasks reports them.",
+        "Crates reused: crates that cargo reported as fresh. Only the compile step of buildkit-tasks reports them.",
         "Steps: the instructions of Dockerfiles that BuildKit reported as run or cached, without image exports.",
         "<code>invoke history --timings --build NUMBER</code> writes the timeline of one build.",
     ]

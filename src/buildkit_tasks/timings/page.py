@@ -19,7 +19,7 @@ MANY = 3000
 
 
 def html(build: Build, project: str, past: Sequence[Past] = ()) -> str:
-    """The page as text. `past`: earlier builds of the same kind, for comparison."""
+    """Return the page as text. `past`: earlier builds of the same kind, for comparison."""
     line = timeline.of(build)
     title = f"{project}: build {build.id}"
     parts = [
@@ -28,7 +28,7 @@ def html(build: Build, project: str, past: Sequence[Past] = ()) -> str:
         _facts(build, line),
     ]
     if line.ran:
-        parts += ["<h2>Time line</h2>", chart.html(line), *_hidden(line), "<h2>Critical path</h2>", *_path(line)]
+        parts += ["<h2>Timeline</h2>", chart.html(line), *_hidden(line), "<h2>Critical path</h2>", *_path(line)]
     else:
         parts.append("<p>No steps ran: all steps were cached, or the build did not report any.</p>")
     parts += _warmth(build, past)
@@ -71,7 +71,7 @@ def _compiled(build: Build) -> tuple[str, str]:
 
 
 def _target(build: Build) -> tuple[str, str]:
-    """The state of the target mount before cargo ran, if the compile step reported it."""
+    """Return the state of the target mount before cargo ran, if the compile step reported it."""
     cargo = build.cargo
     if cargo.total is not None:
         return "empty", f"{cargo.total} crates to compile"
@@ -101,7 +101,7 @@ def _path(line: Timeline) -> Iterator[str]:
     rest = max(0.0, line.span - spent)
     yield (
         f"<p>Each of these steps waited for the one before it. They took {seconds(spent)} of "
-        f"{seconds(line.span)}: a build like this only gets faster if one of these steps does. "
+        f"{seconds(line.span)}: a build like this gets faster only if one of these steps does. "
         f"For {seconds(rest)}, none of them was running: BuildKit was preparing a step or storing its result.</p>"
     )
     items = "".join(
@@ -117,14 +117,14 @@ def _tail(bar: Bar) -> str:
 
 
 def _warmth(build: Build, past: Sequence[Past]) -> Iterator[str]:
-    """How long builds of this kind took with a warm target mount: measured, not estimated."""
+    """Yield how long builds of this kind took with a warm target mount: measured, not estimated."""
     warm = [one.seconds for one in past if not one.empty and one.crates]
     if build.cargo.total is not None and warm:
         yield "<h2>With a warm cache</h2>"
         yield (
             f"<p>{units.counted(len(warm), 'build')} of the same services with a filled target mount took "
             f"{seconds(min(warm))} to {seconds(max(warm))}, with a median of {seconds(statistics.median(warm))}. "
-            "What each of them compiled depends on the edits since the build before it.</p>"
+            "What each build compiled depends on the edits since the previous build.</p>"
         )
 
 
@@ -158,7 +158,7 @@ def _crates(line: Timeline) -> str:
         )
         for crate in line.crates[:MANY]
     )
-    about = "The pause is the time until the next crate started or cargo finished. Other crates may be compiling then."
+    about = "The pause is the time until the next crate started or cargo finished. Meanwhile, other crates may compile."
     caption = f"Crates, in the order cargo started them{_more(len(line.crates))}"
     made = table(caption, ("crate", "#started", "#pause", "version", "from"), rows)
     return f'<p class="dim">{about}</p>\n{made}'
@@ -171,14 +171,14 @@ def _more(count: int) -> str:
 def _notes(build: Build) -> str:
     notes = [
         "Time 0 is when BuildKit started its first step. The total is the duration of the whole build, as measured by "
-        "the command; it includes starting docker and everything else that is not a step.",
+        "the command. It includes starting docker and everything else that is not a step.",
         "Steps: from start to end, by BuildKit's clock. A step counts as running while it waits for its cache mount.",
-        "A crate's start is when cargo printed “Compiling”. cargo does not print anything when a crate is finished, so "
+        "A crate starts when cargo prints “Compiling”. cargo prints nothing when a crate is finished, so "
         "the page cannot show how long a crate took, or how many were compiled at the same time. A long pause often "
         "means that a program was being linked, or that other crates were waiting for a large one.",
-        "Critical path: goes back from the step that ended last; at each step, it continues with the step that ended "
-        "last among those it waited for. If a step could not be matched to a line in a Dockerfile, it counts as having "
-        "waited for every step that ended before it started.",
+        "Critical path: starts at the step that ended last and goes back, each time to the step that ended last among "
+        "the steps it waited for. A step that could not be matched to a line in a Dockerfile is assumed to have waited "
+        "for every step that ended before it started.",
         "The target mount is shown as empty if the compile step of buildkit-tasks reported it as empty. Mounts used by "
         "other Dockerfiles are not covered.",
     ]

@@ -1,6 +1,6 @@
 """Charts of builds over time as SVG in HTML. Pure.
 
-Coordinates are percentages, so that a chart fits any width while its marks and texts keep their size.
+Coordinates are percentages, so a chart fits any width while its marks and labels keep their size.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _SHAPES = {
 }
 #: Number of services with a line, and number of colors.
 LINES = 6
-#: Maximum number of bars with a gap between them, and the maximum width of one, as a share of the chart's.
+#: Maximum number of bars with gaps between them, and the maximum width of a bar, as a share of the chart's width.
 SEPARATE, WIDEST = 60, 0.05
 
 
 def shapes() -> str:
-    """The definitions of the marks, once per page."""
+    """Return the definitions of the marks, once per page."""
     defined = "".join(f'<g id="mark-{name}" class="mark-{name}">{shape}</g>' for name, shape in _SHAPES.items())
     return f'<svg class="defs" aria-hidden="true" focusable="false"><defs>{defined}</defs></svg>'
 
 
 def times(points: Sequence[Point]) -> str:
-    """How long each build took, with a mark per build that links to its row, and the running median of each kind."""
+    """Return a chart of build times: a mark per build, which links to its row, and the running median of each kind."""
     scale = scales.durations([point.seconds for point in points])
     kinds = data.by_kind(points)
     at = {point.id: (n + 0.5) / len(points) for n, point in enumerate(points)}
@@ -66,7 +66,7 @@ def times(points: Sequence[Point]) -> str:
 
 
 def about(point: Point) -> str:
-    """A build on one line."""
+    """Return a build on one line."""
     word = next(short for name, short, _ in data.KINDS if name == point.kind)
     return f"build {point.id}, {scales.when(point.began)}: {seconds(point.seconds)}, {word}, invoke {point.command}"
 
@@ -77,7 +77,7 @@ def shares(
     words: tuple[str, str],
     counts: Callable[[Point], str],
 ) -> str:
-    """A bar per build: the share of hits below, the share of misses above. `words`: for hits and misses."""
+    """Return a bar per build: the share of hits below, the share of misses above. `words`: for hits and misses."""
     width = 1 / len(points)
     thick = min(WIDEST, 0.84 * width) if len(points) <= SEPARATE else width
     bars: list[str] = []
@@ -102,7 +102,7 @@ def shares(
 
 
 def images(points: Sequence[Point]) -> tuple[str, int]:
-    """The sizes of the largest images, a line per service; and the number of services that are left out."""
+    """Return a chart of the largest images, with a line per service, and the number of services left out."""
     newest: dict[str, int] = {}
     first: dict[str, int] = {}
     for point in points:
@@ -129,10 +129,8 @@ def images(points: Sequence[Point]) -> tuple[str, int]:
                 f"{_short(name)}: {units.human(newest[name])}{grown}",
             )
         )
-    summary = "Sizes of images: " + ", ".join(f"{_short(name)} {units.human(newest[name])}" for name in chosen)
-    return _legend(legend) + _frame(summary, "size of the image", scale, drawn, _builds(points)), len(newest) - len(
-        chosen
-    )
+    summary = "Image sizes: " + ", ".join(f"{_short(name)} {units.human(newest[name])}" for name in chosen)
+    return _legend(legend) + _frame(summary, "image size", scale, drawn, _builds(points)), len(newest) - len(chosen)
 
 
 def _short(name: str, width: int = 40) -> str:
@@ -140,11 +138,11 @@ def _short(name: str, width: int = 40) -> str:
 
 
 def caches(taken: Sequence[Sizes], parts: Mapping[str, str]) -> str:
-    """The sizes of the caches over time, stacked. `parts`: the words for the names that occur, lowest first."""
+    """Return a stacked chart of cache sizes over time. `parts`: labels of the parts that occur, lowest first."""
     scale = scales.sizes(sum(sizes.parts.values()) for sizes in taken)
     low, high = taken[0].taken, taken[-1].taken
     span = max(high - low, 1.0)
-    axis = scales.moments(low, high + 0.02 * span)  # the last one needs a width, too
+    axis = scales.moments(low, high + 0.02 * span)  # the last bar also needs a width
     ends = [*(sizes.taken for sizes in taken[1:]), axis.high]
     drawn = []
     for sizes, end in zip(taken, ends, strict=True):
@@ -164,12 +162,12 @@ def caches(taken: Sequence[Sizes], parts: Mapping[str, str]) -> str:
     ]
     marks = [(axis.at(mark), text(label)) for mark, label in axis.marks]
     total = units.human(sum(taken[-1].parts.values()))
-    summary = f"Sizes of this project's caches, measured {units.counted(len(taken), 'time')}; {total} at last."
+    summary = f"Sizes of this project's caches, measured {units.counted(len(taken), 'time')}; most recently {total}."
     return _legend(legend) + _frame(summary, "size, stacked", scale, drawn, marks, high=True)
 
 
 def _builds(points: Sequence[Point]) -> list[tuple[float, str]]:
-    """The labels below a chart with a column per build: numbers and dates."""
+    """Return the labels below a chart with a column per build: numbers and dates."""
     return [
         ((n + 0.5) / len(points), f"#{points[n].id}<small>{text(scales.when(points[n].began, '%b %d'))}</small>")
         for n in scales.places(len(points))
@@ -185,7 +183,7 @@ def _frame(
     *,
     high: bool = False,
 ) -> str:
-    """A chart with its axes. `marks`: places and labels (HTML) of the horizontal axis."""
+    """Return a chart with its axes. `marks`: positions and labels (HTML) of the horizontal axis."""
     labels = [(scale.at(value), label) for value, label in scale.marks]
     ys = "".join(f'<span style="bottom:{_percent(at)}">{text(label)}</span>' for at, label in labels)
     grid = "".join(_rule(at) for at, _ in labels)
@@ -205,12 +203,12 @@ def _rule(at: float) -> str:
 
 
 def _edge(at: float) -> str:
-    """Labels near the edges do not leave the chart."""
+    """Return the alignment of a label, to keep labels near the edges inside the chart."""
     return "start" if at < 0.06 else "end" if at > 0.94 else "middle"
 
 
 def _line(line: Iterable[tuple[float, float]], classes: str) -> str:
-    """A line through points between 0 and 1, stretched to the chart's size."""
+    """Return a line through points between 0 and 1, stretched to the chart's size."""
     through = " ".join(f"{1000 * x:.1f},{1000 * (1 - y):.1f}" for x, y in line)
     return (
         '<svg viewBox="0 0 1000 1000" preserveAspectRatio="none">'
@@ -219,7 +217,7 @@ def _line(line: Iterable[tuple[float, float]], classes: str) -> str:
 
 
 def _legend(items: Iterable[tuple[str, str]]) -> str:
-    """A legend: (sign as HTML, text)."""
+    """Return a legend. `items`: (symbol as HTML, text)."""
     return f'<ul class="legend">{"".join(f"<li>{sign}{text(word)}</li>" for sign, word in items)}</ul>\n'
 
 

@@ -1,4 +1,4 @@
-"""Recorded builds as points over time: what each of them compiled, its hit rates, and medians. Pure."""
+"""Recorded builds as points over time: what each build compiled, its hit rates, and medians. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = (
 )
 #: Number of builds in a running median, and how many of a kind are needed to draw it.
 WINDOW, ENOUGH = 9, 3
-#: The longest time that is plotted, in seconds.
+#: The longest plotted duration, in seconds.
 _LONGEST = 1e9
 
 
@@ -65,7 +65,7 @@ def _share(hits: int | None, misses: int | None) -> float | None:
 
 
 def of(build: Build) -> Point:
-    """The point of a build."""
+    """Return the point of a build."""
     cargo = build.cargo
     reported = cargo.fresh is not None or cargo.total is not None
     seen = [step for step in build.seen if not step.internal and not critical.exports(step)]
@@ -89,7 +89,7 @@ def of(build: Build) -> Point:
 
 
 def kind_of(build: Build) -> str:
-    """What a build compiled, as a name in `KINDS`."""
+    """Return what a build compiled, as a name in `KINDS`."""
     cargo = build.cargo
     if build.outcome != "built":
         return "failed"
@@ -99,12 +99,12 @@ def kind_of(build: Build) -> str:
         return "quiet" if build.seen or cargo.fresh is not None else "other"
     if all(crate.place is not None for crate in cargo.crates):
         return "edit"
-    # other Dockerfiles do not say which crates belong to the project
+    # other Dockerfiles do not report which crates belong to the project
     return "deps" if cargo.fresh is not None else "other"
 
 
 def by_kind(points: Iterable[Point]) -> dict[str, list[Point]]:
-    """The points of each kind, in the order of `KINDS`, without empty ones."""
+    """Return the points of each kind, in the order of `KINDS`, without empty kinds."""
     found: dict[str, list[Point]] = {name: [] for name, *_ in KINDS}
     for point in points:
         found[point.kind].append(point)
@@ -112,7 +112,7 @@ def by_kind(points: Iterable[Point]) -> dict[str, list[Point]]:
 
 
 def running(values: Sequence[float]) -> list[float | None]:
-    """The median of each value and those before it, at most `WINDOW` in total; None at first."""
+    """Return the running median over at most `WINDOW` values, or None while there are fewer than `ENOUGH`."""
     return [
         statistics.median(values[max(0, n + 1 - WINDOW) : n + 1]) if n + 1 >= ENOUGH else None
         for n in range(len(values))
@@ -120,6 +120,6 @@ def running(values: Sequence[float]) -> list[float | None]:
 
 
 def median(values: Iterable[float | None]) -> float | None:
-    """The median of the known values."""
+    """Return the median of the known values."""
     known = [value for value in values if value is not None]
     return statistics.median(known) if known else None

@@ -1,4 +1,4 @@
-"""The style sheet of all pages, and what the page of the history adds."""
+"""The style sheet of all pages, and additions for the history page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recorded build as a timeline: bars, what ran at the same time, the pauses between crates. Pure."""
+"""A recorded build as a timeline: bars, number of concurrent steps, pauses between crates. Pure."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from . import critical
 #: `[api compile 2/3] RUN …`, `[internal] load build context`
 _BRACKET = re.compile(r"^\[(?P<words>[^\]]*)\] (?P<text>.*)$", re.DOTALL)
 _COUNT = re.compile(r"^\d+/\d+$")
-#: Maximum number of characters shown of an instruction.
+#: Maximum length of a displayed instruction, in characters.
 WIDTH = 160
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A step: when it began, in seconds after the build's first step, and how many seconds it ran; None if it did not.
+    """A step: when it began, in seconds after the build's first step, and how many seconds it ran, if it ran.
 
     `state`: ran, cached, failed, canceled or not finished.
 
     `services`: the services it ran for; `stage`: its stage, or BuildKit's name for it; `step`: its position in
-    `seen`; `finished`: when cargo was done, if the step ran cargo; `on_path`: whether it is on the critical path.
+    `seen`; `finished`: when cargo finished, if the step ran cargo; `on_path`: whether it is on the critical path.
     """
 
     step: int
@@ -47,7 +47,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Start:
-    """A crate: when cargo printed `Compiling`, and the seconds until the next crate started or cargo was done.
+    """A crate: when cargo printed `Compiling`, and the seconds until the next crate started or cargo finished.
 
     `pause`: None if nothing was recorded after it; `own`: the crate belongs to the project, not to a registry.
     """
@@ -76,12 +76,12 @@ class Timeline:
 
     @property
     def path(self) -> tuple[Bar, ...]:
-        """The critical path, the first step first."""
+        """The critical path, from first to last step."""
         return tuple(bar for bar in self.ran if bar.on_path)
 
 
 def of(build: Build) -> Timeline:
-    """The timeline of a build."""
+    """Return the timeline of a build."""
     chosen = critical.path(build)
     bars = tuple(replace(_bar(build, number, seen), on_path=number in chosen) for number, seen in enumerate(build.seen))
     crates = _starts(build)
@@ -116,7 +116,7 @@ def _bar(build: Build, number: int, seen: Seen) -> Bar:
 
 
 def _kind(seen: Seen, text: str) -> str:
-    """What a bar's color stands for: run, copy, export or internal."""
+    """Return the kind of step, which determines the bar's color: run, copy, export or internal."""
     word = text.partition(" ")[0].upper()
     if critical.exports(seen):
         return "export"

@@ -28,7 +28,7 @@ _PAGE = re.compile(r"build-(\d{1,9})\.html")
 def after(session: Session, outcome: BuildOutcome) -> None:
     """Write the pages of a build that just ended, and print their paths. A build never fails because of this."""
     if outcome.up_to_date:
-        session.report.say("no timings: nothing was built    (invoke history --timings: the last recorded build)")
+        session.report.say("no timings: nothing was built (run `invoke history --timings` for the last recorded build)")
     if not outcome.recorded:  # otherwise a warning has already given the reason
         return
     try:
@@ -57,7 +57,7 @@ def show(session: Session, number: int, output: str) -> None:
 
 
 def overview(session: Session, count: int, services: Sequence[str], output: str) -> None:
-    """Write the page of the newest builds (0: of all of them), of any of these services, and print its path.
+    """Write the page of the newest `count` builds (0: all) of any of these services, and print its path.
 
     `output`: a file instead of the state directory. Problems: history-missing, unknown-service, bad-argument,
     system-refused.
@@ -104,14 +104,14 @@ def _put(session: Session, text: str, name: str, output: str, *, flag: str) -> P
     except OSError as error:
         raise Problem(
             "bad-argument" if output else "system-refused",
-            f"{path} cannot be written: {error.strerror or error}.",
-            hint=f"invoke history {flag} --output FILE    (a writable path)",
+            f"Cannot write {path}: {error.strerror or error}.",
+            hint=f"run `invoke history {flag} --output FILE` with a writable path",
         ) from error
     return path
 
 
 def _masked(session: Session, build: Build) -> Build:
-    """The build, with .env values and passwords removed from docker's output, because users share pages."""
+    """Return the build, with .env values and passwords removed from docker's output, because users share pages."""
     names = session.report.masked("\n".join(seen.name for seen in build.seen)).split("\n")
     if len(names) != len(build.seen):
         names = [session.report.masked(seen.name) for seen in build.seen]

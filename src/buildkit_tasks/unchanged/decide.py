@@ -1,6 +1,6 @@
 """Decides whether a build would do nothing, by comparing the record of the last build with the current state.
 
-If in doubt, BuildKit runs as usual. Imports little, because an up-to-date build runs only this.
+If in doubt, BuildKit runs as usual. Imports as little as possible, because an up-to-date build runs only this.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .record import Record
 
 
 def begin(session: Session, request: BuildRequest) -> Attempt | None:
-    """Begin an attempt before anything in the project is read; None if no proof is possible."""
+    """Begin an attempt before anything in the project is read. Return None if no proof is possible."""
     try:
         return inputs.begin(session, request)
     except Problem:
@@ -29,13 +29,13 @@ def begin(session: Session, request: BuildRequest) -> Attempt | None:
 
 
 def holds(session: Session, attempt: Attempt) -> BuildOutcome | None:
-    """The outcome of an up-to-date build; None if anything has changed or might have."""
+    """Return the outcome of an up-to-date build, or None if anything has or might have changed."""
     newest = max(_usable(attempt), key=lambda one: one[0].written.wall, default=None)
     return _look(session, attempt, *newest) if newest else None
 
 
 def _usable(attempt: Attempt) -> Iterator[tuple[Record, Collection[str]]]:
-    """The records that may prove that nothing changed, each with the services to check (empty: all of them)."""
+    """Yield the records that may prove that nothing changed, each with the services to check (empty: all)."""
     own = record.load(attempt.file)
     if own and _same(own, attempt):
         yield own, ()
@@ -47,7 +47,7 @@ def _usable(attempt: Attempt) -> Iterator[tuple[Record, Collection[str]]]:
 
 
 def _look(session: Session, attempt: Attempt, found: Record, wanted: Collection[str]) -> BuildOutcome | None:
-    """Compare the files and the engine with a record; the outcome for the wanted services, or for all of them."""
+    """Compare the files and the engine with a record. Return the outcome for the wanted services, or for all."""
     asked = _Question(session, found)
     asked.start()
     try:
@@ -55,8 +55,10 @@ def _look(session: Session, attempt: Attempt, found: Record, wanted: Collection[
         seen = fingerprint.everything(places, found.trees, inputs.PACKAGE).digest == found.look
     except (OSError, ValueError):
         seen = False
+    if not seen:
+        return None  # without waiting for the engine
     asked.join()
-    if not (seen and asked.same):
+    if not asked.same:
         return None
     return BuildOutcome(
         seconds=(inputs.now().wall - attempt.began.wall) / 1e9,
@@ -83,7 +85,7 @@ def _same(found: Record, attempt: Attempt) -> bool:
             and found.contents == attempt.contents
             and found.environment == inputs.digest(attempt.environment, found.harmless, found.salt)
         )
-    except ValueError:  # the salt was not written by us
+    except ValueError:  # we did not write the salt
         return False
 
 

@@ -1,8 +1,8 @@
 """Identifies files and trees without reading them: by device, inode, size, mode and change time (ctime).
 
-Programs cannot set a ctime, so a file with the same device, inode and ctime has the same bytes. The one exception,
-which git calls racy: the file was written twice within one clock tick and inspected in between. `newest` covers that
-case: an inspection is reliable only if it is clearly later than the newest ctime.
+Programs cannot set a ctime, so a file with the same device, inode and ctime has the same bytes. The only exception,
+which git calls racy, is a file that was written twice within one clock tick and inspected in between. `newest` covers
+this case: an inspection is reliable only if it is clearly later than the newest ctime.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from buildkit_tasks.dockerfiles.ignore import Ignore, walk
 
-#: How much older (ns) a ctime must be than the inspection: more than one tick of any kernel's clock.
+#: A ctime must be this many ns older than the inspection: more than one tick of any kernel's clock.
 MARGIN = 50_000_000
 #: A ctime without a fraction may come from a filesystem with a resolution of one or two seconds.
 COARSE = 2_000_000_000
@@ -44,11 +44,11 @@ class Look:
 
     @property
     def digest(self) -> str:
-        """A digest that is the same for the same files, regardless of their order."""
+        """A digest of the files, independent of their order."""
         return hashlib.blake2b(b"\0".join(sorted(self._lines)), digest_size=32).hexdigest()
 
     def place(self, path: Path) -> None:
-        """Add one path, and its target if it is a link; also records that a path does not exist. Raises `OSError`."""
+        """Add one path, and its target if it is a link. Record a missing path as missing. Raises `OSError`."""
         try:
             itself = path.lstat()
             self._add(b"place", path, itself)
@@ -57,7 +57,7 @@ class Look:
         except (FileNotFoundError, NotADirectoryError):
             self._lines.append(b"absent " + os.fsencode(path))
             above = next(p for p in path.parents if p.exists())
-            self._age(above, above.stat())  # its deletion changed that directory's ctime
+            self._age(above, above.stat())  # deleting it changed this directory's ctime
 
     def tree(self, tree: Tree) -> None:
         """Add all files and directories of a context that may be sent to BuildKit. Raises `OSError`, `ValueError`."""
@@ -67,7 +67,7 @@ class Look:
             self._add(b"in", tree.context / path, entry.stat(follow_symlinks=False))
 
     def code(self, package: Path) -> None:
-        """Add the files of a Python package, except caches that Python writes there."""
+        """Add the files of a Python package, except Python's own caches."""
         for path, entry in walk(package, Ignore.parse("**/__pycache__\n")):
             self._add(b"code", package / path, entry.stat(follow_symlinks=False))
 
@@ -83,7 +83,7 @@ class Look:
 
 
 def settled(ctime: int) -> int:
-    """The time (ns) from which any further change to a file gets a later ctime than this."""
+    """Return the earliest time (ns) at which a further change to a file certainly gets a later ctime."""
     return ctime + (COARSE if ctime % 1_000_000_000 == 0 else MARGIN)
 
 
@@ -99,8 +99,10 @@ def everything(places: Iterable[Path], trees: Sequence[Tree], package: Path) -> 
 
 
 def content(path: Path) -> str:
-    """The digest of a small file's bytes, or of all files in a directory; empty if it does not exist. For files that
-    may be rewritten with the same content. Raises `OSError`."""
+    """Return the digest of a small file's bytes, or of all files in a directory, or "" if it does not exist.
+
+    For files that may be rewritten with the same content. Raises `OSError`.
+    """
     try:
         files = sorted(path.iterdir())[:100] if path.is_dir() else [path]
         found = hashlib.blake2b(digest_size=16)
@@ -115,7 +117,7 @@ def content(path: Path) -> str:
 
 
 def untrusted(devices: Mapping[int, Path]) -> str:
-    """The type of any filesystem with unreliable ctimes among these; "unknown" if the system does not list it."""
+    """Return the type of a filesystem with unreliable ctimes, if any; "unknown" if the system does not list it."""
     try:
         mounts = list(_mounts(Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")))
     except OSError:
@@ -130,7 +132,7 @@ def untrusted(devices: Mapping[int, Path]) -> str:
 
 
 def _mounts(text: str) -> Iterator[tuple[str, str]]:
-    """The mount point and type of each filesystem, in mount order: proc(5)."""
+    """Yield the mount point and type of each filesystem, in mount order: proc(5)."""
     for line in text.splitlines():
         left, _, right = line.partition(" - ")
         point = left.split(" ")[4]

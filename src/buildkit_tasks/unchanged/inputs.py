@@ -1,4 +1,4 @@
-"""The inputs of a build other than its context: the request, the environment, configuration files. Runs nothing."""
+"""Collects the inputs of a build other than its context: request, environment, configuration files. Runs nothing."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ PACKAGE = Path(__file__).parents[1]
 #: Tolerance in ns for a clock that seems to go backwards between readings of two clocks.
 _JITTER = 2_000_000
 
-#: Variables that differ between terminals and are read neither by docker nor by us. All other variables are inputs,
-#: and so is any of these that a compose file or a .env mentions.
+#: Variables that differ between terminals and that neither docker nor we read. All other variables are inputs, and
+#: so are variables in this set that a compose file or a .env mentions.
 HARMLESS = frozenset(
     {
         *("_", "ALACRITTY_LOG", "ALACRITTY_SOCKET", "ALACRITTY_WINDOW_ID", "COLORTERM", "COLUMNS", "GPG_TTY"),
@@ -52,7 +52,7 @@ _PLUGIN_DIRECTORIES = ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr
 class Attempt:
     """A starting build: the file of its record, and the state before anything in the project was read.
 
-    `services`: the services named by the user. `wider`: the attempt for the same build of all services, whose record
+    `services`: the services requested by the user. `wider`: the attempt for the same build of all services. Its record
     also applies to each of these services.
     """
 
@@ -66,7 +66,7 @@ class Attempt:
 
 
 def begin(session: Session, request: BuildRequest) -> Attempt | None:
-    """Begin an attempt; None for a request that must ask BuildKit. Problems: no-project."""
+    """Begin an attempt. Return None for a request that always needs BuildKit. Problems: no-project."""
     if request.no_cache or request.push or request.oci or request.platforms or request.by_digest:
         return None
     began = now()
@@ -84,14 +84,14 @@ def begin(session: Session, request: BuildRequest) -> Attempt | None:
 
 
 def _key(session: Session, request: BuildRequest) -> str:
-    """The name of a request's record, derived from the request, the directory and the Python used."""
+    """Return the name of a request's record, derived from the request, the directory and the Python used."""
     words = {**asdict(request), "progress": "", "flags": session.flags, "cwd": str(session.world.cwd)}
     text = json.dumps([words, str(session.root), sys.version, sys.prefix], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def now() -> Moment:
-    """The current time. If the system reports no boot id, only the wall clock is used."""
+    """Return the current time. If the system reports no boot id, only the wall clock is used."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         running = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -101,14 +101,14 @@ def now() -> Moment:
 
 
 def forward(before: Moment, after: Moment) -> bool:
-    """Whether the clock only moved forward between two moments, as far as we can determine."""
+    """Return whether the clock only moved forward between two moments, as far as we can determine."""
     same = before.boot == after.boot
     drift = (after.wall - before.wall) - (after.running - before.running) if same and before.boot else 0
     return after.wall >= before.wall and drift >= -_JITTER
 
 
 def digest(environment: Mapping[str, str], harmless: Collection[str], salt: str) -> str:
-    """Salted digest of all variables except the harmless ones; the salt keeps values from being guessed."""
+    """Return a salted digest of all variables except the harmless ones. The salt prevents guessing the values."""
     found = hashlib.blake2b(key=bytes.fromhex(salt)[:32], digest_size=32)
     for name, value in sorted(environment.items()):
         if name not in harmless:
@@ -117,14 +117,14 @@ def digest(environment: Mapping[str, str], harmless: Collection[str], salt: str)
 
 
 def contents(session: Session) -> str:
-    """Small files that may be rewritten with the same content: the current builder and the chosen base images."""
+    """Return digests of files that may be rewritten unchanged: the current builder and the chosen base images."""
     home = session.world.buildx_config
     files = (home / "current", home / "defaults", session.state / "images.json")
     return "-".join(content(file) or "none" for file in files)
 
 
 def compose_candidates(session: Session, named: Iterable[Path]) -> Iterator[Path]:
-    """Every compose file and .env that compose may read for this project, existing or not."""
+    """Yield every compose file and .env that compose may read for this project, existing or not."""
     folders = dict.fromkeys([session.root, session.world.cwd, *(file.parent for file in named)])
     yield from named
     yield from (session.root / name for name in _COMPOSE_NAMES)
@@ -132,13 +132,13 @@ def compose_candidates(session: Session, named: Iterable[Path]) -> Iterator[Path
 
 
 def harmless(texts: Iterable[bytes]) -> tuple[str, ...]:
-    """The harmless variables that no text mentions."""
+    """Return the harmless variables that no text mentions."""
     words = {word for text in texts for word in re.findall(rb"[A-Za-z_][A-Za-z0-9_]*", text)}
     return tuple(sorted(name for name in HARMLESS if name.encode() not in words))
 
 
 def machine_places(world: World) -> Iterator[Path]:
-    """The paths of the docker command, its plugins and configuration, or the first paths searched for them."""
+    """Yield the paths of the docker command, its plugins and configuration, or the first paths searched for them."""
     config = world.docker_config
     yield config / "config.json"
     name = ask.context(world)

@@ -1,4 +1,4 @@
-"""After a build: checks whether all of its inputs are known, and writes the record if so."""
+"""Checks after a build whether all of its inputs are known, and writes the record if so."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _KNOWN_KEYS = frozenset(
 )
 _LOCAL_OUTPUTS = (["type=docker"], ["type=image,compression=uncompressed"])
 _PINNED = re.compile(r"@sha256:[0-9a-f]{64}$")
-#: A step that downloads something itself, as BuildKit names it; base images may add such a step (ONBUILD).
+#: BuildKit's name for a step that downloads something itself. Base images may add such steps (ONBUILD).
 _FETCHES = re.compile(r"\[[^\]]*\] ADD\b.*(?:://|@)")
 
 
@@ -64,7 +64,7 @@ class Watch:
             path = ask.address(session.world)
             if path is None:
                 raise Unknown("the engine is on another machine")
-            # before the build, so that the record does not match if a base image changes during it
+            # query before the build: if a base image changes during the build, the record must not match
             bases = _bases(project, plan)
             self._answer = ask.images(path, bases)
             if lost := next((image for image in bases if not self._answer.images.get(image)), ""):
@@ -78,12 +78,12 @@ class Watch:
             self.unknown = str(error)
 
     def start(self) -> None:
-        """Start reading the files in a thread. Does nothing if already started, or if nothing will be kept."""
+        """Start reading the files in a thread, unless this has started already or nothing will be recorded."""
         if not self.unknown and self._look is None:
             self._look = self._pool.submit(fingerprint.everything, self._places, self._trees, inputs.PACKAGE)
 
     def keep(self, outcome: BuildOutcome) -> None:
-        """Record a successful build. Fails silently: without a record, the next build asks BuildKit."""
+        """Record a successful build. Fails silently: without a record, the next build runs BuildKit."""
         try:
             self.start()
             if self._look is None:
@@ -134,7 +134,7 @@ class Watch:
             tags = tuple(self._plan.definition["target"][keys[target.service]]["tags"])
             ids = tuple(filter(None, (target.digest, target.config)))
             if not ids or not tags:
-                raise Unknown("the builder did not report the ids of the images")
+                raise Unknown("the builder did not report the image ids")
             yield record.Target(target.service, target.image, target.digest, tags, ids)
 
     def _check_settings(self) -> None:
@@ -180,7 +180,7 @@ def _check(service: Service, target: Mapping[str, Any], built: Collection[str]) 
 
 
 def _bases(project: Project, plan: BuildPlan) -> list[str]:
-    """The images in the engine that the build uses. Raises `Unknown` if a registry may have a newer one."""
+    """Return the images in the engine that the build uses. Raises `Unknown` if a registry may have a newer one."""
     found: dict[str, None] = {}
     for service in plan.services:
         target = plan.definition["target"][service.key]
@@ -194,7 +194,7 @@ def _bases(project: Project, plan: BuildPlan) -> list[str]:
             if image.startswith(f"{image_names.OWN}/"):
                 found[image] = None
             elif not _PINNED.search(image):
-                raise Unknown(f"the registry may have a newer {image}")
+                raise Unknown(f"the registry may have a newer version of {image}")
         for value in target.get("contexts", {}).values():
             if not value.startswith("target:"):
                 found[value.removeprefix("docker-image://")] = None
@@ -208,7 +208,7 @@ def _trees(services: Sequence[Service]) -> Iterator[Tree]:
 
 
 def _secret_file(entry: str, root: Path) -> Path:
-    """The file of a secret, from BuildKit's option. Raises `Unknown` if the secret is not a file."""
+    """Return the file of a secret, from BuildKit's option. Raises `Unknown` if the secret is not a file."""
     fields = dict(part.partition("=")[::2] for part in next(csv.reader([entry])))
     if fields.get("type", "file") != "file" or not (fields.get("src") or fields.get("source")):
         raise Unknown("a secret is not a file")

@@ -1,4 +1,4 @@
-"""The record of a finished build: parsed strictly, replaced atomically. Safe to delete."""
+"""The record of a finished build, parsed strictly and replaced atomically. Safe to delete."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Record:
 
 
 def load(path: Path) -> Record | None:
-    """Load a record; None if it does not exist or is not exactly in our format."""
+    """Load a record. Return None if it does not exist or is not in exactly our format."""
     try:
         content = shapes.loads(readfile.content(path, LARGEST), dict)
         if content["version"] != _VERSION:
@@ -92,11 +92,11 @@ def load(path: Path) -> Record | None:
             incremental=fields["incremental"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None  # missing or damaged: the next build asks BuildKit
+        return None  # missing or damaged: the next build runs BuildKit
 
 
 def save(path: Path, record: Record) -> None:
-    """Replace a record, and delete the oldest if there are many. Raises `OSError`."""
+    """Replace a record, and delete the oldest records if there are too many. Raises `OSError`."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     content = {"version": _VERSION, **asdict(record)}
     from buildkit_tasks.core import files  # late: an up-to-date build writes nothing
@@ -113,7 +113,7 @@ def _target(content: Mapping[str, Any]) -> Target:
 
 
 def forget(state: Path) -> None:
-    """Remove every record of a checkout, so that its next builds ask BuildKit."""
+    """Remove all records of a checkout, so its next builds run BuildKit."""
     with contextlib.suppress(OSError):
         for path in (state / FOLDER).iterdir():
             path.unlink(missing_ok=True)
@@ -132,7 +132,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _some(value: Any) -> tuple[str, ...]:
-    """A non-empty list of non-empty texts: an empty one would prove nothing."""
+    """Return a non-empty list of non-empty strings. Empty ones would prove nothing."""
     texts = _texts(value)
     if not texts or not all(texts):
         raise ValueError

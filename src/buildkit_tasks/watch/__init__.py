@@ -1,1 +1,1 @@
-"""`watch` and `dev`: keeps a running stack in sync with the sources while they are edited."""
+"""`watch` and `dev`: keep a running stack in sync with the sources as you edit them."""

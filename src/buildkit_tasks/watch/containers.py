@@ -23,9 +23,9 @@ def outdated(
     containers: Iterable[Running],
     ids: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """Services whose containers were not created from the current image, so compose would replace them. Pure.
+    """Return the services with containers that compose would replace, because they use an outdated image. Pure.
 
-    Includes services without a container, unless scaled to 0, and those whose container was never started.
+    Includes services without a container, unless scaled to 0, and those with a container that was never started.
     """
     by_service: dict[str, list[Running]] = {}
     for one in containers:
@@ -41,7 +41,7 @@ def outdated(
 
 
 def started(before: Iterable[Running], after: Iterable[Running]) -> tuple[str, ...]:
-    """Services that were not running before and now have a new or running container. Pure."""
+    """Return the services that were not running before and now have a new or running container. Pure."""
     was = tuple(before)
     ran, known = {one.service for one in was if one.state == "running"}, {one.id for one in was}
     found = {one.service for one in after if one.id not in known or one.state == "running"}
@@ -49,7 +49,7 @@ def started(before: Iterable[Running], after: Iterable[Running]) -> tuple[str, .
 
 
 def replaced(before: Iterable[Running], after: Iterable[Running]) -> tuple[str, ...]:
-    """The services whose containers are not the same as before. Pure."""
+    """Return the services with different containers than before. Pure."""
     one, other = ({(c.service, c.id) for c in some} for some in (before, after))
     return tuple(sorted({service for service, _ in other - one}))
 
@@ -78,7 +78,7 @@ def copy(session: Session, names: Iterable[str], files: Mapping[str, str]) -> No
 
 
 def _archive(target: IO[bytes], files: Mapping[str, str]) -> bool:
-    """Write these files to a tar, each under its path; return whether there were any. Skips files that vanish."""
+    """Write these files to a tar archive, each at its path; return whether there were any. Skips files that vanish."""
     added = False
     with tarfile.open(fileobj=target, mode="w") as archive:
         for host, place in sorted(files.items()):

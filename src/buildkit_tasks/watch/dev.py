@@ -76,7 +76,7 @@ class _Logs:
         self.wait()
 
     def follow(self) -> None:
-        """Run `compose logs` from where the last one ended, unless that one is still running."""
+        """Run `compose logs` from where the last run ended, unless that run is still active."""
         if self._thread is not None and self._thread.is_alive():
             return
         self._running.close()
@@ -121,7 +121,7 @@ def _stop(session: Session, project: Project, started: Sequence[str], *, everyth
         asked = (compose_cli.remove(session.root, files, started), compose_cli.by_name(session.root, name, *words))
     said = ""
     try:
-        for command in asked:  # the second one in case the compose file is no longer valid
+        for command in asked:  # the second command in case the compose file is no longer valid
             result = run.capture(session.world, command, group=True)
             if result.code == 0:
                 return
@@ -137,5 +137,5 @@ def _containers(session: Session, project: Project) -> tuple[running.Running, ..
 
 
 def _now() -> str:
-    """The current time in the format of `docker logs --since`."""
+    """Return the current time in the format of `docker logs --since`."""
     return datetime.now(timezone.utc).isoformat()

@@ -31,9 +31,9 @@ class Trigger:
 
 
 def triggers(name: str, entry: Mapping[str, Any]) -> tuple[Trigger, ...] | None:
-    """The triggers of a service; None if it has no `develop.watch` section.
+    """Return the triggers of a service, or None if it has no `develop.watch` section.
 
-    Problems: compose-key-unsupported for a key or an action that we do not know, compose-invalid.
+    Problems: compose-key-unsupported for an unknown key or action, compose-invalid.
     """
     section = entry.get("develop")
     if not section:
@@ -61,7 +61,7 @@ def _trigger(name: str, entry: Mapping[str, Any], found: Mapping[str, Any]) -> T
         initial=bool(found.get("initial_sync")),
     )
     if not path.startswith("/"):
-        raise _invalid(name, f"the path {path!r} is not absolute in compose's model", "give each rule a path")
+        raise _invalid(name, f"the path {path!r} is not absolute in compose's model", "set `path:` in each rule")
     if made.action.syncs and not target.startswith("/"):
         raise _invalid(name, f"`{action}` for {path} needs an absolute target", "add `target:`")
     if made.action is Action.REBUILD and not entry.get("build"):
@@ -72,9 +72,9 @@ def _trigger(name: str, entry: Mapping[str, Any], found: Mapping[str, Any]) -> T
 def rules(
     name: str, found: Sequence[Trigger], ignore: Below | None, mounted: Sequence[str], skip: Callable[[str], None]
 ) -> Iterator[Rule]:
-    """The rules of a service. `ignore`: the patterns of its .dockerignore; `mounted`: host paths of its bind mounts.
+    """Yield a service's rules. `ignore`: the patterns of its .dockerignore; `mounted`: host paths of its bind mounts.
 
-    A trigger whose path is mounted is not watched, as in compose; `skip` is called with the reason.
+    As in compose, a trigger is not watched if its path is mounted; calls `skip` with the reason.
     """
     for trigger in found:
         if trigger.action.syncs and any(under(trigger.path, place) is not None for place in mounted):
@@ -87,9 +87,9 @@ def rules(
 
 
 def patterns(name: str, given: Sequence[str]) -> Ignore:
-    """The patterns of `ignore` or `include`; if a list contains `*`, compose keeps only its exceptions.
+    """Return the patterns of `ignore` or `include`. If a list contains `*`, compose keeps only its exceptions.
 
-    Problems: compose-invalid for a malformed one.
+    Problems: compose-invalid for a malformed pattern.
     """
     kept = [one for one in given if one.startswith("!")] if "*" in given else list(given)
     try:
@@ -99,7 +99,7 @@ def patterns(name: str, given: Sequence[str]) -> Ignore:
 
 
 def mounts(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """The host paths of a service's bind mounts."""
+    """Return the host paths of a service's bind mounts."""
     volumes = (volume for volume in entry.get("volumes") or () if isinstance(volume, Mapping))
     return tuple(str(volume.get("source") or "") for volume in volumes if volume.get("type") == "bind")
 
@@ -117,6 +117,4 @@ def _unsupported(name: str, what: str) -> Problem:
 
 
 def _invalid(name: str, why: str, hint: str) -> Problem:
-    return Problem(
-        "compose-invalid", f"`develop.watch` of the service {name!r} cannot be used.", causes=[why], hint=hint
-    )
+    return Problem("compose-invalid", f"`develop.watch` of the service {name!r} is invalid.", causes=[why], hint=hint)

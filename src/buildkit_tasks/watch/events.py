@@ -45,11 +45,11 @@ class Ear:
         self._close()
 
     def cover(self, directories: frozenset[str]) -> bool:
-        """Watch exactly these directories from now on; returns whether that changed anything.
+        """Watch exactly these directories from now on; return whether that changed anything.
 
         A directory that was removed and recreated needs a new watch. Changes between the old and the new watch are
-        missed, so scan the files afterwards. For a missing directory, watchfiles raises FileNotFoundError or
-        skips it; its parents are watched before it, so that its return is noticed. Problems: system-refused.
+        missed, so scan the files afterwards. If a directory is missing, watchfiles raises FileNotFoundError or
+        skips it. Its parents are watched first, to detect its return. Problems: system-refused.
         """
         alive = self._thread is not None and self._thread.is_alive()
         if directories == self._covered and alive and not self._lost:

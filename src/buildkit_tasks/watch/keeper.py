@@ -67,7 +67,7 @@ class Keeper:
         return not same
 
     def do(self, found: Work, present: Collection[str]) -> Work:
-        """Do the work; returns the work that failed for a reason other than the files."""
+        """Do the work; return what failed for a reason other than the files."""
         began = self.session.world.clock()
         if not self.started:
             return self._begin_again(found, present)
@@ -124,7 +124,7 @@ class Keeper:
     # ---- images ----
 
     def _start(self, present: Collection[str]) -> Problem | None:
-        """Build and start everything, and copy the initial files; returns the problem, if any."""
+        """Build and start everything, and copy the initial files; return the problem, if any."""
         problem = None
         try:
             stack.up_project(self.session, self.project, self._request(self.services))
@@ -136,7 +136,7 @@ class Keeper:
         return problem
 
     def _begin_again(self, found: Work, present: Collection[str]) -> Work:
-        """Try everything again after the first build failed."""
+        """Retry everything after the first build failed."""
         problem = self._start(present)
         if problem:
             self.report(problem, "the stack is running" if self.started else "nothing was started")
@@ -145,9 +145,9 @@ class Keeper:
         return NOTHING
 
     def _build(self, services: Sequence[Service]) -> tuple[frozenset[str], frozenset[str]]:
-        """Build these in one solve; return the services that failed, and those whose files are not to blame.
+        """Build these in one solve; return the failed services, and those failing for reasons other than their files.
 
-        If unrelated services fail together, each is built separately, so that one error does not hold up the others.
+        If unrelated services fail together, builds each separately, so one error does not block the others.
         """
         if not services:
             return NONE, NONE
@@ -179,7 +179,7 @@ class Keeper:
     # ---- containers ----
 
     def _replace(self, failed: Collection[str], *, everything: bool) -> tuple[str, ...]:
-        """Replace the containers whose image is outdated; `everything`: all that compose considers outdated."""
+        """Replace containers that use an outdated image. `everything`: all that compose considers outdated."""
         session, workspace = self.session, self.project.workspace
         watched = [s for s in workspace.services if s.name in self._built()]
         with ThreadPoolExecutor(1) as pool:
@@ -202,7 +202,7 @@ class Keeper:
             enough=lambda: self.interrupted(),
         )
         if not ready:
-            self.say("another change: no longer waiting until everything is healthy")
+            self.say("files changed again; no longer waiting until everything is healthy")
 
     def _copy(self, found: Mapping[str, Mapping[str, str]]) -> None:
         if not any(found.values()):
@@ -226,7 +226,7 @@ class Keeper:
 
 
 def alike(services: Sequence[Service]) -> list[list[Service]]:
-    """The services in groups that are built from the same context and Dockerfile."""
+    """Group the services that are built from the same context and Dockerfile."""
     groups: list[list[Service]] = []
     for service in services:
         same = next((group for group in groups if sources.same_build(group[0], service)), None)

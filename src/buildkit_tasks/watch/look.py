@@ -33,11 +33,11 @@ class Root:
     ignore: Ignore = field(default_factory=Ignore)
 
     def concerns(self, inside: str) -> bool:
-        """Whether a path below the root is scanned."""
+        """Return whether a path below the root is scanned."""
         return self.only == "." or under(inside, self.only) is not None
 
     def leads_to(self, inside: str) -> bool:
-        """Whether a directory is scanned, or contains a path that is."""
+        """Return whether a directory is scanned, or contains a path that is."""
         return self.concerns(inside) or under(self.only, inside) is not None
 
 
@@ -78,7 +78,7 @@ def look(roots: Iterable[Root]) -> Look:
 
 
 def changed(before: Look, after: Look) -> frozenset[str]:
-    """The paths that are new, deleted or changed."""
+    """Return the paths that are new, deleted or changed."""
     one, other = before.paths, after.paths
     return frozenset(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
 
@@ -98,7 +98,7 @@ def _signature(found: os.stat_result) -> Signature:
 
 
 def _existing(path: str) -> str:
-    """The directory, or if it does not exist, its nearest existing parent."""
+    """Return the directory or, if it does not exist, its nearest existing parent."""
     place = Path(path)
     while not place.is_dir() and place != place.parent:
         place = place.parent

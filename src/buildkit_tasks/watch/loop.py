@@ -19,7 +19,7 @@ from .rules import NOTHING, Work, work
 #: Maximum number of scans until the watched directories match those on disk.
 TRIES = 10
 
-#: How much older (ns) than its change a file's timestamp may be: more than one tick of any kernel's clock.
+#: Nanoseconds by which a file's timestamp may precede its change: more than one tick of any kernel's clock.
 TICK = 50_000_000
 
 
@@ -29,9 +29,9 @@ def watch(
     *,
     progress: str = "auto",
     after: Callable[[], None] = lambda: None,
-    ending: str = "press Ctrl-C to stop watching; the containers keep running",
+    ending: str = "press Ctrl-C to stop watching (the containers keep running)",
 ) -> None:
-    """Build and start these services (none: all), then keep them in sync with their files. Ends with an interrupt.
+    """Build and start these services (none: all), then keep them in sync with their files until interrupted.
 
     `after`: called whenever containers may have been started; `ending`: describes what an interrupt does. Problems:
     any from discovery, and anything that prevents the stack from starting, except what saving a file can fix.
@@ -89,7 +89,7 @@ class _Loop:
         return found
 
     def _changed_since(self, path: str, moment: int) -> bool:
-        """Whether a file changed after a time (ns), allowing for rounded file times."""
+        """Return whether a file changed after a time (ns), allowing for rounded file times."""
         seen = self.seen.paths.get(path)
         return seen is not None and seen[-1] > moment - TICK
 
@@ -110,7 +110,7 @@ class _Loop:
         return Noise(self._now())
 
     def _drain(self) -> bool:
-        """Discard the events so far; returns whether there were any."""
+        """Discard the events so far; return whether there were any."""
         some = False
         while True:
             try:
@@ -119,7 +119,7 @@ class _Loop:
                 return some
 
     def _look(self) -> Look:
-        """Scan the files, making sure that every directory found was already being watched."""
+        """Scan the files, and ensure that every directory found was already being watched."""
         found = look(self.keeper.targets.roots)
         for _ in range(TRIES):
             try:

@@ -98,7 +98,7 @@ Decision = Wait | Look | Do
 
 
 def step(state: State, event: Event) -> tuple[State, Decision]:
-    """The next state, and what to do."""
+    """Return the next state and what to do."""
     if isinstance(event, Done):
         after = replace(state, owed=event.owed, heard=False)
         if state.heard:  # the burst may still be going on

@@ -49,12 +49,12 @@ class Below:
     patterns: Ignore
 
     def excludes(self, path: str) -> bool:
-        """Whether the patterns match this path or a directory above it."""
+        """Return whether the patterns match this path or a directory above it."""
         inside = under(path, self.root)
         return inside not in (None, ".") and self.patterns.excludes(str(inside))
 
     def may_include(self, path: str) -> bool:
-        """Whether this path, or something below it, may remain included."""
+        """Return whether this path, or something below it, may remain included."""
         return not self.excludes(path) or not self.patterns.skips(under(path, self.root) or ".")
 
 
@@ -77,24 +77,24 @@ class Rule:
     target: str = ""
 
     def matches(self, path: str) -> bool:
-        """Whether a change to this path triggers the rule."""
+        """Return whether a change to this path triggers the rule."""
         if under(path, self.path) is None or (self.include and not self.include.excludes(path)):
             return False
         return not any(ignore.excludes(path) for ignore in self.ignores)
 
     def may_concern(self, path: str) -> bool:
-        """Whether a change to this path, or to something below it, may trigger the rule."""
+        """Return whether a change to this path, or to something below it, may trigger the rule."""
         if under(self.path, path) is not None:
             return True
         return under(path, self.path) is not None and all(ignore.may_include(path) for ignore in self.ignores)
 
     def place(self, path: str) -> str:
-        """The path of a file in the container."""
+        """Return a file's path in the container."""
         return posixpath.normpath(posixpath.join(self.target, under(path, self.path) or "."))
 
 
 def under(path: str, directory: str) -> str | None:
-    """The path relative to a directory, `.` for itself; None if it is elsewhere."""
+    """Return the path relative to a directory: `.` for the directory itself, None for a path outside."""
     if path == directory:
         return "."
     start = directory.rstrip("/") + "/"
@@ -112,13 +112,13 @@ class Work:
     causes: tuple[str, ...] = ()
 
     def words(self, root: str) -> str:
-        """The first few changed files, relative to a directory, and the number of the others."""
+        """Return the first few changed files, relative to a directory, and the number of other files."""
         names = [path.removeprefix(f"{root}/") for path in self.causes]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return ", ".join(names[:3]) + more or "something"
 
     def and_also(self, other: Work) -> Work:
-        """The work of both combined."""
+        """Return the combined work of both."""
         names = {**self.sync, **other.sync}
         return Work(
             self.rebuild | other.rebuild,
@@ -137,9 +137,9 @@ NOTHING = Work()
 
 
 def work(rules: Iterable[Rule], changed: Iterable[str]) -> Work:
-    """The work for a set of changed, new or deleted paths. All rules that match apply, as in compose.
+    """Return the work for a set of changed, new or deleted paths. All matching rules apply, as in compose.
 
-    If there are very many paths, those that would add no new work are skipped.
+    If there are very many paths, skips those that would add no new work.
     """
     rebuild, restart, reload = set[str](), set[str](), False
     sync: dict[str, dict[str, str]] = {}

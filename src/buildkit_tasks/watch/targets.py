@@ -26,7 +26,7 @@ _MOST_FILES, _LARGEST = 200, 1_000_000
 
 @dataclass(frozen=True)
 class Targets:
-    """The rules, the roots to scan, and the triggers whose files are copied at the start, by service.
+    """The rules, the roots to scan, and the triggers with files to copy at the start, by service.
 
     `skipped`: descriptions of what is not watched.
     """
@@ -37,14 +37,14 @@ class Targets:
     skipped: tuple[str, ...] = ()
 
     def concerns(self, path: str) -> bool:
-        """Whether a change to this path may matter. The scan that follows decides."""
+        """Return whether a change to this path may matter. The scan that follows decides."""
         return any(rule.may_concern(path) for rule in self.rules)
 
 
 def find(workspace: Workspace, chosen: Collection[str], files: Sequence[Path]) -> Targets:
-    """The targets for the chosen services. `files`: the compose files.
+    """Return the targets for the chosen services. `files`: the compose files.
 
-    A service with a `develop.watch` section is watched according to it, every other built service by its context.
+    A service with a `develop.watch` section is watched as it specifies, any other built service by its context.
     Problems: compose-key-unsupported, compose-invalid, dockerfile-unreadable, no-built-service.
     """
     rules: list[Rule] = []
@@ -78,7 +78,7 @@ def find(workspace: Workspace, chosen: Collection[str], files: Sequence[Path]) -
 
 
 def needed(service: Service, services: Sequence[Service]) -> tuple[Service, ...]:
-    """The service, and the services whose images it is built from, directly or indirectly."""
+    """Return the service and those that it is built from, directly or indirectly."""
     makers: dict[str, Service] = {}
     for other in services:
         for image in sources.image_names(other):
@@ -99,7 +99,10 @@ def needed(service: Service, services: Sequence[Service]) -> tuple[Service, ...]
 
 
 def context_ignore(service: Service) -> Below:
-    """What to ignore in a service's context: its ignore file, editor files and git. Problems: dockerfile-unreadable."""
+    """Return the patterns to ignore in a service's context: from its ignore file, and for editor files and git.
+
+    Problems: dockerfile-unreadable.
+    """
     return _ignore(service.name, service.context, None if service.inline else service.dockerfile)
 
 
@@ -124,7 +127,7 @@ def _directories(service: Service) -> Iterator[Below]:
 
 
 def _files(service: Service) -> Iterator[str]:
-    """The Dockerfile and ignore files, which affect the build even from outside the context."""
+    """Yield the Dockerfile and ignore files, which affect the build even if they are outside the context."""
     yield str(service.context / ".dockerignore")
     yield from (f"{value}/.dockerignore" for value in service.contexts.values() if value.startswith("/"))
     if not service.inline:
@@ -148,7 +151,7 @@ def _context_roots(service: Service) -> Iterator[Root]:
 
 
 def _root(path: str, ignore: Below | None) -> Root:
-    """The root for a trigger: the context if it contains the path, so that excluded files cost nothing."""
+    """Return the root for a trigger: the context if it contains the path, to avoid scanning excluded files."""
     inside = under(path, ignore.root) if ignore else None
     if ignore and inside is not None:
         return Root(ignore.root, inside, ignore.patterns)
@@ -161,9 +164,9 @@ def _file(path: str) -> Root:
 
 
 def compose_reads(files: Sequence[Path], root: Path) -> tuple[str, ...]:
-    """The compose files, .env, and the files they name that look like either (`include`, `extends`, `env_file`).
+    """Return the compose files, .env, and similar files that they reference (`include`, `extends`, `env_file`).
 
-    This does not parse them: an extra file only causes a needless query of compose, and a missing one only delays it.
+    Does not parse the files. An extra file only causes a needless compose query, and a missing file only a delay.
     """
     places = [
         *files,

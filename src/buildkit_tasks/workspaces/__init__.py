@@ -1,1 +1,1 @@
-"""Reads the files of a repository and its cargo workspaces: crates, lock file, configuration, what builds read."""
+"""Reads a repository's files and its cargo workspaces: crates, lock file, configuration, and files that builds read."""

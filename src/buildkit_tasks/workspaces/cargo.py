@@ -1,4 +1,4 @@
-"""Parses cargo manifests, lock file and toolchain file. Runs nothing from the repository, not even cargo.
+"""Parses cargo manifests, lock files and toolchain files. Runs nothing from the repository, not even cargo.
 
 Rules: https://doc.rust-lang.org/cargo/reference/workspaces.html and cargo-targets.html
 """
@@ -20,8 +20,8 @@ from .tree import Tree
 class Package:
     """A crate of the repository. `directory`: relative to the root, `.` for the root; `paths`: path dependencies.
 
-    `built`: what a build needs, without test dependencies: the name of each package, and its directory if it is in
-    the repository.
+    `built`: the dependencies of a build, without those of tests: the name of each package, and its directory if it is
+    in the repository.
     """
 
     name: str
@@ -46,8 +46,10 @@ class Locked:
 
 @dataclass(frozen=True)
 class CargoWorkspace:
-    """The crates of one Cargo.lock. `extra`: other crates that they depend on by path; `globs`: patterns of its
-    members."""
+    """The crates of one Cargo.lock.
+
+    `extra`: other crates that they depend on by path; `globs`: member patterns.
+    """
 
     directory: str
     packages: tuple[Package, ...]
@@ -73,12 +75,12 @@ class CargoWorkspace:
         return frozenset(package.name for package in self.locked)
 
     def path(self, inside: str) -> str:
-        """A path in the workspace, relative to the root of the repository."""
+        """Return a path in the workspace, relative to the root of the repository."""
         return tree.join(self.directory, inside)
 
 
 def workspaces(files: Tree) -> tuple[CargoWorkspace, ...]:
-    """Every workspace and every standalone crate, those closest to the root first."""
+    """Return every workspace and every standalone crate, those closest to the root first."""
     manifests = {posixpath.dirname(p) or ".": toml(files, p) for p in files.named("Cargo.toml")}
     heads = {d: t["workspace"] for d, t in manifests.items() if isinstance(t.get("workspace"), dict)}
     members: dict[str, list[str]] = {d: [] for d in heads}
@@ -92,7 +94,7 @@ def workspaces(files: Tree) -> tuple[CargoWorkspace, ...]:
 
 
 def _head(directory: str, manifest: Mapping[str, Any], manifests: Mapping[str, Any], heads: Mapping[str, Any]) -> str:
-    """The directory of the workspace that a crate belongs to, its own if it is standalone."""
+    """Return the directory of the workspace that a crate belongs to, or its own if it is standalone."""
     given = manifest["package"].get("workspace")
     if isinstance(given, str):
         return tree.join(directory, given)
@@ -109,7 +111,7 @@ def _head(directory: str, manifest: Mapping[str, Any], manifests: Mapping[str, A
 
 
 def _reachable(head: str, manifests: Mapping[str, Any], section: Mapping[str, Any]) -> set[str]:
-    """Crates below a workspace that its members depend on by path, which makes them members without being listed."""
+    """Return crates below a workspace that are members without being listed: members depend on them by path."""
     found: set[str] = set()
     patterns = [posixpath.normpath(m) for m in _texts(section.get("members"))]
     todo = [
@@ -131,7 +133,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _tables(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every dependency table with its kind, including those per target, of the workspace and of patches."""
+    """Yield every dependency table with its kind, including target-specific, workspace and patch tables."""
     for kind in ("dependencies", "build-dependencies", "dev-dependencies"):
         yield kind, manifest.get(kind) or {}
         for table in (manifest.get("target") or {}).values():
@@ -171,7 +173,7 @@ def package(files: Tree, directory: str, manifest: Mapping[str, Any], head: str,
 
 
 def _features(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """The features of a crate, with those that optional dependencies are if no feature names them with `dep:`."""
+    """Return a crate's features, including optional dependencies that no feature refers to with `dep:`."""
     given = manifest.get("features") or {}
     named = {item for items in given.values() for item in _texts(items)}
     optional = [
@@ -187,7 +189,7 @@ def _features(manifest: Mapping[str, Any]) -> tuple[str, ...]:
 def _built(
     directory: str, manifest: Mapping[str, Any], head: str, above: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
-    """Package name and directory of each dependency of a build; renamed and inherited ones under their own names."""
+    """Yield the package name and directory of each build dependency; resolves renamed and inherited dependencies."""
     shared = (above.get("workspace") or {}).get("dependencies") or {}
     for kind, table in _tables(manifest):
         if kind not in ("dependencies", "build-dependencies"):

@@ -1,4 +1,4 @@
-"""Files that cargo and rustup obey in a directory: toolchain and configuration files, including those above it."""
+"""Finds the toolchain and configuration files that cargo and rustup use in a directory, including those above it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def toml(files: Tree, path: str) -> dict[str, Any]:
 
 
 def parents(directory: str) -> Iterator[str]:
-    """The directories above, up to the root of the repository."""
+    """Yield the parent directories, up to the root of the repository."""
     while directory not in (".", ""):
         directory = posixpath.dirname(directory) or "."
         yield directory
 
 
 def toolchain(files: Tree, head: str) -> tuple[str, str]:
-    """The toolchain file that rustup uses in a directory, and its channel."""
+    """Return the toolchain file that rustup uses in a directory, and its channel."""
     for directory in (head, *parents(head)):
         for name in ("rust-toolchain", "rust-toolchain.toml"):
             path = tree.join(directory, name)
@@ -52,7 +52,7 @@ def toolchain(files: Tree, head: str) -> tuple[str, str]:
 
 
 def config(files: Tree, head: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    """Cargo's effective configuration files, vendored directories in them, and `build.target`."""
+    """Return cargo's effective configuration files, the vendored directories in them, and `build.target`."""
     paths, vendored, target = [], [], ""
     for directory in (head, *parents(head)):
         for name in (".cargo/config.toml", ".cargo/config"):
@@ -76,19 +76,19 @@ _LINKERS = {"clang": "clang", "clang++": "clang", "mold": "mold", "lld": "lld", 
 
 
 def for_linux(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The tables of a configuration file that apply to a build for Linux: `build`, and those of targets."""
+    """Return the tables of a configuration file that apply to a build for Linux: `build`, and those of targets."""
     targets = content.get("target")
     sections = [v for k, v in targets.items() if not _ELSEWHERE.search(k)] if isinstance(targets, dict) else []
     return [section for section in (content.get("build"), *sections) if isinstance(section, dict)]
 
 
 def sets_rustflags(content: Mapping[str, Any]) -> bool:
-    """Whether a configuration file has rustflags for Linux."""
+    """Return whether a configuration file sets rustflags for Linux."""
     return any("rustflags" in section for section in for_linux(content))
 
 
 def linkers(files: Tree, paths: Iterable[str]) -> dict[str, str]:
-    """Debian packages of the linkers that configuration files select for Linux, and the file that selects each."""
+    """Map the Debian packages of linkers that are selected for Linux to the configuration file that selects each."""
     found: dict[str, str] = {}
     for path in paths:
         content = toml(files, path)

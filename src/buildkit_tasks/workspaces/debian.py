@@ -1,6 +1,6 @@
-"""Which Debian packages a crate needs, to compile and at run time: a table, and its lookup.
+"""A table of the Debian packages that crates need, to compile and at run time, and its lookup.
 
-Names are as in Debian 12; newer releases also provide them. Libraries that a crate bundles are not listed.
+The names are from Debian 12; newer releases also provide them. Libraries that a crate bundles are not listed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from .cargo import Locked
 class Need:
     """Packages for the toolchain stage and for the runtime stage.
 
-    `unless`: packages in the lock file with which the crate bundles its own copy. `bundled`: a dependency of the crate
-    itself that indicates the same (cargo only locks a build script's `cc` if it compiles C). `optional`: without the
+    `unless`: packages in the lock file that make the crate bundle its own copy. `bundled`: a direct dependency of the
+    crate that indicates the same (cargo only locks a build script's `cc` if it compiles C). `optional`: without the
     packages, the crate compiles its own copy and links it statically.
     """
 
@@ -108,7 +108,7 @@ TABLE: Mapping[str, Need] = {
 class Packages:
     """Debian packages for both stages, sorted, and the crate or cargo configuration file that needs each.
 
-    `optional`: those of `build` that only crates with a copy of their own would use.
+    `optional`: packages in `build` for crates that can fall back to a bundled copy.
     """
 
     build: tuple[str, ...] = ()
@@ -118,7 +118,7 @@ class Packages:
 
 
 def needs(locked: Sequence[Locked], linkers: Mapping[str, str] | None = None) -> Packages:
-    """Look up the packages needed by the crates in a lock file. `linkers`: more packages, and who asks for each."""
+    """Look up the packages needed by the crates in a lock file. `linkers`: more packages, and the source of each."""
     names = {package.name for package in locked}
     build: dict[str, str] = dict(linkers or {})
     run: dict[str, str] = {}
@@ -138,9 +138,9 @@ def needs(locked: Sequence[Locked], linkers: Mapping[str, str] | None = None) ->
 
 
 def reached(locked: Sequence[Locked], roots: Collection[str]) -> tuple[Locked, ...]:
-    """The locked packages that the packages `roots` depend on; all if a root is not locked.
+    """Return the locked packages that the packages `roots` depend on; all if a root is not locked.
 
-    A package's tests are included, and so is every version of a name.
+    Includes the dependencies of tests, and every version of a name.
     """
     by_name: dict[str, list[Locked]] = {}
     for package in locked:

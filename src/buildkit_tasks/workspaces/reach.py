@@ -1,4 +1,4 @@
-"""Finds files outside the crates that a compilation reads, so the build context must contain them."""
+"""Finds files outside the crates that a compilation reads and that the build context must contain."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from . import tree
 from .cargo import CargoWorkspace, Package
 from .tree import Tree
 
-#: Macros and attributes in Rust sources after which a string may name a file that the compiler reads.
+#: Macros and attributes in Rust sources that may be followed by the path of a file that the compiler reads.
 _READS = re.compile(
     r"(?:\binclude(?:_str|_bytes|_dir|_proto|_flate\w*)?!|_file\w*!|migrat\w*!|\bquery_file|"
     r"\b(?:schema_path|query_path|response_derives|folder|path|dir|directory|file|template|grammar|embed\w*|i18n|locales?|load_\w+|wit|idl|abi\w*)"
     r"\s*[!=(]|\bcompile(?:_protos|_fds)?\s*\()"
 )
-#: A program that is started: no file of the repository, whatever its name.
+#: A program to start, which is not a file of the repository, whatever its name.
 _STARTED = re.compile(r'\bCommand::new\s*\(\s*"[\w.-]*"')
 _LITERAL = re.compile(r'"((?:[^"\\\n]|\\.){1,300})"')
-_AFTER = 300  # number of characters to check after such a word
+_AFTER = 300  # number of characters to check after a match
 
-#: Crates that read a directory of the crate (or the workspace) without naming it.
+#: Crates that implicitly read a directory of the crate or the workspace.
 _IMPLICIT = {
     "askama": "templates",
     "askama_derive": "templates",
@@ -37,7 +37,7 @@ _IMPLICIT = {
     "dioxus": "assets",
 }
 
-#: Files in a crate's or workspace's directory that tools of the compilation read.
+#: Files in a crate's or workspace's directory that compile-time tools read.
 CONFIGURATION = (
     ".sqlx",
     "sqlx-data.json",
@@ -68,7 +68,7 @@ class Reach:
 
 
 def find(files: Tree, workspace: CargoWorkspace) -> Reach:
-    """Everything that compiling a workspace reads, according to its manifests, sources and build scripts."""
+    """Return everything that compiling a workspace reads, according to its manifests, sources and build scripts."""
     found: set[str] = {workspace.path("Cargo.toml"), workspace.path("Cargo.lock")}
     found.update(p for p in (workspace.toolchain, *workspace.config, *workspace.vendored) if p)
     found.update(workspace.path(name) for name in CONFIGURATION if files.exists(workspace.path(name)))
@@ -97,7 +97,7 @@ def find(files: Tree, workspace: CargoWorkspace) -> Reach:
 
 
 def _roots(files: Tree, package: Package) -> Iterator[str]:
-    """The manifest of the workspace that an outside crate inherits from: the nearest one above it."""
+    """Yield the manifest of the workspace that an outside crate inherits from: the nearest one above it."""
     directory = package.directory
     while directory:
         directory = posixpath.dirname(directory)
@@ -108,7 +108,7 @@ def _roots(files: Tree, package: Package) -> Iterator[str]:
 
 
 def beyond(files: Tree, workspace: CargoWorkspace, package: Package) -> frozenset[str]:
-    """Files and directories outside of a crate that its sources and build script name."""
+    """Return files and directories outside a crate that its sources and build script refer to."""
     crates = [*workspace.packages, *workspace.extra]
     found: set[str] = set()
     for path in _sources(files, package, crates):
@@ -120,7 +120,7 @@ def beyond(files: Tree, workspace: CargoWorkspace, package: Package) -> frozense
 
 
 def _sources(files: Tree, package: Package, others: list[Package]) -> Iterator[str]:
-    """A crate's Rust files, excluding nested crates."""
+    """Return a crate's Rust files, excluding nested crates."""
     deeper = tuple(f"{o.directory}/" for o in others if o.directory != package.directory)
     mine = "" if package.directory == "." else f"{package.directory}/"
     deeper = tuple(d for d in deeper if d.startswith(mine))
@@ -137,7 +137,7 @@ def _implicit(files: Tree, workspace: CargoWorkspace, package: Package) -> Itera
 
 
 def _named(files: Tree, workspace: CargoWorkspace, package: Package, source: str) -> Iterator[str]:
-    """Existing paths that are named in strings of a source; in a build script, every string is checked."""
+    """Yield existing paths in the strings of a source file; in a build script, every string is checked."""
     text = _STARTED.sub("", files.text(source))
     script = source == package.build_script or posixpath.basename(source) == "build.rs"
     spans = [text] if script else [text[m.start() : m.end() + _AFTER] for m in _READS.finditer(text)]
@@ -158,7 +158,7 @@ def _named(files: Tree, workspace: CargoWorkspace, package: Package, source: str
 
 
 def _query_macros(files: Tree, crates: list[Package], inner: list[Package]) -> bool:
-    """Whether a crate uses sqlx's macros, which check their queries against a database."""
+    """Return whether a crate uses sqlx's macros, which check their queries against a database."""
     used = re.compile(r"\b(?:query|query_as|query_scalar|query_file|query_file_as)!\s*\(")
     return any(
         used.search(files.text(path)) for p in crates if "sqlx" in p.dependencies for path in _sources(files, p, inner)

@@ -29,11 +29,11 @@ class Tree:
     overlay: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def has(self, path: str) -> bool:
-        """True for a file."""
+        """Return True for a file."""
         return path in self._set
 
     def is_dir(self, path: str) -> bool:
-        """True for a directory that contains a file; also for the root."""
+        """Return True for the root and for a directory that contains a file."""
         return path in ("", ".") or path in self._dirs
 
     def is_dir_in(self, directory: str, path: str) -> bool:
@@ -41,20 +41,20 @@ class Tree:
         return self.is_dir(posixpath.normpath(posixpath.join(directory, path)))
 
     def exists(self, path: str) -> bool:
-        """True for a file or directory."""
+        """Return True for a file or directory."""
         return self.has(path) or self.is_dir(path)
 
     def below(self, directory: str) -> Iterator[str]:
-        """Files at any depth below a directory."""
+        """Return files at any depth below a directory."""
         prefix = "" if directory in ("", ".") else f"{directory}/"
         return (path for path in self.files if path.startswith(prefix))
 
     def named(self, name: str) -> Iterator[str]:
-        """Files of this name, anywhere."""
+        """Return files of this name, anywhere."""
         return (path for path in self.files if posixpath.basename(path) == name)
 
     def text(self, path: str) -> str:
-        """A file's text, at most `MOST_BYTES` of it; empty if it cannot be read or is not in the tree."""
+        """Return a file's text, at most `MOST_BYTES` of it; empty if it cannot be read or is not in the tree."""
         if path in self.overlay:
             return self.overlay[path]
         if path not in self._set:
@@ -70,7 +70,7 @@ class Tree:
 
 
 def make(root: Path, files: tuple[str, ...], overlay: Mapping[str, str] | None = None) -> Tree:
-    """A tree of these paths; texts in `overlay` are added, or replace those on disk."""
+    """Return a tree of these paths; texts in `overlay` are added, or replace those on disk."""
     files = tuple(sorted({*files, *(overlay or {})}))
     directories: set[str] = set()
     for path in files:
@@ -106,5 +106,5 @@ def read(root: Path) -> Tree:
 
 
 def join(directory: str, path: str) -> str:
-    """A normalized path below the root; one that is outside starts with `..`."""
+    """Return a normalized path below the root; a path outside it starts with `..`."""
     return posixpath.normpath(posixpath.join(directory or ".", path))

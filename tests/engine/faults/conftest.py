@@ -1,4 +1,4 @@
-"""One small Rust project with secrets in its surroundings, and the tally of the session."""
+"""A small Rust project with secrets in its environment, and the results of the session."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from tests.support import oci_registry, process, strikes
 from tests.support.oci_registry import Registry
 from tests.support.strikes import Struck
 
-#: Only a part of the tries, for a CI run.
+#: Only run some of the tries, for a CI run.
 SLICE = bool(os.environ.get("BT_FAULTS_SLICE"))
 
-#: Write the record and the page where nothing was found.
+#: Write the record and the page if nothing was found.
 WRITE = bool(os.environ.get("BT_FAULTS_WRITE"))
 
-#: How a struck command may end, besides with its own result.
+#: The exit codes that an interrupted command may have, in addition to its usual result.
 ENDINGS = {0, 1, 2, *EXIT_CODES.values()}
 
-#: By where they are planted.
+#: The secrets, by location.
 SECRETS = {
     "in .env": PASSWORD,
     "in the environment": "environment-77f0-token",
@@ -45,7 +45,7 @@ Findings = list[tuple[str, str]]
 
 @dataclass
 class Range:
-    """The project, and everything that a command of a try is given."""
+    """The project, and everything that a command needs for a try."""
 
     site: Site
     home: Path
@@ -58,7 +58,7 @@ class Range:
 
     @property
     def env(self) -> dict[str, str | None]:
-        """Directories of its own, so that all that is written can be looked at; a proxy that nothing may need."""
+        """Return an environment with separate directories that can be searched, and a proxy that must not be used."""
         proxy = f"http://me:{SECRETS['of a proxy']}@127.0.0.1:1"
         return {
             **self.site.env,
@@ -73,16 +73,16 @@ class Range:
 
     @property
     def online(self) -> dict[str, str | None]:
-        """The machine's own proxies, for a build that may have to download crates."""
+        """Return the machine's own proxies, for builds that may have to download crates."""
         return {name: os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy")}
 
     def filled(self) -> None:
-        """Fill the mounts, whatever an earlier test has left of them; cached layers would not."""
+        """Fill the mounts, regardless of what an earlier test left; cached layers would not fill them."""
         done = self.invoke("build", "--no-cache", **self.online)
         assert done.code == 0, done.all
 
     def edit(self) -> None:
-        """Change what the worker prints: to something new, or back to what it printed before."""
+        """Change the text that the worker prints: to something new, or back to the previous text."""
         self.number += self.chance.choice((1, 1, -1))
         source = self.site.root / "services/worker/src/main.rs"
         source.write_text(f'fn main() {{ println!("worker {{}} {self.number}", common::number(8)); }}\n')
@@ -93,7 +93,7 @@ class Range:
         return done
 
     def built(self, **env: str | None) -> Findings:
-        """Whether a build now is right, as findings."""
+        """Check a new build, and return the findings."""
         done = self.invoke("build", **env)
         if done.code != 0:
             return [("lost", f"the next build ends with {done.code}: {done.err[-800:]}")]
@@ -102,7 +102,7 @@ class Range:
         return [] if ran.out == wants else [("wrong", f"it prints {ran.all!r}, not {wants!r}")]
 
     def seconds(self, *words: str, **env: str | None) -> float:
-        """How long a command takes that nobody disturbs."""
+        """Return how long a command takes without faults."""
         began = time.monotonic()
         done = self.invoke(*words, **env)
         assert done.code == 0, done.all
@@ -117,14 +117,14 @@ class Range:
         root: Path | None = None,
         more: Mapping[str, str | None] | None = None,
     ) -> None:
-        """Kill a command at a random moment of its `seconds`; `after` says what is wrong then.
+        """Kill a command at a random moment within `seconds`; `after` returns what is wrong afterwards.
 
-        Where it ends before that, a later try comes sooner.
+        If the command ends earlier, later tries choose an earlier moment.
         """
         row = self.tally.rows.get(fault)
         signal = strikes.SIGNALS[(row.tries if row else 0) % len(strikes.SIGNALS)]
         moment = self.chance.uniform(0.05, min(seconds, self.usual.get(fault, seconds)))
-        # a repository that is not adopted yet has no tasks.py
+        # a repository that has not been adopted yet has no tasks.py
         program = "invoke" if ((root or self.site.root) / "tasks.py").exists() else "buildkit-tasks"
         argv: list[str | Path] = [process.BIN / program, *words]
         struck = strikes.strike(argv, root or self.site.root, {**self.env, **(more or {})}, signal, moment)
@@ -135,14 +135,14 @@ class Range:
         self.tally.count(fault, hit=struck.hit, findings=[(kind, f"{when}: {why}") for kind, why in found])
 
     def agreed(self, fault: str) -> None:
-        """Fail the test if anything was found; else the row is written, if this run writes."""
+        """Fail the test if anything was found; otherwise write the row, if this run writes."""
         assert not self.tally.of(fault), "\n".join(self.tally.of(fault))
         if WRITE:
             self.tally.write(fault)
 
 
 def endings(struck: Struck) -> Findings:
-    """What is wrong with how a struck command ended."""
+    """Return what is wrong with how an interrupted command ended."""
     found = [("left", line) for line in struck.left]
     if struck.late:
         found.append(("rough", "it did not end"))
@@ -168,7 +168,7 @@ def tally() -> Iterator[Tally]:
 
 @pytest.fixture(scope="session")
 def chance() -> random.Random:
-    """`BT_FAULTS_SEED` repeats the moments of a run."""
+    """Set `BT_FAULTS_SEED` to repeat the moments of a run."""
     seed = int(os.environ.get("BT_FAULTS_SEED") or secrets.randbits(32))
     print(f"\nBT_FAULTS_SEED={seed}")  # noqa: T201
     return random.Random(seed)
@@ -192,7 +192,7 @@ def place(
     with oci_registry.running(binary, folder / "registry") as registry:
         made = Range(site, home, registry, tally, chance)
         made.edit()
-        # the crates are downloaded with the machine's own proxies
+        # crates are downloaded through the machine's own proxies
         process.ok([process.BIN / "invoke", "build"], site.root, site.env)
         assert made.built() == []
         yield made

@@ -1,4 +1,4 @@
-"""What the fault suite has seen, and the page that says it: docs/explanation/reliability.md."""
+"""The results of the fault suite, and the page that reports them: docs/explanation/reliability.md."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 PAGE = Path(__file__).parents[3] / "docs/explanation/reliability.md"
 RECORD = Path(__file__).with_name("seen.json")
 
-#: What can be counted against a try. `lost`: something of the user's changed, or a second run does not repair it;
-#: `wrong`: a program that its sources do not explain; `leaked`: a secret; `left`: a program that goes on; `rough`: a
-#: traceback, no end, or a code that is not documented.
+#: The kinds of findings. `lost`: something of the user's changed, or a second run does not fix it; `wrong`: a program
+#: that does not match its sources; `leaked`: a secret; `left`: a process that keeps running; `rough`: a traceback, no
+#: exit, or an undocumented exit code.
 KINDS = ("lost", "wrong", "leaked", "left", "rough")
 
 
 @dataclass
 class Row:
-    """One fault: how often it was tried, how often it hit a command that was running, and what was found."""
+    """One fault: the number of tries, how often it hit a running command, and the findings."""
 
     tries: int = 0
     hits: int = 0
@@ -28,13 +28,13 @@ class Row:
 
 @dataclass
 class Tally:
-    """The rows of one run of the suite. `objections`: every finding, in words."""
+    """The rows of one run of the suite. `objections`: the text of every finding."""
 
     rows: dict[str, Row] = field(default_factory=dict)
     objections: list[str] = field(default_factory=list)
 
     def count(self, fault: str, *, hit: bool, findings: list[tuple[str, str]], note: str = "") -> None:
-        """One try, with what is wrong with it: pairs of a kind and a sentence."""
+        """Count a try with its findings: pairs of a kind and a sentence."""
         row = self.rows.setdefault(fault, Row())
         row.tries += 1
         row.hits += hit
@@ -44,23 +44,23 @@ class Tally:
             self.objections.append(f"{fault}, try {row.tries}: {kind}: {words}")
 
     def of(self, fault: str) -> list[str]:
-        """The findings of one fault."""
+        """Return the findings of one fault."""
         return [words for words in self.objections if words.startswith(f"{fault}, try ")]
 
     def write(self, fault: str) -> None:
-        """Replace the row in the record, and the table of the page."""
+        """Replace the row in the record, and the table on the page."""
         kept = recorded() | {fault: asdict(self.rows[fault])}
         RECORD.write_text(json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
         PAGE.write_text(fill(PAGE.read_text("utf-8")), "utf-8")
 
 
 def recorded() -> dict[str, dict[str, object]]:
-    """The rows as they were last recorded."""
+    """Return the rows as they were last recorded."""
     return dict(json.loads(RECORD.read_text("utf-8"))) if RECORD.exists() else {}
 
 
 def table() -> str:
-    """One row per fault."""
+    """Return a table with one row per fault."""
     rows = [Row(**row) for row in recorded().values()]  # type: ignore[arg-type]
     lines = [
         f"**{sum(row.tries for row in rows)} tries**, {sum(row.hits for row in rows)} of them while the command ran: "
@@ -76,7 +76,7 @@ def table() -> str:
     return "\n".join(lines)
 
 
-#: The heads of the columns.
+#: The column headings.
 WORDS = {
     "lost": "losses",
     "wrong": "wrong programs",
@@ -87,7 +87,7 @@ WORDS = {
 
 
 def fill(page: str) -> str:
-    """The page with its table as it should be."""
+    """Return the page with the current table."""
     filled, count = re.subn(
         r"(?s)(<!-- faults: generated -->\n).*?(\n<!-- faults: end -->)", lambda m: m[1] + table() + m[2], page
     )

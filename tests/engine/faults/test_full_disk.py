@@ -1,4 +1,4 @@
-"""Disks that are full, in the places that we write to: one error that names it, and nothing lost."""
+"""Full disks in the directories that we write to: one error that mentions it, and no data loss."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.support import process
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-#: Free bytes: none, one page, and enough for some of the files.
+#: Free bytes: none, one page, or enough for some of the files.
 SPACE = (0, 4096, 20_000, 60_000)
 
 
 @contextmanager
 def small(place: Path, size: int = 400_000) -> Iterator[Path]:
-    """A file system of this size; needs root."""
+    """Mount a file system of this size; needs root."""
     place.mkdir(parents=True)
     process.ok(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], place.parent)
     try:
@@ -30,7 +30,7 @@ def small(place: Path, size: int = 400_000) -> Iterator[Path]:
 
 
 def fill(place: Path, left: int) -> None:
-    """Leave so many bytes free on it."""
+    """Leave this many bytes free."""
     with (place / "filler").open("wb", buffering=0) as file:
         try:
             while True:
@@ -47,7 +47,7 @@ def _ending(done: process.Done) -> Findings:
 
 @pytest.mark.parametrize("space", SPACE)
 def test_state(place: Range, tmp_path: Path, space: int) -> None:
-    """The disk with state and history: the build is right, or says what is wrong and is right once there is space."""
+    """The disk with state and history: the build is correct, or prints an error and is correct once there is space."""
     fault = "the disk with state is full"
     with small(tmp_path / "disk") as disk:
         fill(disk, space)
@@ -81,7 +81,7 @@ def test_temporary_files(place: Range, tmp_path: Path, space: int) -> None:
 
 @pytest.mark.parametrize("space", SPACE)
 def test_a_repository(place: Range, tmp_path: Path, space: int) -> None:
-    """`init` and `dotenv`, where the repository's own disk is full: `--undo` restores it."""
+    """`init` and `dotenv` if the disk with the repository is full: `--undo` restores the repository."""
     fault = "the disk with the repository is full"
     program = process.BIN / "buildkit-tasks"
     with small(tmp_path / "disk") as disk:

@@ -1,4 +1,4 @@
-"""Commands that are killed at random moments: the next run is right, nothing is lost, nothing goes on."""
+"""Commands that are killed at random moments: the next run is correct, nothing is lost, no process keeps running."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_push(place: Range) -> None:
     place.filled()
     base = f"{place.registry.host}/faults/{secrets.token_hex(4)}"
     seconds = place.seconds("cache.push", "--force", "--ref", f"{base}-first")
-    for number in range(4 if SLICE else 12):  # a new repository each time, so that there is something to send
-        words = ["cache.push", "--force", "--ref", f"{base}-{number}"]  # also where it does not pay off
+    for number in range(4 if SLICE else 12):  # a new repository each time, so there is something to send
+        words = ["cache.push", "--force", "--ref", f"{base}-{number}"]  # even if it is not worth it
 
         def after(words: list[str] = words) -> Findings:
             done = place.invoke(*words)
@@ -67,7 +67,7 @@ def test_pull(place: Range) -> None:
 
 
 def test_clear(place: Range) -> None:
-    """Another project's mounts and a volume stay."""
+    """Another project's mounts and a volume are kept."""
     volume = f"bt-faults-{secrets.token_hex(4)}"
     process.ok(["docker", "volume", "create", volume], place.site.root)
     try:
@@ -174,7 +174,7 @@ def test_enable_buildkit(place: Range) -> None:
 
 
 def test_no_secret_is_left_behind(place: Range) -> None:
-    """After all of the above: in what was printed, in state and history, in buildx's own files, in the images."""
+    """After all tests above: no secrets in the output, in state and history, in buildx's files, or in images."""
     found = strikes.places(SECRETS, "\n".join(place.said), "what was printed")
     found += strikes.places_in_files(SECRETS, place.home, [place.home / ".docker/config.json"])
     archive = place.home / "images.tar"

@@ -1,4 +1,4 @@
-"""A registry that ends or hangs while a pack is sent or fetched: one error in time, and the next try is right."""
+"""A registry that dies or hangs while a pack is sent or fetched: one error in time, and the next try is correct."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.support.oci_registry import Registry
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-#: Seconds within which a command gives up on a registry that hangs: three tries of an upload, a minute each.
+#: Seconds after which a command gives up on a registry that hangs: three tries of an upload, a minute each.
 BOUND = 240
 
 
 @contextmanager
 def stopped(registry: Registry, after: float, number: signal.Signals) -> Iterator[Callable[[], bool]]:
-    """Kill or halt the registry after some seconds; yields whether that has happened."""
+    """Kill or stop the registry after some seconds; yield a function that returns whether this has happened."""
     done = threading.Event()
 
     def stop() -> None:
@@ -51,7 +51,7 @@ def stopped(registry: Registry, after: float, number: signal.Signals) -> Iterato
     ],
 )
 def test_a_registry_that_stops(place: Range, tmp_path: Path, task: str, number: signal.Signals) -> None:
-    """`build` pulls by itself; it is right whatever the registry does, also one that hangs."""
+    """`build` pulls automatically; its result is correct whatever the registry does, even if it hangs."""
     fault = f"the registry {'ends' if number == signal.SIGKILL else 'hangs'} during `{task}`"
     binary = oci_registry.program()
     place.filled()

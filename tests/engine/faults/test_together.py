@@ -1,4 +1,4 @@
-"""Twenty builds at once, each of a project of its own: all right, in hardly more time than one after another."""
+"""Twenty builds at once, each of a separate project: all are correct, and hardly slower than one after another."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 COUNT = 6 if SLICE else 20
 
-#: All at once may take this many times as long as one after another.
+#: Limit for the time of all builds at once, compared with one after another.
 RATIO = 1.5
 
 
 @pytest.fixture
 def sites(place: Range, tmp_path: Path) -> Iterator[list[Site]]:
-    """Copies of the project, each with its own scope and images, built once."""
+    """Create copies of the project, each with its own scope and images, built once."""
     made = []
     for number in range(COUNT):
         scope = f"{place.site.scope}-{number}"
@@ -49,7 +49,7 @@ def test_builds_at_the_same_time(place: Range, sites: list[Site]) -> None:
     def build(site: Site, mark: str = "") -> process.Done:
         return process.run([process.BIN / "invoke", "build"], site.root, {**site.env, strikes.MARK: mark})
 
-    for site in sites:  # cold: the dependencies are compiled
+    for site in sites:  # cold: compiles the dependencies
         assert build(site).code == 0
     began = time.monotonic()
     for site in sites:
@@ -72,7 +72,7 @@ def test_builds_at_the_same_time(place: Range, sites: list[Site]) -> None:
         ran = process.run(["docker", "run", "--rm", f"{site.scope}/worker:dev"], site.root)
         if ran.out != f"{site.scope} together\n":
             found.append(("wrong", f"it prints {ran.all!r}"))
-        if not number and ratio > RATIO and not SLICE:  # a slice is played beside other work
+        if not number and ratio > RATIO and not SLICE:  # a slice runs next to other work
             found.append(("rough", note))
         place.tally.count(fault, hit=True, findings=found, note=note)
     place.agreed(fault)

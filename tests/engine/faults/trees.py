@@ -1,4 +1,4 @@
-"""A repository before `init`, and what has changed in one."""
+"""A repository before `init`, and the changes in a repository."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tests.support import process
 
-#: Its only secret.
+#: The only secret in it.
 PASSWORD = "dotenv-5d1c-password"
 
 
 def tree(root: Path) -> dict[str, object]:
-    """Every file with its content and mode, without git's own."""
+    """Return every file with its content and mode, except git's own."""
     return {
         str(path.relative_to(root)): (path.lstat().st_mode, path.read_bytes() if path.is_file() else b"")
         for path in sorted(root.rglob("*"))
@@ -22,7 +22,7 @@ def tree(root: Path) -> dict[str, object]:
 
 
 def adoptable(folder: Path) -> Path:
-    """A repository before `init`: a crate, a Dockerfile of the usual kind, a compose file."""
+    """Create a repository before `init`: a crate, a typical Dockerfile, a compose file."""
     root = folder / "shop"
     shutil.rmtree(root, ignore_errors=True)
     (root / "src").mkdir(parents=True)
@@ -45,6 +45,6 @@ def adoptable(folder: Path) -> Path:
 
 
 def changes(root: Path, before: Mapping[str, object]) -> list[str]:
-    """The files that are not as they were."""
+    """Return the files that have changed."""
     now = tree(root)
     return sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))

@@ -1,8 +1,8 @@
-"""The matrix: what is done to the tree, the mount and the image, and what each build after it must be.
+"""The matrix: changes to the tree, the mount and the image, and the expected result of each build that follows.
 
-A cell is a letter and the crates compiled: R right, S stale, F fails as it must. All five crates are compiled when the
-target is empty: R5; "everything marked" compiles the four of the workspace: R4; an edit of `common` takes R3.
-What the usual recipe does is recorded in classic.json and checked as well.
+A cell contains a letter (R right, S stale, F fails as it must) and the number of crates compiled. An empty target
+compiles all five crates (R5), marking everything compiles the four workspace crates (R4), and an edit of `common`
+compiles three (R3). The results of the usual recipe are recorded in classic.json and also checked.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PLAIN = Build()
 
 @dataclass(frozen=True)
 class Step:
-    """Something done, and the build after it. `ours`: its cell; `dies`: the build is killed and not judged."""
+    """A change and the build that follows. `ours`: the expected cell; `dies`: the build is killed and not judged."""
 
     do: Change | Callable[[Site], None] | None
     ours: str
@@ -45,17 +45,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Case:
-    """A scenario. Every case begins with a build of the base tree, which is not listed."""
+    """A scenario. Every case starts with a build of the base tree, which is not listed."""
 
     name: str
     steps: tuple[Step, ...]
-    classic: str | None = None  # "?": depends on timing, "-": does not apply; else it is recorded in classic.json
-    before: Change | None = None  # the tree that the first build sees
-    unguarded: str | None = None  # with plain `docker build`, where that is not what it is with the guard
+    classic: str | None = None  # "?": depends on timing, "-": does not apply; otherwise see classic.json
+    before: Change | None = None  # a change to the tree before the first build
+    unguarded: str | None = None  # cells with plain `docker build`, if they differ from those with the guard
 
     @property
     def cells(self) -> str:
-        """What ours must do, as the table shows it."""
+        """Return the cells that our recipe must produce, as shown in the table."""
         return " ".join(step.ours for step in self.steps if not step.dies)
 
 
@@ -70,7 +70,7 @@ def case(
 
 
 def part(text: str, time: str = "now") -> Write:
-    """An edit of the shared crate; texts of one length give files of one size."""
+    """Edit the shared crate; texts of the same length produce files of the same size."""
     return Write(PART, f'pub const TEXT: &str = "part {text}";\n', time)
 
 
@@ -108,7 +108,7 @@ def in_mount(script: str, change: Change | None = None) -> Callable[[Site], None
     return do
 
 
-#: Every file of the mount gets a time an hour later, as if written under a clock that was ahead (hard links once).
+#: Add an hour to the times of every file in the mount, as if the clock was ahead (only once per hard-linked file).
 AN_HOUR_AHEAD = (
     "/usr/bin/perl -MFile::Find -MTime::HiRes=lstat,utime -e 'find({no_chdir => 1, wanted => sub { "
     'my @s = lstat; -l or $seen{$s[1]}++ or utime($s[8] + 3600, $s[9] + 3600, $_) }}, ".")\''
@@ -131,7 +131,7 @@ DECLARED = Replace(
     f"{COMMON}/build.rs", "fn main() {", 'fn main() {\n    println!("cargo:rerun-if-changed=input");', "old"
 )
 
-#: The sources of a crate that depends on no other lie outside of its package, behind a link.
+#: The sources of a crate without dependencies are outside its package, behind a symlink.
 MAC = "services/crates/mac"
 LINKED = Several(
     (
@@ -141,7 +141,7 @@ LINKED = Several(
     )
 )
 
-#: Files in the place of all links.
+#: Replace all symlinks with files.
 WITHOUT_LINKS = Several(
     (
         *(Delete(f"{COMMON}/{link}") for link in ("data/link.txt", "data/dirlink", "outside")),
@@ -151,7 +151,7 @@ WITHOUT_LINKS = Several(
     )
 )
 
-#: A build script that finds its neighbours by itself: no name in it says which.
+#: A build script that computes the paths of its neighbors: no path appears in its source.
 _AROUND = (
     'fn main() {\n    println!("cargo:rerun-if-changed=build.rs");\n'
     "    let here = std::env::current_dir().unwrap();\n    let parts: Vec<_> = here.components().collect();\n"
@@ -196,59 +196,59 @@ BUMPED = 'name = "dep"\nversion = "1.0.1"'
 
 CASES: tuple[Case, ...] = (
     case("plain edit", Step(part("two"), "R3")),
-    case("edit, older time", Step(part("two", "old"), "R3")),
+    case("edit with an older mtime", Step(part("two", "old"), "R3")),
     case(
-        "edit, same size and time; unrelated edit",
+        "edit with the same size and mtime; unrelated edit",
         Step(part("two", "same"), "R3"),
         Step(main("two"), "R1"),
         unguarded="S0 S1",
     ),
-    case("nothing changed; times only", Step(None, "R0"), Step(Times(None), "R0")),
+    case("no changes; only mtimes changed", Step(None, "R0"), Step(Times(None), "R0")),
     case(
-        "dependency bumped in Cargo.lock, same size and time",
+        "dependency bumped in Cargo.lock, same size and mtime",
         Step(Replace("services/Cargo.lock", BUMPED, BUMP, "same"), "R4"),
         unguarded="S0",
     ),
     case("dependency bumped in Cargo.lock", Step(Replace("services/Cargo.lock", BUMPED, BUMP), "R4")),
     case("vendored crate edited", Step(Replace(f"{VENDORED}/src/lib.rs", "dep one", "dep new"), "R4")),
     case(
-        "A, B, A again, then an edit",
+        "edit, revert, another edit",
         Step(part("two"), "R3"),
         Step(part("one"), "R0"),
         Step(part("six"), "R3"),
     ),
     case(
-        "one service at a time: B api, A api, B worker",
+        "one service per build: edit (api), revert (api), same edit (worker)",
         Step(part("two"), "R2", Build("api")),
         Step(part("one", "old"), "R2", Build("api")),
         Step(part("two"), "R2", Build("worker")),
     ),
     case(
-        "two worktrees, each with its own times",
+        "two worktrees, different mtimes",
         Step(changed_worktree("b", part("two"), None), "R3"),
         Step(go("one/app"), "R0"),
         Step(go("one/app", main("two")), "R3"),
         Step(go("b", main("six")), "R3"),
     ),
     case(
-        "two worktrees, equal times, other names",
+        "two worktrees, same mtimes, different names",
         Step(changed_worktree("b", part("two", "same")), "R3"),
         Step(go("one/app"), "R0"),
         Step(go("one/app", main("two")), "R3"),
         Step(go("b"), "R0"),
     ),
     case(
-        "two worktrees, equal times, same name",
+        "two worktrees, same mtimes, same name",
         Step(changed_worktree("two/app", part("two", "same")), "R3"),
         Step(go("one/app"), "R0"),
         Step(go("two/app", main("two")), "R1"),
         Step(go("one/app"), "R0"),
         unguarded="S0 R0 S1 R0",
     ),
-    case("module deleted, still used", Step(Delete(PART), "F")),
-    case("included file deleted", Step(Delete(f"{COMMON}/data/text.txt"), "F")),
+    case("module deleted but still used", Step(Delete(PART), "F")),
+    case("include_str! file deleted", Step(Delete(f"{COMMON}/data/text.txt"), "F")),
     case(
-        "module deleted, code moved inline",
+        "module file deleted, code moved inline",
         Step(
             Several(
                 (
@@ -264,27 +264,29 @@ CASES: tuple[Case, ...] = (
         ),
     ),
     case(
-        "file added to a directory that a macro reads; then an edit",
+        "file added to a directory read by a macro; unrelated edit",
         Step(Write(f"{COMMON}/sql/2.sql", "two"), "R3"),
         Step(main("two"), "R1"),
         before=DECLARED,
     ),
-    case("file there modified", Step(Write(f"{COMMON}/sql/1.sql", "six"), "R3"), before=DECLARED),
     case(
-        "file there deleted",
+        "file modified in a directory read by a macro", Step(Write(f"{COMMON}/sql/1.sql", "six"), "R3"), before=DECLARED
+    ),
+    case(
+        "file deleted from a directory read by a macro",
         Step(Delete(f"{COMMON}/sql/2.sql"), "R3"),
         before=Several((DECLARED, Write(f"{COMMON}/sql/2.sql", "two", "old"))),
     ),
     case(
-        "file added to the workspace's directory that a macro reads",
+        "file added to a workspace-level directory read by a macro",
         Step(Write("services/migrations/2.sql", "alter"), "R4"),
     ),
     case(
-        "file added to another package's directory that a macro reads",
+        "file added to another package's directory read by a macro",
         Step(Write(f"{WORKER}/notes/b.txt", "note two"), "R3"),
     ),
     case(
-        "file added to another package's directory; no package has links",
+        "file added to another package's directory; no symlinks in any package",
         Step(Write(f"{WORKER}/notes/b.txt", "note two", "old"), "R3"),
         before=WITHOUT_LINKS,
     ),
@@ -300,49 +302,49 @@ CASES: tuple[Case, ...] = (
             "R3",
         ),
     ),
-    case("foo.rs becomes foo/mod.rs", Step(Move(PART, f"{COMMON}/src/part/mod.rs"), "R3")),
+    case("foo.rs moved to foo/mod.rs", Step(Move(PART, f"{COMMON}/src/part/mod.rs"), "R3")),
     case(
-        "two files exchanged by mv, other times",
+        "two files swapped with mv, different mtimes",
         Step(Exchange(f"{COMMON}/data/text.txt", f"{COMMON}/data/swap2.txt"), "R3"),
         before=Several((DECLARED, Write(f"{COMMON}/data/swap2.txt", "swapped text\n", "old"))),
     ),
     case(
-        "two files exchanged by mv, same size and time; then an edit",
+        "two files swapped with mv, same size and mtime; unrelated edit",
         Step(Exchange(f"{COMMON}/data/swap1.txt", f"{COMMON}/data/swap2.txt"), "R3"),
         Step(main("two"), "R1"),
         unguarded="S0 S1",
     ),
     case(
-        "build script's input: file, directory, file",
+        "build script input: file replaced by a directory and back",
         Step(Several((Delete(f"{COMMON}/input/value"), Write(f"{COMMON}/input/value/x", "x", "old"))), "R3"),
         Step(Several((Delete(f"{COMMON}/input/value"), Write(f"{COMMON}/input/value", "value six\n", "old"))), "R3"),
     ),
     case(
-        "link to a file leads elsewhere; then an edit",
+        "symlink to a file retargeted; unrelated edit",
         Step(Link(f"{COMMON}/data/link.txt", "swap2.txt"), "R3"),
         Step(main("two"), "R1"),
         before=DECLARED,
     ),
-    case("link to a directory leads elsewhere", Step(Link(f"{COMMON}/data/dirlink", "d2"), "R3"), before=DECLARED),
-    case("link out of the package leads elsewhere", Step(Link(f"{COMMON}/outside", "../../shared2"), "R3")),
+    case("symlink to a directory retargeted", Step(Link(f"{COMMON}/data/dirlink", "d2"), "R3"), before=DECLARED),
+    case("symlink out of the package retargeted", Step(Link(f"{COMMON}/outside", "../../shared2"), "R3")),
     case(
-        "source directory is a link, which leads elsewhere",
+        "symlinked source directory retargeted",
         Step(Link(f"{MAC}/src", "../../v2"), "R4"),
         before=LINKED,
     ),
     case(
-        "file behind a link edited, older time",
+        "file in a symlinked directory edited, older mtime",
         Step(Write("services/shared/note.txt", "shared six\n", "old"), "R4"),
     ),
     case(
-        "executable bit set, which build.rs looks at; reset with an edit",
+        "executable bit checked by build.rs set; cleared along with an edit",
         Step(Mode(f"{COMMON}/input/tool.sh", 0o755), "R3"),
         Step(Several((Mode(f"{COMMON}/input/tool.sh", 0o644), part("two"))), "R3"),
     ),
-    case("build script's input, older time", Step(Write(f"{COMMON}/input/value", "value two\n", "old"), "R3")),
-    case("included file, older time", Step(Write(f"{COMMON}/data/text.txt", "text two\n", "old"), "R3")),
+    case("build script input edited, older mtime", Step(Write(f"{COMMON}/input/value", "value two\n", "old"), "R3")),
+    case("include_str! file edited, older mtime", Step(Write(f"{COMMON}/data/text.txt", "text two\n", "old"), "R3")),
     case(
-        "feature in Cargo.toml; version; both with older times",
+        "feature enabled in Cargo.toml; version bumped; both with older mtimes",
         Step(Replace(f"{COMMON}/Cargo.toml", "default = []", 'default = ["extra"]', "old"), "R3"),
         Step(
             Several(
@@ -361,58 +363,58 @@ CASES: tuple[Case, ...] = (
         unguarded="R3 W",
     ),
     case(
-        "other profile; [profile.release] edited",
+        "different profile; [profile.release] edited",
         Step(None, "R5", Build(args=(("PROFILE", "fast"),))),
         Step(Replace("services/Cargo.toml", "debug-assertions = false", "debug-assertions = true"), "R5"),
     ),
     case(
-        "rustflags in .cargo/config.toml",
+        "rustflags added to .cargo/config.toml",
         Step(Write("services/.cargo/config.toml", CONFIGURED, "old"), "R5"),
     ),
     case(
-        "option_env! by build argument, two values",
+        "build argument read by option_env!, two values",
         Step(None, "R4", Build(args=(("GREETING", "hello"),))),
         Step(None, "R4", Build(args=(("GREETING", "hi"),))),
     ),
     case(
-        "environment that build.rs reads and does not declare",
+        "undeclared environment variable read by build.rs",
         Step(None, "R4", Build(args=(("UNTRACKED", "1"),))),
     ),
-    case("environment that does not matter", Step(None, "R0", Build(args=(("HTTPS_PROXY", "http://127.0.0.1:9"),)))),
+    case("irrelevant environment variable", Step(None, "R0", Build(args=(("HTTPS_PROXY", "http://127.0.0.1:9"),)))),
     case(
-        "killed in mid-compile; the same tree again",
+        "killed mid-compile; same tree rebuilt",
         Step(part("two"), "", dies=True),
         Step(None, "R*"),
         classic="?",
     ),
     case(
-        "killed in mid-compile; another tree next",
+        "killed mid-compile; different tree built next",
         Step(part("two"), "", dies=True),
         Step(part("six", "old"), "R*"),
         classic="?",
     ),
     case(
-        "sync dies before marking (link leads elsewhere)",
+        "sync killed before marking (symlink retargeted)",
         Step(Link(f"{COMMON}/data/link.txt", "swap2.txt"), "W", Build(script=DYING)),
         Step(None, "R4"),
         before=DECLARED,
         classic="-",
     ),
     case(
-        "sync dies before marking (a file goes)",
+        "sync killed before marking (file deleted)",
         Step(Delete(f"{COMMON}/sql/1.sql"), "W", Build(script=DYING)),
         Step(None, "R4"),
         before=DECLARED,
         classic="-",
     ),
     case(
-        "compile error, undone with the old time, then an edit",
+        "compile error; reverted with an old mtime; edit",
         Step(Write(PART, "nonsense\n"), "F"),
         Step(part("one", "old"), "R0"),
         Step(part("two"), "R3"),
     ),
     case(
-        "clock: all of the mount an hour ahead, then four edits",
+        "clock skew: whole mount an hour ahead; four edits",
         Step(in_mount(AN_HOUR_AHEAD, part("two")), "R4"),
         Step(part("six"), "R3"),
         Step(main("two"), "R1"),
@@ -420,18 +422,18 @@ CASES: tuple[Case, ...] = (
         before=DECLARED,
     ),
     case(
-        "clock: an hour ahead, edit of common, one service at a time",
+        "clock skew: whole mount an hour ahead; common edited, one service per build",
         Step(in_mount(AN_HOUR_AHEAD, part("two")), "R3", Build("api")),
         Step(None, "R1", Build("worker")),
         before=DECLARED,
     ),
     case(
-        "common edited with an older time, one service at a time",
+        "common edited with an older mtime, one service per build",
         Step(part("two", "old"), "R2", Build("api")),
         Step(None, "R1", Build("worker")),
     ),
     case(
-        "feature that one program asks for; the other one alone",
+        "feature enabled by one program; the other built alone",
         Step(None, "R0", Build("api")),
         Step(part("two"), "R2", Build("api")),
         before=Replace(
@@ -439,7 +441,7 @@ CASES: tuple[Case, ...] = (
         ),
     ),
     case(
-        "package that nobody asks for and that does not compile",
+        "broken package that is not part of the build",
         Step(main("two"), "R1"),
         before=Several(
             (
@@ -454,24 +456,24 @@ CASES: tuple[Case, ...] = (
             )
         ),
     ),
-    case("fresh clone (all times new) and an edit", Step(Several((Times(None), main("two"))), "R1")),
+    case("fresh clone (all mtimes new) with one edit", Step(Several((Times(None), main("two"))), "R1")),
     case(
-        "another compiler: same path, size, time and version text",
+        "different compiler: same path, size, mtime and version string",
         Step(None, "R5", Build(image="rustc")),
         Step(None, "R0"),
     ),
     case(
-        "another system library: same path, size and time",
+        "different system library: same path, size and mtime",
         Step(None, "R5", Build(image="library")),
         Step(part("two"), "R3"),
     ),
     case(
-        "compiler chosen by a file in the sources",
+        "compiler selected by a rust-toolchain file",
         Step(Write("services/rust-toolchain", "b\n"), "R5"),
         Step(Write("services/rust-toolchain", "a\n"), "R5"),
     ),
     case(
-        "build.rs writes src/gen.rs, not in the context; two edits",
+        "build.rs generates src/gen.rs (not in the context); two edits",
         Step(main("two"), "R3"),
         Step(Write(f"{WORKER}/gen.in", "gen two\n", "old"), "R3"),
         before=GENERATING,
@@ -482,20 +484,23 @@ CASES: tuple[Case, ...] = (
         before=Several((GENERATING, Write(f"{WORKER}/src/gen.rs", 'pub const G: &str = "outdated";\n', "old"))),
     ),
     case(
-        "build.rs writes into another package; an edit there",
+        "build.rs writes into another package; that package edited",
         Step(Replace(f"{WORKER}/src/main.rs", "worker one", "worker two"), "R4"),
         before=BESIDE,
         classic="?",
     ),
     case(
-        "build.rs reads Cargo.lock; a dependency is bumped",
+        "build.rs reads Cargo.lock; dependency bumped",
         Step(Replace("services/Cargo.lock", BUMPED, BUMP), "R5"),
         before=LOCK_READER,
     ),
-    case("build.rs without rerun-if lists a directory; a file goes", Step(Delete(f"{COMMON}/listed/b"), "R3")),
-    case("build.rs without rerun-if lists a directory; one comes", Step(Write(f"{COMMON}/listed/c", "c\n"), "R3")),
+    case("build.rs lists a directory without rerun-if-changed; file deleted", Step(Delete(f"{COMMON}/listed/b"), "R3")),
     case(
-        "program removed from the workspace; build the other",
+        "build.rs lists a directory without rerun-if-changed; file added",
+        Step(Write(f"{COMMON}/listed/c", "c\n"), "R3"),
+    ),
+    case(
+        "program removed from the workspace; other program built",
         Step(
             Several(
                 (
@@ -512,7 +517,7 @@ CASES: tuple[Case, ...] = (
         Step(None, "R*", Build("api")),
     ),
     case(
-        "file names with a newline, a space, | and é; then an edit",
+        "file names with a newline, a space, | and é; unrelated edit",
         Step(
             Several(tuple(Write(f"{COMMON}/sql/{name}", "odd", "old") for name in ("a\nb", "a b", "a|b", "é"))),
             "R3",
@@ -521,27 +526,27 @@ CASES: tuple[Case, ...] = (
         before=DECLARED,
     ),
     case(
-        "file names with a space, | and é; then an edit",
+        "file names with a space, | and é; unrelated edit",
         Step(Several(tuple(Write(f"{COMMON}/sql/{name}", "odd", "old") for name in ("a b", "a|b", "é"))), "R3"),
         Step(main("two"), "R1"),
         before=DECLARED,
     ),
     case(
-        "README, compose file, docs and a README in a crate edited",
+        "README, compose file and a crate's README edited",
         Step(
             Several(tuple(Write(name, "words\n") for name in ("README.md", "docker-compose.yaml", f"{API}/README.md"))),
             "R0",
         ),
     ),
-    case("source pruned from the mount", Step(in_mount("rm -rf */src src", part("two", "old")), "R5"), classic="-"),
+    case("sources pruned from the mount", Step(in_mount("rm -rf */src src", part("two", "old")), "R5"), classic="-"),
     case("target pruned from the mount", Step(in_mount("rm -rf */target *", part("two", "old")), "R5")),
     case("state pruned from the mount", Step(in_mount("rm -rf */state", part("two", "old")), "R5"), classic="-"),
-    case("the whole mount pruned", Step(in_mount("rm -rf ..?* .[!.]* *", part("two", "old")), "R5")),
+    case("entire mount pruned", Step(in_mount("rm -rf ..?* .[!.]* *", part("two", "old")), "R5")),
 )
 
 
 def run(site: Site, one: Case) -> list[str]:
-    """Play a case; the cells of its judged builds, in order."""
+    """Run a case; return the cells of its judged builds, in order."""
     if one.before is not None:
         one.before.apply(site.context)
     first = site.build(PLAIN)
@@ -561,7 +566,7 @@ def run(site: Site, one: Case) -> list[str]:
 
 
 def agrees(seen: list[str], wanted: str) -> bool:
-    """Whether cells are the expected ones; `R*` stands for any number of crates."""
+    """Return whether the cells match the expected ones; `R*` matches any number of crates."""
     patterns = wanted.split()
     return len(seen) == len(patterns) and all(
         have == want or (want.endswith("*") and have[0] == want[0]) for have, want in zip(seen, patterns, strict=True)

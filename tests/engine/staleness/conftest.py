@@ -16,17 +16,17 @@ from tests.engine.staleness.site import Design, Images, Oracle, Site
 
 RUST = "rust:1-bookworm"
 _passed = 0
-AT_ONCE = 3  # builds side by side: one waits for the engine while two compile
+AT_ONCE = 3  # parallel builds: one waits for the engine while two compile
 
 
-#: Tests whose cases are many, and of those the cases that are played in every run.
+#: Tests with many cases, of which some run every time.
 SAMPLED = ("test_matrix.py", "test_mutations.py", "test_registry.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where the recipe is proven, an everyday run plays the cornerstones and the commit's share of the rest.
+    """If the recipe is proven, an everyday run only runs the cornerstone cases and the commit's share of the rest.
 
-    So does a slice (`nox -s stale -- --slice`), of every design's cases.
+    So does a slice (`nox -s stale -- --slice`), for the cases of every design.
     """
     everyday = "not slow" in str(config.getoption("-m", "")) and proof.holds()
     if not everyday and not os.environ.get("BT_STALE_SLICE"):
@@ -46,26 +46,26 @@ def _cornerstone(item: pytest.Item) -> bool:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Count what passed: collecting tests, or skipping them, proves nothing."""
+    """Count the tests that passed: collecting or skipping tests proves nothing."""
     global _passed
     _passed += report.when == "call" and report.passed
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """A complete run that passed is a proof."""
+    """Record a complete run that passed as a proof."""
     if os.environ.get("BT_STALE_PROOF") and exitstatus == 0 and _passed == session.testscollected:
         proof.record(session.testscollected)
 
 
 @pytest.fixture(scope="session")
 def images(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Images:
-    """The toolchain images, made when first asked for."""
+    """Return the toolchain images, built on first use."""
     return Images(tmp_path_factory.mktemp("images"), base_images.get(RUST, RUST))
 
 
 @pytest.fixture(scope="session")
 def oracle(images: Images) -> Iterator[Oracle]:
-    """The judge. Its containers go at the end, and the mounts of all sites unless other tests run beside these."""
+    """Return the judge. Removes its containers at the end, and all mounts unless other tests run in parallel."""
     judge = Oracle(images)
     yield judge
     judge.close()
@@ -75,7 +75,7 @@ def oracle(images: Images) -> Iterator[Oracle]:
 
 @pytest.fixture
 def make_site(images: Images, oracle: Oracle, tmp_path: Path) -> Callable[[Design], Site]:
-    """A site of its own for one test."""
+    """Create a separate site for one test."""
     return lambda design: Site(tmp_path / design.name.replace(" ", "-"), design, images, oracle)
 
 
@@ -83,7 +83,7 @@ def make_site(images: Images, oracle: Oracle, tmp_path: Path) -> Callable[[Desig
 def cells(
     request: pytest.FixtureRequest, images: Images, oracle: Oracle, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[Design, Case], list[str]]]:
-    """What the builds of a case were. All selected cases are started at the first question, a few at a time."""
+    """Return the results of the builds of a case. The first call starts all selected cases, a few at a time."""
     top = tmp_path_factory.mktemp("cases")
 
     def play(number: int, design: Design, one: Case) -> list[str]:

@@ -1,5 +1,5 @@
-/* Preloaded into the compile program: one system call on one file fails. FAULT is `CALL ERRNO PATH`, of which PATH is a part
- * of the file's. Nothing fails in the programs that the compile program starts. */
+/* Preloaded into the compile program to make one system call fail on one file. FAULT is `CALL ERRNO PATH`; PATH matches any
+ * part of the file's path. Programs that the compile program starts are not affected. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>

@@ -1,7 +1,7 @@
-"""A Python model of what a tree's programs must print, which checks the random steps.
+"""A Python model of what a tree's programs must print, used to check the random steps.
 
-It is a thousand times cheaper than a build from scratch. Some steps are also checked with such a build, so errors in
-the model are noticed.
+The model is a thousand times cheaper than a build from scratch. Some steps are also checked with such a build, so
+errors in the model are noticed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class DoesNotCompile(Exception):
 
 
 def expected(context: Path, build: Build) -> dict[str, str] | None:
-    """Program to output, None where the tree does not compile."""
+    """Return each program's output, or None if the tree does not compile."""
     try:
         shared = _report(context, build)
         programs = {}

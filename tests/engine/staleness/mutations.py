@@ -1,6 +1,6 @@
-"""The compile program with one of its steps left out or spoilt, and the case that must notice.
+"""Versions of the compile program with one step removed or broken, and the case that must fail as a result.
 
-It marks what can be left out by lines `// step: NAME {` and `// step: NAME }`; it has no hooks for tests.
+The program encloses each removable step in `// step: NAME {` and `// step: NAME }`; it has no test hooks.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from tests.engine.staleness.site import SCRIPT
 
 @dataclass(frozen=True)
 class Mutation:
-    """What is wrong with the program, and the name of a case that this makes fail."""
+    """A defect in the program, and the name of a case that fails because of it."""
 
     name: str
     case: str
-    old: str = ""  # a part of the program to replace; empty: the step of that name is left out
+    old: str = ""  # the part of the program to replace; if empty, the step of that name is removed
     new: str = ""
 
     def apply(self, script: str = SCRIPT) -> str:
-        """The spoilt program. Fails if there is nothing to spoil."""
+        """Return the broken program. Fail if there is nothing to remove or replace."""
         if self.old:
             assert script.count(self.old) == 1, f"{self.old!r} occurs {script.count(self.old)} times"
             return script.replace(self.old, self.new)
@@ -32,39 +32,39 @@ class Mutation:
 
 
 def steps(script: str = SCRIPT) -> set[str]:
-    """The names of all steps that the program marks."""
+    """Return the names of all marked steps in the program."""
     return set(re.findall(r"(?m)^ *// step: (\S+) \{$", script))
 
 
 MUTATIONS: tuple[Mutation, ...] = (
-    Mutation("toolchain-key", "another system library: same path, size and time"),
-    Mutation("env", "environment that build.rs reads and does not declare"),
-    Mutation("pending", "sync dies before marking (a file goes)"),
-    Mutation("clock", "clock: all of the mount an hour ahead, then four edits"),
-    Mutation("delete", "build.rs without rerun-if lists a directory; a file goes"),
-    Mutation("generated", "build.rs writes into another package; an edit there"),
+    Mutation("toolchain-key", "different system library: same path, size and mtime"),
+    Mutation("env", "undeclared environment variable read by build.rs"),
+    Mutation("pending", "sync killed before marking (file deleted)"),
+    Mutation("clock", "clock skew: whole mount an hour ahead; four edits"),
+    Mutation("delete", "build.rs lists a directory without rerun-if-changed; file deleted"),
+    Mutation("generated", "build.rs writes into another package; that package edited"),
     Mutation("vendored", "vendored crate edited"),
-    Mutation("attribute", "file added to a directory that a macro reads; then an edit"),
-    Mutation("everything", "environment that build.rs reads and does not declare"),
-    Mutation("mark", "file added to another package's directory; no package has links"),
-    Mutation("links", "source directory is a link, which leads elsewhere"),
-    Mutation("outlook", "file added to another package's directory that a macro reads"),
-    Mutation("scripted", "build.rs reads Cargo.lock; a dependency is bumped"),
+    Mutation("attribute", "file added to a directory read by a macro; unrelated edit"),
+    Mutation("everything", "undeclared environment variable read by build.rs"),
+    Mutation("mark", "file added to another package's directory; no symlinks in any package"),
+    Mutation("links", "symlinked source directory retargeted"),
+    Mutation("outlook", "file added to another package's directory read by a macro"),
+    Mutation("scripted", "build.rs reads Cargo.lock; dependency bumped"),
     Mutation(
-        "copies keep their times",
-        "edit, older time",
+        "copied files keep their mtimes",
+        "edit with an older mtime",
         "let copied = fs::copy(from, to);",
         "let copied = fs::copy(from, to);\n    set_time(to, Some(time_of(&fs::metadata(from).unwrap())))?;",
     ),
     Mutation(
-        "modes are not compared",
-        "executable bit set, which build.rs looks at; reset with an edit",
+        "modes not compared",
+        "executable bit checked by build.rs set; cleared along with an edit",
         "if mode & 0o100 != 0 {",
         "if mode == 0 {",
     ),
     Mutation(
-        "links are not compared",
-        "link to a directory leads elsewhere",
+        "symlinks not compared",
+        "symlink to a directory retargeted",
         'fs::read_link(path).doing("read the link", path)?.into_os_string().into_vec()',
         "Vec::new()",
     ),

@@ -1,8 +1,8 @@
 """Record which recipe has passed the whole matrix, so that later runs only need a part of it.
 
 The whole matrix takes a quarter of an hour, and its result cannot change while recipe and cases stay the same. After a
-complete run has passed (`nox -s stale`), other runs take a sample: always the cornerstones, plus a share of the rest
-that differs from commit to commit. After a change to the recipe, the whole matrix runs again.
+complete run has passed (`nox -s stale`), other runs take a sample: all cornerstone cases, plus a share of the rest that
+differs from commit to commit. After a change to the recipe, the whole matrix runs again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[3]
 _RECORD = Path(__file__).with_name("proof.json")
 
-#: All that decides whether a case passes.
+#: The files that decide whether a case passes.
 RECIPE = (
     "docker/compile.rs",
     "docker/cross.sh",
@@ -26,12 +26,12 @@ RECIPE = (
     "tests/engine/staleness/tree.py",
 )
 
-#: One in so many tests is played where the recipe is proven.
+#: If the recipe is proven, one in this many tests runs.
 SHARE = 5
 
 
 def digest() -> str:
-    """Of recipe and cases as they are now."""
+    """Return the digest of the current recipe and cases."""
     found = hashlib.sha256()
     for name in RECIPE:
         found.update(name.encode() + b"\0" + (PROJECT / name).read_bytes())
@@ -39,7 +39,7 @@ def digest() -> str:
 
 
 def holds() -> bool:
-    """Whether a complete run passed with exactly this."""
+    """Return whether a complete run has passed with the current recipe."""
     try:
         return bool(json.loads(_RECORD.read_text())["recipe"] == digest())
     except (OSError, ValueError, KeyError):
@@ -47,16 +47,16 @@ def holds() -> bool:
 
 
 def record(tests: int) -> None:
-    """A complete run of so many tests has passed."""
+    """Record that a complete run of this many tests has passed."""
     _RECORD.write_text(json.dumps({"recipe": digest(), "tests": tests}, indent=1) + "\n")
 
 
 def commit() -> str:
-    """What the share is drawn by; empty outside a repository."""
+    """Return the commit that selects the share; return an empty string outside a repository."""
     asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False)
     return asked.stdout.strip()
 
 
 def drawn(test: str, by: str) -> bool:
-    """Whether a test is in the share of a commit."""
+    """Return whether a test is in the share of a commit."""
     return int(hashlib.sha256(f"{by} {test}".encode()).hexdigest(), 16) % SHARE == 0

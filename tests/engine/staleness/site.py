@@ -1,4 +1,4 @@
-"""The environment of one case: its trees on the host, its mounts in the engine, its builds, and the oracle for them.
+"""The environment of a case: its trees on the host, its mounts in the engine, its builds, and the oracle for them.
 
 All builds are real `docker buildx build`s, because layers and the context transfer can go stale too. They use the
 product's own Dockerfile and compile program, plus two arguments and a stage that exports the programs.
@@ -34,15 +34,15 @@ DOCKERFILE = (PROJECT / "docker/Dockerfile").read_text()
 CROSS = (PROJECT / "docker/cross.sh").read_text()
 SESSION = f"bt-stale-{secrets.token_hex(4)}"  # part of every mount id, so that they can be found and removed
 BINS = "api worker"
-MANIFEST = "share/buildkit-tasks/manifest.json"  # beside each program's bin/
+MANIFEST = "share/buildkit-tasks/manifest.json"  # next to each program's bin/
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 CA = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def dockerfile(*, spoilt: bool) -> str:
-    """The product's Dockerfile. The toolchain stage is made with docker/key.rs, which is always the product's program.
+    """Return the product's Dockerfile. The toolchain stage uses docker/key.rs, which is always the original program.
 
-    Where docker/compile.rs is another one, the compile stage runs that, with the toolchain's identity as it is.
+    If docker/compile.rs differs, the compile stage runs it, and the identity of the toolchain does not change.
     """
     text = DOCKERFILE.replace("source=docker/compile.rs,", "source=docker/key.rs,")
     again = re.search(r"(rustc .* -o /compile \S+) &&", text)
@@ -57,7 +57,7 @@ def dockerfile(*, spoilt: bool) -> str:
 def docker(
     *argv: str | Path, stdin: bytes | None = None, check: bool = True, cwd: Path = HERE
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a docker command to its end; fails loudly with what it said."""
+    """Run a docker command to the end; fail with its output."""
     done = subprocess.run(["docker", *map(str, argv)], input=stdin, capture_output=True, cwd=cwd, check=False)
     if check and done.returncode != 0:
         raise AssertionError(f"docker {argv[0]} ended with {done.returncode}\n{done.stderr.decode(errors='replace')}")
@@ -77,7 +77,7 @@ case " $* " in *" --crate-name "*) exec /usr/bin/rustc "$@" --cfg "flavor=\\"$fl
 exec /usr/bin/rustc "$@"
 """
 
-#: `rustc` and `library` differ from `plain` in bytes alone: same size, same time, same words on their version.
+#: `rustc` and `library` only differ from `plain` in their bytes: same size, same time, same version text.
 _IMAGES = {
     "plain": ("a", 1, ""),
     "rustc": ("b", 1, ""),
@@ -93,7 +93,7 @@ _IMAGES = {
 
 
 class Images:
-    """The toolchain images of the cases, made when first asked for."""
+    """The toolchain images of the cases, built on first use."""
 
     def __init__(self, scratch: Path, rust: str) -> None:
         self._scratch = scratch
@@ -128,7 +128,7 @@ class Images:
 
 
 class Oracle:
-    """The same tree built from nothing: no mount, no layer, no transfer; plain cargo in an empty directory."""
+    """Build the same tree from scratch: no mounts, no layers, no transfer; plain cargo in an empty directory."""
 
     def __init__(self, images: Images) -> None:
         self._images = images
@@ -137,7 +137,7 @@ class Oracle:
         self._lock = threading.Lock()
 
     def programs(self, context: Path, build: Build) -> dict[str, str] | None:
-        """What the programs print; None where the tree does not compile."""
+        """Return what the programs print, or None if the tree does not compile."""
         packed = _pack(context)
         key = hashlib.sha256(packed + repr((build.bins, build.args, build.image)).encode()).hexdigest()
         if key not in self._known:
@@ -178,7 +178,7 @@ class Oracle:
 
 
 def _pack(context: Path) -> bytes:
-    """The sources as a tar that depends on nothing but names, contents, links and modes."""
+    """Return the sources as a tar that only depends on names, contents, links and modes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path in sorted((context / "services").rglob("*")):
@@ -197,7 +197,7 @@ def _pack(context: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Build:
-    """One build: which programs, build arguments, toolchain image. `script` replaces the compile program."""
+    """One build: its programs, build arguments and toolchain image. `script` replaces the compile program."""
 
     bins: str = BINS
     args: tuple[tuple[str, str], ...] = ()
@@ -207,7 +207,7 @@ class Build:
 
 @dataclass
 class Result:
-    """What a build did. `programs` maps a binary to what it prints, None when the build failed."""
+    """What a build did. `programs` maps each binary to its output, or is None if the build failed."""
 
     programs: dict[str, str] | None
     compiled: list[str]
@@ -219,7 +219,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Design:
-    """A way to build: our Dockerfile or the classic one, with or without the guard of the transfer."""
+    """A way to build: our Dockerfile or the classic one, with or without the transfer guard."""
 
     name: str
     classic: bool = False
@@ -235,7 +235,7 @@ CLASSIC = Design("classic", classic=True, guarded=False)
 
 @dataclass
 class Site:
-    """The place of one case."""
+    """The directory, mounts and builds of a case."""
 
     root: Path
     design: Design
@@ -250,18 +250,18 @@ class Site:
 
     @property
     def context(self) -> Path:
-        """The tree that is built. The suffix keeps cases apart: without the guard, BuildKit goes by the last name."""
+        """Return the tree to build. The suffix keeps cases apart: without the guard, BuildKit uses the last name."""
         return self.root / f"{self.checkout}-{self.scope[-8:]}"
 
     def worktree(self, name: str, time: float | None = tree.BASE_TIME) -> None:
-        """Make a checkout of the base tree and go there."""
+        """Create a checkout of the base tree and switch to it."""
         self.checkout = name
         tree.make(self.context, time=time)
         shutil.copy(PROJECT / ".dockerignore", self.context)
         self._write_docker(self._script)
 
     def use_script(self, text: str) -> None:
-        """Build with another compile program from now on; the identity of the toolchain stays the product's."""
+        """Build with another compile program from now on; the identity of the toolchain does not change."""
         self._script = text
         self._write_docker(text)
 
@@ -285,7 +285,7 @@ class Site:
         _write_changed(self.context / ".dockerignore", f"{ignore}!docker/key.rs\n")
 
     def command(self, build: Build, out: Path) -> list[str]:
-        """The argv of a build of the present tree."""
+        """Return the argv of a build of the current tree."""
         context = self.context
         if self.design.guarded:
             context = transfer.guard(context, self.root / "state", [context / "docker/Dockerfile"])
@@ -303,7 +303,7 @@ class Site:
         ]
 
     def build(self, build: Build, until: Callable[[Progress], bool] | None = None) -> Result:
-        """Build and run the programs. When `until` says so, the client is killed in mid-build (SIGKILL)."""
+        """Build and run the programs. When `until` returns True, kill the client during the build (SIGKILL)."""
         if build.script is not None:
             self._write_docker(build.script)
         try:
@@ -340,7 +340,7 @@ class Site:
         return Result(programs, progress.compiled, progress.marked, progress.fresh, log + decoder.close(), manifests)
 
     def in_mount(self, script: str, mount: str = f"target-{ARCH}") -> None:
-        """Run a shell script in the directory of a mount, as a clock, a person with rm or a bad disk would."""
+        """Run a shell script in the directory of a mount, to simulate a wrong clock, a user with rm or a bad disk."""
         dockerfile = (
             f"FROM {self.images['plain']}\nRUN --mount=type=cache,id={self.scope}-{mount},target=/mnt "
             f"cd /mnt && {script} # {secrets.token_hex(4)}\n"
@@ -350,7 +350,7 @@ class Site:
         docker("buildx", "build", "-q", "--output=type=cacheonly", "-f", "-", empty, stdin=dockerfile.encode())
 
     def travel(self, *words: str, pack: Path | None = None, out: Path | None = None) -> bool:
-        """Run travel.sh on the mounts as a push or pull does; False where it refuses. `out` receives what it leaves."""
+        """Run travel.sh on the mounts as push and pull do; return False if it refuses. `out` gets its output files."""
         text = (self.context / "docker/Dockerfile").read_text()
         step = compile_step.without_secrets(compile_step.find(text, {"CACHE_SCOPE": self.scope}))
         text = steps.dockerfile(text, step, words, secrets.token_hex(4), pack=pack is not None)
@@ -365,7 +365,7 @@ class Site:
         return done.returncode == 0
 
     def judge(self, build: Build, result: Result) -> str:
-        """R right, S stale, F fails as it must, W wrongly fails or wrongly succeeds; then the crates compiled."""
+        """Return R (right), S (stale), F (fails as it must) or W (wrongly fails or succeeds), and the crate count."""
         wanted = self.oracle.programs(self.context, build)
         if result.programs is None:
             return "F" if wanted is None else "W"
@@ -396,7 +396,7 @@ def remove_mounts() -> None:
 
 @contextlib.contextmanager
 def together(sites: Sequence[tuple[Site, Build]]) -> Iterator[list[Result]]:
-    """Several builds at the same time; yields their results in the order given."""
+    """Run several builds at the same time; yield their results in the given order."""
     results: list[Result | None] = [None] * len(sites)
 
     def one(index: int, site: Site, build: Build) -> None:

@@ -26,10 +26,10 @@ def test_its_own_tests_pass_in_the_toolchain_image(images: Images) -> None:
         ("source/rust-toolchain.toml", 0, "rustup toolchain install\n"),
         ("rust-toolchain", 0, "rustup toolchain install\n"),
         ("source/other.toml", 0, ""),
-        ("source/rust-toolchain", 1, "rustc 1."),  # an older rustup: its rustc installs what is missing
+        ("source/rust-toolchain", 1, "rustc 1."),  # an older rustup: its rustc installs the missing toolchain
     ],
 )
-def test_what_a_toolchain_file_names_is_installed_by_the_toolchain_stage(
+def test_the_toolchain_stage_installs_the_selected_toolchain(
     images: Images, tmp_path: Path, file: str, answer: int, said: str
 ) -> None:
     (tmp_path / "source").mkdir()

@@ -52,7 +52,7 @@ TREE = (
         "!services\n*\n!a.rs\n",
     ],
 )
-def test_the_context_is_what_we_think(text: str, tmp_path: Path) -> None:
+def test_buildkit_sends_the_expected_context(text: str, tmp_path: Path) -> None:
     context = tmp_path / "context"
     for name in TREE:
         (context / name).parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ SRC, STATE, OUT = "/build/2-0123456789abcdef/src", "/build/2-0123456789abcdef/st
 
 @dataclass(frozen=True)
 class Fault:
-    """A system call that fails for one file. `named`: what the message has to name, where it is not that file."""
+    """A system call that fails for one file. `named`: the file in the error message, if it is a different one."""
 
     call: str
     code: int
@@ -60,7 +60,7 @@ FAULTS = (
 
 
 class Box:
-    """A container with the places of a compile step, in which the program runs without an image build around it."""
+    """A container with the directories of a compile step. The program runs in it without an image build."""
 
     def __init__(self, image: str, folder: Path) -> None:
         self.folder = folder
@@ -74,7 +74,7 @@ class Box:
         process.ok([*argv], folder)
 
     def prepare(self) -> None:
-        """Make the program and what makes it fail, and a first build."""
+        """Compile the program and the library that makes it fail, and run a first build."""
         for command in (
             "rustc --edition 2021 -o /compile /docker/compile.rs",
             "gcc -shared -fPIC -o /faults.so /faults/faults.c -ldl",
@@ -90,12 +90,12 @@ class Box:
         return process.run(["docker", "exec", self.name, "sh", "-c", script], self.folder)
 
     def build(self, before: str = "", out: str = "/out", around: str = "") -> process.Done:
-        """Run the compile step, with an empty /out; `before`: variables and limits for it."""
+        """Run the compile step with an empty /out; `before`: variables and limits for it."""
         asked = "export CARGO_HOME=/cargo CARGO_INCREMENTAL=1 SOURCE=services BINS='api worker'"
         return self.sh(f"rm -rf {out}/*; {asked}; {around} cd {out} && {before} /compile build")
 
     def prints(self) -> dict[str, str]:
-        """What the programs print."""
+        """Return what the programs print."""
         return {name: self.sh(f"/out/{name}/bin/{name}").out for name in ("api", "worker")}
 
 
@@ -110,12 +110,12 @@ def box(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bo
 
 
 def _edit(box: Box, number: int) -> None:
-    """Something of every kind: an edit, a file that comes and one that goes, a directory, a link."""
+    """Make one change of every kind: an edit, an added and a removed file, a directory, a link."""
     changes: list[Change] = [
         Write(PART, f'pub const TEXT: &str = "part {number}";\n'),
         Link(LINK, f"swap{number % 2 + 1}.txt"),
     ]
-    for name in ("listed/b", "listed/d/file"):  # what was there goes, what was not comes
+    for name in ("listed/b", "listed/d/file"):  # remove what exists, add what does not
         there = (box.context / COMMON / name).exists()
         gone = f"{COMMON}/{name.removesuffix('/file')}"
         changes.append(Delete(gone) if there else Write(f"{COMMON}/{name}", "text\n"))
@@ -129,8 +129,8 @@ def _is_right(box: Box) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f"{f.call} {errno.errorcode[f.code]} {f.path[-24:]}")
-def test_a_system_call_that_fails_fails_the_step_by_name(fault: Fault, box: Box) -> None:
-    # twice, because half of the edits make what the other half removes
+def test_a_failed_system_call_fails_the_step_with_the_file_name(fault: Fault, box: Box) -> None:
+    # twice, because half of the edits create what the other half removes
     failed = False
     for number in (2 * FAULTS.index(fault) + 1, 2 * FAULTS.index(fault) + 2):
         _edit(box, number)
@@ -156,9 +156,9 @@ def test_a_system_call_that_fails_fails_the_step_by_name(fault: Fault, box: Box)
             "cargo was killed (signal: 9 (SIGKILL)",
         ),
     ],
-    ids=["/out is full", "no more files may be opened", "cargo is killed"],
+    ids=["/out full", "open file limit reached", "cargo killed"],
 )
-def test_what_a_machine_does(before: str, out: str, around: str, named: str, box: Box) -> None:
+def test_a_machine_failure_fails_the_step(before: str, out: str, around: str, named: str, box: Box) -> None:
     _edit(box, 1001)
     done = box.build(before, out, around)
     assert done.code != 0

@@ -1,4 +1,4 @@
-"""The compile program records what the host can compute: manifests of real builds against the tree on disk."""
+"""The compile program records what the host can compute: compare manifests of real builds with the tree on disk."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def _build(site: Site, build: Build | None = None) -> Result:
 
 
 @pytest.mark.parametrize("design", [OURS, BUSYBOX], ids=lambda design: design.name)
-def test_a_program_answers_for_its_own_sources(design: Design, make_site: Callable[[Design], Site]) -> None:
-    """Nothing differs after a build; an edit of api concerns api, one of common all."""
+def test_a_manifest_covers_the_sources_of_its_program(design: Design, make_site: Callable[[Design], Site]) -> None:
+    """Nothing differs after a build; an edit of api affects api, an edit of common affects both programs."""
     site = make_site(design)
     Write(f"{COMMON}/sql/é | a.sql", "odd").apply(site.context)
     Mode(f"{COMMON}/sql/1.sql", 0o755).apply(site.context)
@@ -39,7 +39,7 @@ def test_a_program_answers_for_its_own_sources(design: Design, make_site: Callab
     made = manifest.parse(first.manifests["api"])
     assert (made.crate, made.binary, made.profile, made.incremental) == ("api", "api", "release", True)
     assert made.rustc.startswith("rustc 1.")
-    # `services` because of the file behind the link; of vendored crates only their checksums count
+    # `services` because of the file behind the link; for vendored crates, only their checksums count
     assert set(made.packages) == {API, COMMON, "services/crates/mac", "services"}
     assert {path for path in made.files if "/vendor/" in path} == {
         f"services/vendor/dep-1.0.{n}/.cargo-checksum.json" for n in (1, 2)
@@ -69,7 +69,7 @@ def test_a_program_answers_for_its_own_sources(design: Design, make_site: Callab
         }
 
 
-def test_features_profile_and_flags_are_in_it(make_site: Callable[[Design], Site]) -> None:
+def test_a_manifest_contains_features_profile_and_flags(make_site: Callable[[Design], Site]) -> None:
     site = make_site(OURS)
     Replace(f"{API}/Cargo.toml", "[dependencies]", "[features]\ndefault = []\nmore = []\n\n[dependencies]").apply(
         site.context
@@ -84,14 +84,14 @@ def test_features_profile_and_flags_are_in_it(make_site: Callable[[Design], Site
     assert other.source == made.source
 
 
-def test_one_program_alone_is_all_that_is_left(make_site: Callable[[Design], Site]) -> None:
-    """A program of an earlier build never comes along: only what cargo has just named is taken out."""
+def test_only_the_requested_program_is_copied_out(make_site: Callable[[Design], Site]) -> None:
+    """A program of an earlier build is never included: only what cargo has just reported is copied out."""
     site = make_site(OURS)
     _build(site)
     assert set(_build(site, Build("api")).manifests) == {"api"}
 
 
-def test_what_the_build_writes_is_no_source(make_site: Callable[[Design], Site]) -> None:
+def test_files_written_by_the_build_are_not_sources(make_site: Callable[[Design], Site]) -> None:
     site = make_site(OURS)
     GENERATING.apply(site.context)
     result = _build(site)
@@ -99,7 +99,7 @@ def test_what_the_build_writes_is_no_source(make_site: Callable[[Design], Site])
     assert _compare(site, result, "worker") == ()
 
 
-def test_any_name_can_be_written_down(make_site: Callable[[Design], Site]) -> None:
+def test_a_manifest_supports_any_file_name(make_site: Callable[[Design], Site]) -> None:
     site = make_site(OURS)
     names = [f"{COMMON}/sql/{name}" for name in ("a\nb", 'quote"', "back\\slash", "tab\t")]
     for name in names:
@@ -109,7 +109,7 @@ def test_any_name_can_be_written_down(make_site: Callable[[Design], Site]) -> No
     assert _compare(site, result, "api") == ()
 
 
-def test_it_is_plain_json(make_site: Callable[[Design], Site]) -> None:
+def test_a_manifest_is_plain_json(make_site: Callable[[Design], Site]) -> None:
     content = json.loads(_build(make_site(OURS)).manifests["worker"])
     assert content["format"] == 1
     assert all(len(look) == 65 and look[0] in "fxl" for look in content["files"].values())

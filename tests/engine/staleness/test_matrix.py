@@ -1,4 +1,4 @@
-"""Every case of the matrix: ours is always right and compiles no unneeded crate; the classic recipe fails many."""
+"""Every case of the matrix: ours is always right and compiles no unneeded crates; the classic recipe fails many."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ pytestmark = pytest.mark.engine
 
 Cells = Callable[[Design, Case], list[str]]
 
-#: Cases played in every run for the designs other than ours; `nox -s stale` plays all of them.
+#: Cases that always run for the designs other than ours; `nox -s stale` runs all of them.
 ALWAYS = {
     "plain edit",
-    "edit, older time",
-    "edit, same size and time; unrelated edit",
-    "dependency bumped in Cargo.lock, same size and time",
-    "one service at a time: B api, A api, B worker",
-    "two worktrees, equal times, same name",
+    "edit with an older mtime",
+    "edit with the same size and mtime; unrelated edit",
+    "dependency bumped in Cargo.lock, same size and mtime",
+    "one service per build: edit (api), revert (api), same edit (worker)",
+    "two worktrees, same mtimes, same name",
 }
 
 
-#: With busybox on every run: one case for each thing that the tools do differently. `nox -s stale` plays them all.
+#: Cases that always run with busybox: one for each thing that its tools do differently. `nox -s stale` runs all cases.
 BUSY = {
     "plain edit",
-    "edit, older time",
+    "edit with an older mtime",
     "vendored crate edited",
-    "file there deleted",
-    "file added to another package's directory that a macro reads",
-    "build script's input: file, directory, file",
-    "link to a file leads elsewhere; then an edit",
-    "executable bit set, which build.rs looks at; reset with an edit",
-    "environment that build.rs reads and does not declare",
-    "sync dies before marking (a file goes)",
-    "clock: all of the mount an hour ahead, then four edits",
-    "another compiler: same path, size, time and version text",
+    "file deleted from a directory read by a macro",
+    "file added to another package's directory read by a macro",
+    "build script input: file replaced by a directory and back",
+    "symlink to a file retargeted; unrelated edit",
+    "executable bit checked by build.rs set; cleared along with an edit",
+    "undeclared environment variable read by build.rs",
+    "sync killed before marking (file deleted)",
+    "clock skew: whole mount an hour ahead; four edits",
+    "different compiler: same path, size, mtime and version string",
     "build.rs overwrites an outdated src/gen.rs",
-    "file names with a newline, a space, | and é; then an edit",
-    "file names with a space, | and é; then an edit",
+    "file names with a newline, a space, | and é; unrelated edit",
+    "file names with a space, | and é; unrelated edit",
 }
 
 
@@ -63,7 +63,7 @@ def _cases(
 
 @_cases(OURS, lambda one: one.cells)
 def test_ours(design: Design, one: Case, want: str, cells: Cells) -> None:
-    """Right in every case, with exactly the crates compiled that the table says."""
+    """Right in every case, and compiles exactly the crates in the table."""
     seen = cells(design, one)
     assert agrees(seen, want), f"{' '.join(seen)} instead of {want}"
 
@@ -76,17 +76,18 @@ def test_with_busybox_tools(design: Design, one: Case, want: str, cells: Cells) 
 
 
 @_cases(UNGUARDED, lambda one: one.unguarded)
-def test_without_the_guard_of_the_transfer(design: Design, one: Case, want: str, cells: Cells) -> None:
-    """What plain `docker compose build` cannot see: BuildKit does not even send the file."""
+def test_without_the_transfer_guard(design: Design, one: Case, want: str, cells: Cells) -> None:
+    """Changes that plain `docker compose build` cannot detect: BuildKit does not even send the file."""
     seen = cells(design, one)
     assert agrees(seen, want), f"{' '.join(seen)} instead of {want}"
 
 
 @_cases(CLASSIC, lambda one: "" if one.classic is None else None, tables.goes_wrong)
 def test_classic(design: Design, one: Case, want: str, cells: Cells) -> None:
-    """The usual recipe goes wrong where the table says so, and only there. BT_UPDATE=1 records what it does.
+    """The usual recipe fails exactly in the cases in the table. BT_UPDATE=1 records its results.
 
-    Which of a case's builds goes wrong may differ: BuildKit's transfer goes by times, and so by how fast builds follow.
+    Which of a case's builds fails may vary: BuildKit's transfer compares times, so it depends on how fast builds
+    follow.
     """
     seen = " ".join(cells(design, one))
     recorded = tables.recorded()

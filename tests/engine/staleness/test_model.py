@@ -1,8 +1,8 @@
-"""Random sequences of everything that can happen between builds: ours is never stale, and builds whatever can be built.
+"""Random sequences of everything that can happen between builds: ours is never stale, and builds whatever compiles.
 
-Each run prints its seed, and `BT_STALE_SEED=N` repeats it. `BT_STALE_STEPS=N` sets the number of steps (default 40; a
-step is one or more edits or other events and a build; `nox -s stale -- --steps 2000` is the long run). Walks that begin
-with a pull take two thirds of these. Failures are shrunk.
+Each run prints its seed; `BT_STALE_SEED=N` repeats it. `BT_STALE_STEPS=N` sets the number of steps (default 40; a step
+is one or more edits or other events and a build; `nox -s stale -- --steps 2000` is the long run). Walks that begin with
+a pull take two thirds of these steps. Failures are shrunk.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from tests.engine.staleness.tree import API, COMMON, WORKER, Change, Exchange, M
 
 pytestmark = pytest.mark.engine
 
-STEPS = int(os.environ.get("BT_STALE_STEPS", "40"))  # Hypothesis begins with the smallest: one example says little
+STEPS = int(os.environ.get("BT_STALE_STEPS", "40"))  # Hypothesis starts with the smallest example, which proves little
 SEED = int(os.environ.get("BT_STALE_SEED", str(random.SystemRandom().randrange(2**32))))
 PER_EXAMPLE = 20
-AGAINST_THE_ORACLE = 15  # every so many judgements are made by a real build from nothing as well
+AGAINST_THE_ORACLE = 15  # how often a judgement is also checked with a real build from scratch
 
 
 @dataclass(frozen=True)
 class Put(Change):
-    """Make a path be this, whatever it was: a file, or a link ("->…"). `time`: now, old, base."""
+    """Replace a path with a file or a link ("->…"). `time`: now, old, base."""
 
     path: str
     text: str
@@ -60,7 +60,7 @@ class Put(Change):
 
 @dataclass(frozen=True)
 class Overwritten(Change):
-    """New content in place, under the old time if there was one; the same inode."""
+    """New content in place, with the old time if there was one; the same inode."""
 
     path: str
     text: str
@@ -77,7 +77,7 @@ class Overwritten(Change):
 
 @dataclass(frozen=True)
 class Gone(Change):
-    """Delete a path, whatever it was."""
+    """Delete a path, whatever it is."""
 
     path: str
 
@@ -91,7 +91,7 @@ class Gone(Change):
 
 @dataclass(frozen=True)
 class Swapped(Change):
-    """Two files exchanged by mv, if both are there."""
+    """Exchange two files with mv, if both exist."""
 
     one: str
     two: str
@@ -103,7 +103,7 @@ class Swapped(Change):
 
 @dataclass(frozen=True)
 class Bits(Change):
-    """Permission bits of a file, if it is there."""
+    """Change the permission bits of a file, if it exists."""
 
     path: str
     mode: int
@@ -114,7 +114,7 @@ class Bits(Change):
 
 
 def _files() -> dict[str, list[str]]:
-    """Path to the contents that an edit may give it; most of one length, so sizes reveal nothing."""
+    """Return paths and the contents that an edit may give them; most have the same length, so sizes reveal nothing."""
     parts = [f'pub const TEXT: &str = "part {word}";\n' for word in ("one", "two", "six")]
     manifest = tree.BASE[f"{COMMON}/Cargo.toml"]
     config = tree.BASE["services/.cargo/config.toml"]
@@ -166,7 +166,7 @@ def _files() -> dict[str, list[str]]:
 
 
 FILES = _files()
-#: What may be missing without breaking the tree for good; the rest is only overwritten.
+#: Files that can be missing without breaking the tree permanently; others are only overwritten.
 OPTIONAL = [
     path
     for path in FILES
@@ -176,7 +176,7 @@ OPTIONAL = [
 
 @st.composite
 def edits(draw: st.DrawFn) -> Change:
-    """One edit of a file."""
+    """Edit one file."""
     path = draw(st.sampled_from(sorted(FILES)))
     text = draw(st.sampled_from(FILES[path]))
     if draw(st.booleans()) and not text.startswith("->"):
@@ -217,7 +217,7 @@ BUILDS = st.builds(
 
 
 class Machine(RuleBasedStateMachine):
-    """One site with three checkouts, two of them of one name."""
+    """One site with three checkouts, two of them with the same name."""
 
     design: ClassVar[Design] = OURS
     images: ClassVar[Images]
@@ -232,12 +232,12 @@ class Machine(RuleBasedStateMachine):
         self.packed: Path | None = None
 
     def teardown(self) -> None:
-        """The files go; the mounts go with the session's others."""
+        """Delete the files; the mounts are deleted with the session's other mounts."""
         shutil.rmtree(self.root, ignore_errors=True)
 
     @initialize(generating=st.booleans(), build=BUILDS)
     def begin(self, generating: bool, build: Build) -> None:
-        """The checkouts, with or without a build script that writes into the sources, and a first build."""
+        """Create the checkouts, with or without a build script that writes into the sources, and run a first build."""
         for name in ("b", "two/app", "one/app"):
             self.site.worktree(name)
             if generating:
@@ -246,36 +246,36 @@ class Machine(RuleBasedStateMachine):
 
     @rule(changes=st.lists(CHANGES, min_size=1, max_size=3), build=BUILDS)
     def edit(self, changes: list[Change], build: Build) -> None:
-        """The everyday step."""
+        """Edit and build: the usual step."""
         Several(tuple(changes)).apply(self.site.context)
         self._build(build)
 
     @rule(changes=st.lists(CHANGES, min_size=1, max_size=2), build=BUILDS)
     def edit_again(self, changes: list[Change], build: Build) -> None:
-        """Edits are what happens most."""
+        """Edit again: edits are the most frequent step."""
         self.edit(changes, build)
 
     @rule(build=BUILDS)
     def build_again(self, build: Build) -> None:
-        """No edit; perhaps another program or argument."""
+        """Build without an edit; the program or an argument may change."""
         self._build(build)
 
     @rule(name=st.sampled_from(["one/app", "two/app", "b"]), build=BUILDS)
     def other_checkout(self, name: str, build: Build) -> None:
-        """Another worktree on the same mounts."""
+        """Switch to another worktree on the same mounts."""
         self.site.checkout = name
         self._build(build)
 
     @rule()
     def save(self) -> None:
-        """Remember the tree as it is, times and all: a commit, a stash, a copy."""
+        """Save the tree with its times, as a commit, a stash or a copy does."""
         kept = self.root / f"saved-{len(self.saved)}"
         shutil.copytree(self.site.context / "services", kept, symlinks=True)
         self.saved.append(kept)
 
     @rule(which=st.integers(0, 100), times=st.booleans(), build=BUILDS)
     def restore(self, which: int, times: bool, build: Build) -> None:
-        """Back to a remembered tree, with its times (rsync, tar) or with the present (git checkout)."""
+        """Restore a saved tree, with its times (rsync, tar) or with the current time (git checkout)."""
         if not self.saved:
             return
         kept = self.saved[which % len(self.saved)]
@@ -287,7 +287,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(changes=st.lists(CHANGES, max_size=2), build=BUILDS)
     def clock_back(self, changes: list[Change], build: Build) -> None:
-        """What is in the mount was written under a clock an hour ahead."""
+        """Make the mount look as if it was written under a clock an hour ahead."""
         self.site.in_mount(AN_HOUR_AHEAD)
         Several(tuple(changes)).apply(self.site.context)
         self._build(build)
@@ -297,7 +297,7 @@ class Machine(RuleBasedStateMachine):
         build=BUILDS,
     )
     def prune(self, what: str, build: Build) -> None:
-        """Part of the mount is gone, or all of it."""
+        """Delete a part of the mount, or all of it."""
         self.site.in_mount(f"rm -rf {what}")
         self._build(build)
 
@@ -308,7 +308,7 @@ class Machine(RuleBasedStateMachine):
         lines=st.integers(0, 4),
     )
     def killed(self, changes: list[Change], more: list[Change], build: Build, lines: int) -> None:
-        """A build is killed (early: while it syncs; late: while it compiles), then perhaps edits, then a build."""
+        """Kill a build (early: while it syncs; late: while it compiles), maybe make edits, and build."""
         Several(tuple(changes)).apply(self.site.context)
         self.site.build(build, until=lambda progress: _said(progress.vertexes.values()) >= lines)
         Several(tuple(more)).apply(self.site.context)
@@ -316,7 +316,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(changes=st.lists(CHANGES, min_size=1, max_size=2), build=BUILDS, other=BUILDS)
     def at_once(self, changes: list[Change], build: Build, other: Build) -> None:
-        """Two checkouts build at the same time on the same mounts."""
+        """Build two checkouts at the same time on the same mounts."""
         here, there = copy(self.site), copy(self.site)
         there.checkout = "b" if here.checkout != "b" else "two/app"
         Several(tuple(changes)).apply(here.context)
@@ -326,15 +326,15 @@ class Machine(RuleBasedStateMachine):
 
     @rule(scope=st.sampled_from(packs.SCOPES))
     def pack(self, scope: str) -> None:
-        """Remember what is compiled now, the dependencies or all of it, as a push does."""
-        if self.design.image != "busybox":  # caches travel with GNU tar
+        """Pack the compiled objects, only the dependencies or everything, as a push does."""
+        if self.design.image != "busybox":  # caches are packed with GNU tar
             kept = self.root / f"pack-{secrets.token_hex(4)}"
             if self.site.travel("pack", scope, out=kept):
                 self.packed = kept
 
     @rule(changes=st.lists(CHANGES, max_size=1), build=BUILDS)
     def pulled(self, changes: list[Change], build: Build) -> None:
-        """An older pack takes the place of what the mount holds, where a pull would let it."""
+        """Replace the content of the mount with an older pack, if a pull would allow it."""
         if self.packed is None:
             return
         self._pull(self.packed)
@@ -342,7 +342,7 @@ class Machine(RuleBasedStateMachine):
         self._build(build)
 
     def _pull(self, pack: Path) -> bool:
-        """Unpack over what the mount holds; False where a pull would object."""
+        """Unpack over the content of the mount; return False if a pull would object."""
         now = self.root / f"probe-{secrets.token_hex(4)}"
         assert self.site.travel("probe", out=now)
         packed, here = (packs.read_facts((p / "facts").read_text(), "") for p in (pack, now))
@@ -368,7 +368,7 @@ class Machine(RuleBasedStateMachine):
 
 
 class Pulling(Machine):
-    """A machine whose mounts hold an older cache when a pull comes, or a newer one."""
+    """A machine whose mounts contain an older or a newer cache when it pulls."""
 
     @initialize(
         generating=st.booleans(),
@@ -378,7 +378,7 @@ class Pulling(Machine):
         build=BUILDS,
     )
     def begin(self, generating: bool, scope: str, changes: list[Change], newer: bool, build: Build) -> None:
-        """A build and its pack; edits and another; then the first pack comes back, perhaps the second over it."""
+        """Build and pack; edit, build and pack again; then unpack the first pack, and maybe the second one over it."""
         super().begin(generating, Build())
         self.pack(scope)
         first = self.packed
@@ -388,7 +388,7 @@ class Pulling(Machine):
         self.pack(scope)
         for pack in (first, self.packed) if newer else (first,):
             assert pack is not None
-            # another compiler is what a pull objects to
+            # a pull objects to another compiler
             assert self._pull(pack) or (self.site.context / "services/rust-toolchain").exists()
         self._build(build)
 
@@ -399,12 +399,12 @@ def _said(vertexes: Iterable[Vertex]) -> int:
 
 @pytest.mark.parametrize("design", [OURS, BUSYBOX], ids=lambda design: design.name)
 def test_random_steps(design: Design, images: Images, oracle: Oracle, capsys: pytest.CaptureFixture[str]) -> None:
-    """Never another program than the model's; never a failure where the tree compiles, nor a success where not."""
+    """Programs always match the model; builds never fail if the tree compiles, and never succeed if it does not."""
     walk(Machine, design, images, oracle, capsys, STEPS if design is OURS else STEPS // 10)
 
 
 def test_random_steps_after_a_pull(images: Images, oracle: Oracle, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same from mounts that a pull has filled over what they held."""
+    """The same, starting from mounts that a pull has filled over their content."""
     walk(Pulling, OURS, images, oracle, capsys, STEPS * 2 // 3)
 
 
@@ -416,7 +416,7 @@ def walk(
     capsys: pytest.CaptureFixture[str],
     steps: int,
 ) -> None:
-    """Play so many steps, or a few more, and say how many builds were judged."""
+    """Run this many steps, or a few more, and print how many builds were judged."""
 
     class Chosen(machine):  # type: ignore[valid-type,misc]
         pass

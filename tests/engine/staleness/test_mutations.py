@@ -1,4 +1,4 @@
-"""Each step of the compile program is needed: without it a named case fails, which proves that the matrix can fail."""
+"""Removing or breaking a step of the compile program makes a specific case fail, so the matrix can fail."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ pytestmark = pytest.mark.engine
 BY_NAME = {one.name: one for one in CASES}
 
 
-def test_every_step_has_its_mutation() -> None:
-    """`cargo-lock` is about several builds at once: the program's own tests have it."""
+def test_every_step_has_a_mutation() -> None:
+    """`cargo-lock` affects parallel builds: the program's own tests cover it."""
     assert steps() - {"cargo-lock"} == {mutation.name for mutation in MUTATIONS if not mutation.old}
     assert {mutation.case for mutation in MUTATIONS} <= BY_NAME.keys()
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
-def test_without_it_a_case_goes_wrong(mutation: Mutation, make_site: Callable[[Design], Site]) -> None:
-    """The case's programs are stale, or a build fails that must not: a needless recompile is not enough."""
+def test_every_mutation_breaks_its_case(mutation: Mutation, make_site: Callable[[Design], Site]) -> None:
+    """A program of the case is stale, or a build fails wrongly; an unnecessary recompile is not enough."""
     site = make_site(OURS)
     site.use_script(mutation.apply())
     one = BY_NAME[mutation.case]

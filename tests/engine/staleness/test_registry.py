@@ -1,4 +1,4 @@
-"""Concurrent builds share the registry mount, and it survives builds that are killed while they use it."""
+"""Concurrent builds share the registry mount, and the mount survives builds that are killed while they use it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.engine.staleness.tree import put
 
 pytestmark = pytest.mark.engine
 
-ROUNDS = int(os.environ.get("BT_STALE_ROUNDS", "3"))  # the long run plays 30
+ROUNDS = int(os.environ.get("BT_STALE_ROUNDS", "3"))  # the long run does 30
 PROGRAMS = ("one", "two", "three", "four", "five")
 CRATES = "/mnt/src/*/"  # in the registry mount
 
 
-#: All five reach cargo at the same moment: each waits, for at most a minute, until it sees the others in their mount.
+#: All five start cargo at the same moment: each waits until it sees the others in the mount, for at most a minute.
 _TOGETHER = (
     "touch $CARGO_HOME/registry/.here-{program}; n=0; "
     "until [ $(ls -a $CARGO_HOME/registry | grep -c here-) = 5 ] || [ $n = 3000 ]; do sleep 0.02; n=$((n+1)); done"
@@ -40,14 +40,14 @@ _TOGETHER = (
 
 
 class Online(Site):
-    """A workspace of five programs that need a dozen small crates of crates.io; each has a compile step of its own."""
+    """A workspace of five programs that need a dozen small crates from crates.io; each has a separate compile step."""
 
     program = "one"
     key = SCRIPT
     together = False
 
     def worktree(self, name: str, time: float | None = None) -> None:
-        """The tree, as the one checkout of this name."""
+        """Create the tree; there is only one checkout."""
         self.checkout = name
         for file in ("Cargo.toml", "Cargo.lock"):
             put(self.context, f"services/{file}", (HERE / "registry" / file).read_text(), time)
@@ -86,11 +86,11 @@ def _all_at_once(sites: list[Online]) -> list[Result]:
 @pytest.mark.parametrize(
     "number", [pytest.param(n, marks=pytest.mark.cornerstone if n == 0 else ()) for n in range(ROUNDS)]
 )
-def test_five_builds_at_once_on_an_empty_registry(number: int, images: Images, oracle: Oracle, tmp_path: Path) -> None:
-    """None fails: cargo's own lock lies in the mount (outside it, they would unpack into each other's crates).
+def test_five_parallel_builds_on_an_empty_registry(number: int, images: Images, oracle: Oracle, tmp_path: Path) -> None:
+    """No build fails: cargo's lock is inside the mount (outside, builds would unpack into each other's crates).
 
-    Without the lock they no longer fail either: the program repairs what cargo left and runs it again. That the lock is
-    where it belongs is held by the program's own test, `share_cargo_lock`.
+    Builds no longer fail without the lock either: the program repairs what cargo left and runs cargo again. The
+    program's own test `share_cargo_lock` checks that the lock is in the mount.
     """
     sites = _sites(tmp_path, images, oracle, f"{SESSION}-race-{secrets.token_hex(4)}", together=True)
     for site, result in zip(sites, _all_at_once(sites), strict=True):
@@ -99,7 +99,7 @@ def test_five_builds_at_once_on_an_empty_registry(number: int, images: Images, o
 
 @pytest.fixture
 def make_online(images: Images, oracle: Oracle, tmp_path: Path) -> Callable[[str], Online]:
-    """One of the five programs on mounts of this test's own."""
+    """Create one of the five programs on separate mounts."""
     scope = f"{SESSION}-heal-{secrets.token_hex(4)}"
 
     def make(program: str) -> Online:
@@ -108,19 +108,21 @@ def make_online(images: Images, oracle: Oracle, tmp_path: Path) -> Callable[[str
     return make
 
 
-#: Commands that damage the registry, by what a build then finds; the first two are played in every run.
+#: Commands that damage the registry, by the damage they cause; the first two always run.
 DAMAGE = {
-    "half unpacked": f"rm {CRATES}hex-*/.cargo-ok {CRATES}hex-*/src/lib.rs",
-    "no byte of a download": f"rm -r {CRATES}fnv-* && for f in cache/*/fnv-*.crate; do : > $f; done",
-    "killed before the mark of completeness was written": f": > $(echo {CRATES}hex-*/.cargo-ok)",
-    "half a download": f"rm -r {CRATES}fnv-* && for f in cache/*/fnv-*.crate; do head -c 1000 $f > t && mv t $f; done",
-    "a download with wrong bytes": (
+    "partly unpacked crate": f"rm {CRATES}hex-*/.cargo-ok {CRATES}hex-*/src/lib.rs",
+    "empty download": f"rm -r {CRATES}fnv-* && for f in cache/*/fnv-*.crate; do : > $f; done",
+    "killed before .cargo-ok was written": f": > $(echo {CRATES}hex-*/.cargo-ok)",
+    "truncated download": (
+        f"rm -r {CRATES}fnv-* && for f in cache/*/fnv-*.crate; do head -c 1000 $f > t && mv t $f; done"
+    ),
+    "corrupted download": (
         f"rm -r {CRATES}fnv-* && for f in cache/*/fnv-*.crate; do echo x >> $f; sed -i s/a/b/ $f; done"
     ),
-    "downloads gone": "rm -r cache",
-    "index gone": "rm -r index",
-    "unpacked crates gone": "rm -r src",
-    "index files empty": "find index -type f -exec sh -c ': > $1' _ {} ';'",
+    "downloads deleted": "rm -r cache",
+    "index deleted": "rm -r index",
+    "unpacked crates deleted": "rm -r src",
+    "index files truncated": "find index -type f -exec sh -c ': > $1' _ {} ';'",
 }
 
 
@@ -131,8 +133,8 @@ DAMAGE = {
         for number, (name, command) in enumerate(DAMAGE.items())
     ],
 )
-def test_a_damaged_registry_heals_itself(damage: str, make_online: Callable[[str], Online]) -> None:
-    """Another program, whose target knows nothing, builds on a registry that a kill or a bad disk left behind."""
+def test_a_damaged_registry_is_repaired(damage: str, make_online: Callable[[str], Online]) -> None:
+    """Another program with an empty target builds on a registry that was damaged by a kill or a bad disk."""
     first = make_online("one")
     assert first.build(Build("one")).programs == {"one": "one\n"}
     first.in_mount(damage, "cargo-registry")

@@ -1,8 +1,8 @@
-"""A tiny workspace that asks for everything a build can depend on, and edits of it as values.
+"""A tiny workspace that uses everything a build can depend on, and edits of it as values.
 
 Crates: `mac` (a proc macro that lists a directory, as sqlx::migrate! does) and `dep` (vendored, two versions) <-
-`common` (build.rs that declares nothing, include_str!, links, features, a system library) <- `api`, `worker`. Both
-programs print what they were made from, so that a stale part is visible in their output.
+`common` (build.rs that declares nothing, include_str!, symlinks, features, a system library) <- `api`, `worker`. Both
+programs print everything they were built from, so stale parts show up in their output.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 OLD = 1_000_000_000  # s since the epoch: 2001, older than anything a build writes
-BASE_TIME = OLD + 86_400  # of the base tree, so that an edit with an older time has another time
+BASE_TIME = OLD + 86_400  # of the base tree; later than OLD, so an edit with an older time changes the time
 COMMON = "services/crates/common"
 API = "services/crates/api"
 WORKER = "services/crates/worker"
@@ -23,7 +23,7 @@ _PACKAGE = '[package]\nname = "{0}"\nversion = "0.1.0"\nedition = "2021"\n'
 
 
 def package(name: str) -> str:
-    """The beginning of a Cargo.toml."""
+    """Return the start of a Cargo.toml."""
     return _PACKAGE.format(name)
 
 
@@ -151,7 +151,7 @@ def _dep(version: str, text: str) -> dict[str, str]:
     }
 
 
-#: Path to content. A content that begins with "->" is a link; names ending in "/" are empty directories.
+#: Maps paths to contents. Contents that start with "->" are symlinks; names that end in "/" are empty directories.
 BASE: Mapping[str, str] = {
     "services/Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["crates/*"]\n\n'
     "[profile.release]\nopt-level = 0\ndebug-assertions = false\n\n"
@@ -195,7 +195,7 @@ BASE: Mapping[str, str] = {
 
 
 def put(root: Path, path: str, content: str, time: float | None = None) -> None:
-    """Make one entry of the tree; `time` in seconds since the epoch, None for the present."""
+    """Create one entry of the tree. `time`: seconds since the epoch, or None for the current time."""
     target = root / path
     if path.endswith("/"):
         target.mkdir(parents=True, exist_ok=True)
@@ -212,7 +212,7 @@ def put(root: Path, path: str, content: str, time: float | None = None) -> None:
 
 
 def make(root: Path, files: Mapping[str, str] = BASE, time: float | None = BASE_TIME) -> None:
-    """A whole tree; every file gets the same time unless that is None."""
+    """Create a whole tree; all files get the same time unless `time` is None."""
     for path, content in files.items():
         put(root, path, content, time)
 
@@ -222,13 +222,13 @@ class Change:
     """One edit of a tree on the host."""
 
     def apply(self, root: Path) -> None:
-        """Do it."""
+        """Apply the edit."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Write(Change):
-    """New content. `time`: "now", "old" (before every build), or "same" (the file's present one, size kept too)."""
+    """Write new content. `time`: "now", "old" (before any build), or "same" (keep the file's time and size)."""
 
     path: str
     text: str
@@ -238,8 +238,8 @@ class Write(Change):
         target = root / self.path
         before = target.stat() if target.is_file() else None
         if self.time == "same":
-            assert before is not None, f"{self.path} is to keep its time, but does not exist"
-            assert before.st_size == len(self.text.encode()), f"{self.path} is to keep its size"
+            assert before is not None, f"{self.path} must keep its time, but does not exist"
+            assert before.st_size == len(self.text.encode()), f"{self.path} must keep its size"
         if target.is_symlink():
             target.unlink()
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -252,7 +252,7 @@ class Write(Change):
 
 @dataclass(frozen=True)
 class Replace(Change):
-    """Part of a file exchanged; fails if the part is not there."""
+    """Replace part of a file; fail if the file does not contain it."""
 
     path: str
     old: str
@@ -267,7 +267,7 @@ class Replace(Change):
 
 @dataclass(frozen=True)
 class Delete(Change):
-    """A file, link or directory goes."""
+    """Delete a file, symlink or directory."""
 
     path: str
 
@@ -281,7 +281,7 @@ class Delete(Change):
 
 @dataclass(frozen=True)
 class Move(Change):
-    """Renamed; times stay as `mv` leaves them."""
+    """Rename a path; like `mv`, keep its times."""
 
     path: str
     to: str
@@ -293,7 +293,7 @@ class Move(Change):
 
 @dataclass(frozen=True)
 class Exchange(Change):
-    """Two files change places, times and all."""
+    """Swap two files, including their times."""
 
     one: str
     two: str
@@ -307,7 +307,7 @@ class Exchange(Change):
 
 @dataclass(frozen=True)
 class Link(Change):
-    """A symbolic link leads elsewhere."""
+    """Retarget a symlink."""
 
     path: str
     to: str
@@ -319,7 +319,7 @@ class Link(Change):
 
 @dataclass(frozen=True)
 class Mode(Change):
-    """Permission bits."""
+    """Set the permission bits."""
 
     path: str
     mode: int
@@ -330,7 +330,7 @@ class Mode(Change):
 
 @dataclass(frozen=True)
 class Times(Change):
-    """All files get one time (s since the epoch), None for the present: a fresh clone, normalised times."""
+    """Set the time of all files (s since the epoch, or None for now), like a fresh clone or normalized mtimes."""
 
     time: float | None
 
@@ -342,7 +342,7 @@ class Times(Change):
 
 @dataclass(frozen=True)
 class Several(Change):
-    """Some edits at once."""
+    """Apply several edits at once."""
 
     changes: tuple[Change, ...] = field(default=())
 
