@@ -67,8 +67,8 @@ def surroundings(session: nox.Session) -> None:
 
 @nox.session
 def engine(session: nox.Session) -> None:
-    """Run everything on a real engine, in two processes (tests/engine/conftest.py); start one if none is running."""
-    session.run("pytest", "-q", "-n", "2", "-m", "not slow", "--durations=40", "tests/engine", *session.posargs)
+    """Run everything on a real engine, in three processes (tests/engine/conftest.py); start one if none is running."""
+    session.run("pytest", "-q", "-n", "3", "-m", "not slow", "--durations=40", "tests/engine", *session.posargs)
 
 
 @nox.session(name="cache-long")

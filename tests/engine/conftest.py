@@ -42,15 +42,9 @@ A_FEW = 40
 #: Files whose tests share nothing with other files and delete nothing from the engine, so they run in parallel. On
 #: Docker 26 with containerd's image store, deleting any record makes BuildKit forget results of all other builds.
 BESIDE = (
-    *(
-        "test_adopt.py",
-        "test_audit.py",
-        "test_company_ca.py",
-        "test_compose.py",
-        "test_compose_files.py",
-        "test_compose_generated.py",
-    ),
-    *("test_compose_print.py", "test_compose_shapes.py", "test_dotenv_oracle.py", "test_fresh_checkout.py"),
+    *("test_adopt.py", "test_adopt_remedies.py", "test_audit.py", "test_company_ca.py", "test_compose.py"),
+    *("test_compose_env_files.py", "test_compose_files.py", "test_compose_generated.py", "test_compose_print.py"),
+    *("test_compose_shapes.py", "test_database.py", "test_dotenv_oracle.py", "test_fresh_checkout.py"),
     *("test_images.py", "test_legacy_plain.py", "test_old_engine.py", "test_toolchain_image.py"),
     "test_travel_unpack.py",
 )
@@ -60,11 +54,13 @@ BASES = ("rust:1-bookworm", "debian:bookworm-slim", "postgres:15-bookworm", "rab
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Two groups of tests, one for each process of `nox -s engine`. Each group keeps the order of the files."""
+    """Three groups of tests, one for each process of `nox -s engine`. Each group keeps the order of the files."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = PurePosixPath(nodeid.partition("::")[0])
-        return "beside" if path.name in BESIDE or path.parent.name == "staleness" else "engine"
+        if path.parent.name == "staleness":
+            return "staleness"
+        return "beside" if path.name in BESIDE else "engine"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Groups:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine.checkout import SERVICES, Checkout, copied
+from tests.engine.checkout import SERVICES, Checkout, copied, without_optimization
 from tests.support import process
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """Create one checkout for the tests of this file, which run in order."""
     with copied(tmp_path_factory.mktemp("sample")) as made:
+        without_optimization(made)
         yield made
 
 

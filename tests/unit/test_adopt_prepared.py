@@ -136,7 +136,7 @@ def test_dockerfiles_that_prepare_the_sources_in_different_ways_are_listed(tmp_p
     repositories.write(tmp_path, {**files, "compose.yaml": compose})
     read = tree.read(tmp_path)
     written = adopted.write(read, look.find(read, repositories.resolved(tmp_path, compose), ("compose.yaml",)))
-    assert "sources" not in written.texts["docker/Dockerfile"]
+    assert "AS sources" not in written.texts["docker/Dockerfile"]
     assert [n.where for n in written.notes if n.open] == ["Dockerfile:4", "b.Dockerfile:4"]
 
 
