@@ -203,7 +203,7 @@ def test_garbage_collection_is_told_from_the_builders_own_rules(listed: Bench) -
         "buildx inspect", stdout="Name: default\nDriver: docker\nGC Policy rule#0:\n All: true\n Keep Bytes: 5GB\n"
     )
     answer = json.loads(listed.invoke("cache", "--gc", "--json").out)["gc"]
-    assert answer["verdict"].startswith("on: cache mounts are deleted while the whole build cache exceeds 5.0 GB")
+    assert answer["verdict"].startswith("on: cache mounts are deleted while the total build cache exceeds 5.0 GB")
 
 
 def test_a_thousand_records_are_shown_within_a_second_of_work(listed: Bench) -> None:

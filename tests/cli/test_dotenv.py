@@ -157,7 +157,7 @@ def test_a_reason_of_the_compose_file_is_shown_without_values(bench: Bench) -> N
     bench.reply("config --format json", code=1, stderr=WANTS)
     done = bench.invoke("build")
     assert "because: compose: required variable SHOP_KEY is missing a value: :err ***" in done.err
-    assert f"because: {bench.root / '.env'} sets it to an empty value" in done.err
+    assert f"because: {bench.root / '.env'} sets it to an empty string" in done.err
     bench.env["SHOP_KEY"] = ""
     assert "unset SHOP_KEY" in bench.invoke("build").err
 

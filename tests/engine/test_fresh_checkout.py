@@ -78,6 +78,6 @@ def test_a_file_that_cannot_be_read_is_passed_over_unless_it_names_the_project(f
     (fresh / ".env").write_text("PASSWORD='unfinished\n")
     done = invoke(fresh, "cache")
     assert done.code == 0, done.err
-    assert "The compose file was read without it." in done.err
+    assert "The compose file was read without .env." in done.err
     (fresh / ".env").write_text("COMPOSE_PROJECT_NAME=mine\nPASSWORD='unfinished\n")
     assert invoke(fresh, "cache.clear --dry-run").code == 5

@@ -61,7 +61,7 @@ def test_a_job_that_ends_with_0_is_done_and_what_needs_it_starts_after_it(stack:
     done = stack.invoke("up")
     assert done.code == 0, done.all
     assert "everything is healthy" in done.err
-    assert "init" in done.err.partition("done with exit code 0: ")[2], done.err
+    assert "init" in done.err.partition("exited with code 0: ")[2], done.err
     assert "web" in stack.running()
 
 

@@ -466,7 +466,7 @@ def _labels(labels: Any) -> Callable[[Pack], None]:
 PACKS: dict[str, tuple[Callable[[Pack], None], str]] = {
     "numeric label": (_labels({LABEL: 7}), "label: expected str, found int"),
     "labels in a list": (_labels([LABEL]), "Labels: expected dict, found list"),
-    "lone surrogate in a label": (_label(rustc="\ud800"), "not Unicode"),
+    "lone surrogate in a label": (_label(rustc="\ud800"), "not valid Unicode"),
     "non-numeric part size": (_label(parts={"deps-1.tar.gz": "many"}), "is not a size"),
     "path traversal in a part name": (_label(parts={"../../etc/cron.d/x": 1}), "is not a valid part name"),
     "escape sequences": (_label(toolchain="other", rustc="\x1b[2J\x1b]0;owned\x07\r\nrustc"), "different toolchain"),

@@ -141,7 +141,7 @@ def test_programs_of_several_workspaces_from_one_stage_are_not_converted(tmp_pat
     assert not found.services
     reasons = [left.why for left in found.left] if used else [note.text for note in found.notes]
     assert len(reasons) == 1
-    assert "ships programs of several workspaces (api, worker) from one stage" in reasons[0]
+    assert "ships programs from several workspaces (api, worker) in one stage" in reasons[0]
 
 
 @pytest.mark.parametrize(

@@ -48,14 +48,14 @@ def test_an_impossible_filter_spares_mounts_and_the_verdict_says_so() -> None:
     found = collector.parse(INSPECTED)
     assert (found.driver, found.buildkit) == ("docker", "v0.25.1")
     first, *rest = collector.verdict(found)
-    assert first.startswith("on: cache mounts are deleted while the whole build cache exceeds 107.4 GB")
+    assert first.startswith("on: cache mounts are deleted while the total build cache exceeds 107.4 GB")
     assert rest[0].startswith("rule 0 has no effect")
 
 
 def test_the_fixed_filter_takes_mounts_after_48_hours() -> None:
     fixed = INSPECTED.replace(",type==", " type==")
     first, *rest = collector.verdict(collector.parse(fixed))
-    assert first.startswith("on: cache mounts are deleted if unused for 2 d while the whole build cache exceeds 3.6")
+    assert first.startswith("on: cache mounts are deleted if unused for 2 d while the total build cache exceeds 3.6")
     assert rest[0].startswith("rule 0 deletes mounts if unused for 2 d")
 
 
@@ -95,7 +95,7 @@ def test_warming_wraps_the_step_with_the_target_mount_and_leaves_the_rest() -> N
 
 
 def test_warming_needs_a_step_with_a_target_mount() -> None:
-    with pytest.raises(Problem, match="compiles in a target mount"):
+    with pytest.raises(Problem, match="compiles into a target mount"):
         warm_step.derive("FROM rust:1\nRUN cargo build\n", {}, "n1")
 
 

@@ -92,9 +92,10 @@ _ALL = (
         "BA004",
         "secret-variable",
         "warning",
-        "Values of ENV and ARG are stored in the image's configuration, which `docker history` and `docker inspect` "
+        "ENV and ARG values are stored in the image's configuration, which `docker history` and `docker inspect` "
         "print.",
-        "use RUN --mount=type=secret for a step, and `environment:` or `secrets:` of the service for the container",
+        "use RUN --mount=type=secret for a build step, and the service's `environment:` or `secrets:` "
+        "for the container",
     ),
     Rule(
         "BA005",
@@ -107,7 +108,7 @@ _ALL = (
         "BA006",
         "setuid-file",
         "warning",
-        "It runs with its owner's privileges, so a bug in it can give them to any user in the container.",
+        "The program runs with its owner's privileges, so a bug can give them to any user in the container.",
         "remove the package or run `chmod a-s FILE` in the step that creates it; `no-new-privileges:true` in "
         "`security_opt:` makes the bits ineffective",
     ),
@@ -124,14 +125,14 @@ _ALL = (
         "warning",
         "Without a health check, docker reports a service that hangs as running, and services that depend on it start "
         "too early.",
-        "add `healthcheck:` to the service, or HEALTHCHECK to the Dockerfile; `disable: true` means it needs none",
+        "add `healthcheck:` to the service (with `disable: true` if it needs none), or HEALTHCHECK to the Dockerfile",
     ),
     Rule(
         "BA009",
         "layer-unread",
         "error",
         "The rest of the layer was not checked.",
-        "rebuild the image, or use a base image with layers that are compressed with gzip or not at all",
+        "rebuild the image, or use a base image with uncompressed or gzip-compressed layers",
     ),
     Rule(
         "BA010",

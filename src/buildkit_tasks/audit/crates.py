@@ -54,7 +54,7 @@ class Workspaces:
     def shipped(self, program: Manifest | None, context: Path | None) -> Shipped:
         """Return the crates of a program. Problems: tree-unreadable."""
         if program is None:
-            return Shipped(how="the image has no manifest of its program, so its crates are unknown")
+            return Shipped(how="the image has no program manifest, so its crates are unknown")
         if context is None or not context.is_dir():
             return Shipped(how="the image was audited without its service, so Cargo.lock is unknown")
         if context not in self._read:

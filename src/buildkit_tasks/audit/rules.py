@@ -84,7 +84,7 @@ def _in_files(case: Case) -> Iterator[Finding]:
                 words = f"{hit.path} contains credentials: {hit.what}"
             if hit.path in owned and hit.code == "BA002":
                 severity = "note"
-                words += "; it was installed by a package of the distribution"
+                words += "; it was installed by a distribution package"
             words += ("; it is from the base image" if base else "") + (
                 "; a later layer deletes or replaces the file, but it is still in the image"
                 if hit.path in hidden

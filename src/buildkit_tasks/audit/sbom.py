@@ -49,7 +49,7 @@ def document(image: Image, shipped: Shipped, programs: Sequence[str], *, version
 
 def _words(image: Image, count: int) -> str:
     unread = sum(bool(layer.unread) for layer in image.layers)
-    words = f"{count} packages in the databases of dpkg and apk"
+    words = f"{count} packages in the dpkg and apk databases"
     return f"{words}; {unread} layers could not be read, so packages may be missing" if unread else words
 
 

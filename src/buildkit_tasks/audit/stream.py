@@ -237,18 +237,18 @@ def members(forward: Forward, most: int) -> Iterator[tuple[tarfile.TarInfo, Part
             member = archive.next()
             if member is None:
                 if forward.last.strip(b"\0"):  # for tarfile, a damaged header is the end
-                    raise Refused("a header in it is damaged")
+                    raise Refused("one of its headers is damaged")
                 return
             held: Any = archive
             held.members = []  # tarfile keeps them all
             if len(archive.pax_headers) > GLOBALS:
-                raise Refused(f"more than {GLOBALS} PAX records apply to all its files")
+                raise Refused(f"more than {GLOBALS} PAX records apply to all of its files")
             if len(member.name) > LONGEST_PATH:
-                raise Refused(f"a path in it is {len(member.name)} characters long")
+                raise Refused(f"it contains a path that is {len(member.name)} characters long")
             if member.issparse():
                 raise Refused(f"{member.name} is stored as a sparse file")
             if member.size < 0:
-                raise Refused("a file in it has a negative size")
+                raise Refused("it contains a file with a negative size")
             forward.seek(member.offset_data)
             yield member, Part(forward, member.size if member.isreg() else 0)
     except tarfile.ReadError as error:

@@ -60,7 +60,9 @@ def use_another(
     if node and there(session, single := builder_facts.child(found.name, node.name)):
         other, words = single, f"the node {node.name} ({node.endpoint})"
     lost = ", ".join(f"{node.name} ({node.endpoint})" for node in dead)
-    session.report.warn(f"builder {found.name}: {lost} is down; building on {words} instead")
+    session.report.warn(
+        f"builder {found.name}: {lost} {'is' if len(dead) == 1 else 'are'} down; building on {words} instead"
+    )
     session.use_builder(other)
     return look(session, other)
 

@@ -1,1 +1,1 @@
-"""The output of a running build, and the causes of failure found in it."""
+"""Parses the output of a running build, and finds the causes of failures."""

@@ -192,7 +192,7 @@ _network = _says(
 )
 _unreachable = _says(
     "{0} is unreachable.",
-    "check the proxy (builds receive the variables HTTP_PROXY and HTTPS_PROXY), or change that step of the Dockerfile "
+    "check the proxy (builds receive the variables HTTP_PROXY and HTTPS_PROXY), or change that step in the Dockerfile "
     "to download from a reachable server",
 )
 _no_server = _says(

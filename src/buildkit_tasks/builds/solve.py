@@ -140,7 +140,8 @@ def _alone(session: Session, definition: Mapping[str, Any], scratch: Path) -> di
             keys = ", ".join(sorted((_NEWER & target.keys()) - understood[name].keys()))
             raise Problem(
                 "compose-key-unsupported",
-                f"This buildx version drops `{keys}` from the service {name!r}, which must be built with others.",
+                f"This buildx version drops `{keys}` from the service {name!r}, "
+                "which must be built with other services.",
                 causes=["additional_contexts: service:NAME needs one bake run for both services"],
                 hint="run `invoke engine.install` to install a newer buildx",
             )

@@ -127,7 +127,7 @@ def _first(session: Session, project: Project, selection: Selection, builder: st
 
 def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
     """Clear everything on a builder that cannot list its cache."""
-    what = "the build cache for every project on this builder will be deleted; the builder cannot list it"
+    what = "the entire build cache, for all projects on this builder, will be deleted; its contents cannot be listed"
     agreed = session.report.typed(what, "everything", confirm)
     if agreed:
         unchanged.forget(session.state)

@@ -115,7 +115,7 @@ def _when(rule: Rule) -> str:
     limit = rule.most or rule.reserved
     parts = [f"if unused for {units.days(rule.keep)}"] if rule.keep else []
     if limit:
-        parts.append(f"while the whole build cache exceeds {units.human(limit)}")
+        parts.append(f"while the total build cache exceeds {units.human(limit)}")
     if rule.free:
         parts.append(f"or less than {units.human(rule.free)} of disk space is free")
     if rule.reserved and rule.most:

@@ -38,7 +38,9 @@ def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: 
             raise
         unlistable = problem
     owner = scope or project.workspace.scope
-    if not session.report.consent(f"{unlistable.message} Mounts of {owner} that contain such a path will be emptied"):
+    if not session.report.consent(
+        f"{unlistable.message} Cache mounts used by {owner} that contain such a path will be emptied"
+    ):
         raise unlistable
     emptied = mount_open.empty_long(session, project, candidates(project, owner), builder)
     if emptied:

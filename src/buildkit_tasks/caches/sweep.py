@@ -163,7 +163,7 @@ def _old_profiles(budget: _Budget, targets: Mapping[str, Inside]) -> None:
             for tree in trees[:-1]:
                 if budget.over and not _going(budget, name, tree.path):
                     size = _rest(budget, name, tree.path, tree.size)
-                    budget.take(name, f"profile {tree.profile}, not the last one used", {tree.path: size})
+                    budget.take(name, f"profile {tree.profile}, not the last used", {tree.path: size})
 
 
 def _incremental(budget: _Budget, targets: Mapping[str, Inside]) -> None:
@@ -178,7 +178,7 @@ def _whole(budget: _Budget, ours: Sequence[Record], mounts: Sequence[Mount]) -> 
     """Mark whole records: layers (those shared with images last, since deleting them may free nothing), then mounts."""
     for record in sorted((r for r in ours if not r.is_mount and r.reclaimable), key=lambda r: (r.shared, -r.idle)):
         if budget.over and record.size:
-            budget.drop(f"layer {record.id}", "a layer of this project", [record])
+            budget.drop(f"layer {record.id}", "a layer from this project", [record])
     for mount in sorted(mounts, key=lambda m: (_LAST.index(m.kind) if m.kind in _LAST else 0, -m.idle)):
         if budget.over and not mount.in_use:
             budget.drop(mount.name, "the whole mount", mount.records)
@@ -192,7 +192,7 @@ def _staying(budget: _Budget, ours: Sequence[Record], limit: int) -> list[str]:
         if used:
             notes.append(f"kept {units.human(used)} in use by a running build")
     elif budget.left < 0.95 * limit and going:
-        notes.append("deleted more than needed, because mounts are deleted as a whole")
+        notes.append("deleted more than needed, because mounts can only be deleted entirely")
     return notes
 
 

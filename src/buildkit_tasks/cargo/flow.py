@@ -85,7 +85,9 @@ def run_program(session: Session, request: Request, options: Options, *, service
     Problems: bad-argument, unknown-service.
     """
     if bool(service) == bool(binary):
-        raise Problem("bad-argument", "cargo.run needs either --service or --bin.", hint="pass --service api")
+        raise Problem(
+            "bad-argument", "cargo.run needs either --service or --bin.", hint="pass --service NAME or --bin NAME"
+        )
     if binary:
         return cargo(session, commands.run(request, binary), options)
     project = discover(session, named=(service,))
@@ -155,7 +157,7 @@ def clean(session: Session, request: Request, options: Options, *, everything: b
     if removed.code != 0:
         raise Problem(
             "command-failed",
-            "Another cargo task of this project is using a volume.",
+            "Another cargo task in this project is using a volume.",
             details=removed.stderr.strip(),
             hint="wait for that task or stop it, then run `invoke cargo.clean`",
         )

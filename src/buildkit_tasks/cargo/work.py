@@ -167,7 +167,7 @@ def _refused(reason: str, site: Site, work: Work, options: Options) -> Problem:
         f"Docker could not start a container from {site.image}.",
         causes=[
             "see docker's output above",
-            "an engine on another machine cannot see the files on this one" if reason == "not started" else reason,
+            "an engine on another machine cannot see the files on this machine" if reason == "not started" else reason,
         ],
         hint="run `invoke doctor`, or rerun the task with --host",
     )
@@ -186,7 +186,7 @@ def _installed(
         if image.components or not session.report.consent("add clippy and rustfmt to the toolchain image"):
             return image
         return toolchain.ensure(session, project, service, add=True)
-    what = f"run `cargo install --locked {tool.crate}`, which compiles it from crates.io into a volume of this project"
+    what = f"run `cargo install --locked {tool.crate}`, which compiles it from crates.io into a project volume"
     if session.report.consent(what):
         code = cargo(session, commands.install(tool), replace(options, install=False, out=None), project)
         if code != 0:

@@ -36,7 +36,7 @@ class Build:
         ("warn", "error"),
         "What to do if a `rust-toolchain` file has no effect because the toolchain image has no rustup.",
     )
-    binary_arg: str = setting("BIN", "The build argument with the name of a service's program.", was="binary_arg")
+    binary_arg: str = setting("BIN", "The build argument that specifies a service's program.", was="binary_arg")
     ca_bundle: str = setting(
         "",
         "A PEM file passed to builds as a secret. Default: SSL_CERT_FILE or the system's bundle.",
@@ -77,7 +77,10 @@ class Caches:
     """Cache mounts and layer caches on this machine."""
 
     scope: str = setting(
-        "", "The prefix of all cache mount ids. Default: the compose file's `name:`.", example="shop", was="cache_scope"
+        "",
+        "The prefix for all cache mount ids. Default: the compose file's `name:`.",
+        example="shop",
+        was="cache_scope",
     )
     namespace: str = setting(
         "",
@@ -86,7 +89,7 @@ class Caches:
         was="cache_namespace",
     )
     budget: int = setting(
-        0, "Maximum disk usage of this project's caches; 0 means no limit.", "size", example="20GB", was="cache_budget"
+        0, "Maximum disk usage for this project's caches; 0 means no limit.", "size", example="20GB", was="cache_budget"
     )
     over_budget: str = choice(
         "warn", ("warn", "trim"), "What to do when the caches exceed the budget.", was="cache_trim"
@@ -145,7 +148,7 @@ class Packs:
     )
     mounts: tuple[str, ...] = setting(
         (),
-        "Cache mounts of other tools to also pull and push: ids, or kinds such as npm, pip, apt and go.",
+        "Cache mounts used by other tools, to pull and push too: ids, or kinds such as npm, pip, apt and go.",
         "list",
         example="npm apt",
     )

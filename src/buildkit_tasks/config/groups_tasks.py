@@ -22,7 +22,7 @@ class Stack:
     )
     smoke_command: tuple[str, ...] = setting(
         (),
-        "A program in the project that `smoke` runs, with variables such as API_URL for a service `api`.",
+        "A program in the project that `smoke` runs, with variables such as API_URL for a service named `api`.",
         "list",
         example="python3 smoke.py",
     )
@@ -35,7 +35,7 @@ class Watch:
     notify: str = choice(
         "off",
         ("off", "bell", "desktop"),
-        "The notification when containers are replaced or a build fails, in addition to the output: none, a terminal "
+        "How to notify you when containers are replaced or a build fails, in addition to the output: none, a terminal "
         "bell, or a desktop notification (notify-send; osascript on macOS).",
     )
 
@@ -58,7 +58,8 @@ class Database:
     tool: str = choice(
         "auto",
         ("auto", "sqlx", "refinery", "diesel", "sql"),
-        "The migration tool. `sql`: plain files, tracked in our own table. `auto`: by file names and dependencies.",
+        "The migration tool. `sql`: plain files, tracked in our own table. `auto`: detected from file names and "
+        "dependencies.",
     )
     seeds: str = setting(
         "", "An SQL file, or a directory of them, for `db.seed`. Default: `seeds` or `db/seeds`.", example="db/seeds"
@@ -89,8 +90,7 @@ class Audit:
 
     ignore: tuple[str, ...] = setting(
         (),
-        "Findings to suppress: a list of `CODE:SUBJECT reason`. The subject is a path, a variable or a CVE, or a "
-        "pattern.",
+        "Findings to suppress: a list of `CODE:SUBJECT reason`. The subject is a path, variable, CVE or pattern.",
         "list",
         example="BA006:/usr/bin/sudo operators need it",
     )
@@ -108,14 +108,15 @@ class Ci:
     )
     install: str = setting(
         "",
-        "The `pip install` argument to install the tasks in jobs, or `./dev` to use that script. Empty: this version.",
+        "The `pip install` argument that installs the tasks in jobs, or `./dev` to use that script. Empty: this "
+        "version.",
         example="buildkit-tasks==0.1.0",
     )
     builds: str = choice(
         "all", ("all", "changed"), "Which images the `build` job builds: all, or only those affected by the change."
     )
     platforms: tuple[str, ...] = setting(
-        ("amd64", "arm64"), "The platforms of `ci.multiarch` and `ci.push`.", "list", example="amd64 arm64"
+        ("amd64", "arm64"), "The platforms for `ci.multiarch` and `ci.push`.", "list", example="amd64 arm64"
     )
     arm64: str = choice(
         "crossed",
@@ -124,12 +125,12 @@ class Ci:
     )
     runner: str = setting(
         "ubuntu-24.04",
-        "The runner label. Labels of GitHub-hosted runners become `docker` for Jenkins and are omitted for GitLab.",
+        "The runner label. GitHub-hosted runner labels become `docker` for Jenkins and are omitted for GitLab.",
         example="ubuntu-24.04",
     )
     runner_arm64: str = setting(
         "ubuntu-24.04-arm",
-        "The runner label for arm64. Labels of GitHub-hosted runners become `arm64` elsewhere.",
+        "The runner label for arm64. GitHub-hosted runner labels become `arm64` elsewhere.",
         example="arm64",
     )
     extra: tuple[str, ...] = setting((), "Additional commands, one job each.", "list", example="cargo deny check")

@@ -77,7 +77,7 @@ class Report:
 
     @property
     def fancy(self) -> bool:
-        """Whether this is an interactive terminal. Never in CI. Respects NO_COLOR and dumb terminals."""
+        """Whether this is an interactive terminal. Never in CI and for dumb terminals."""
         return self.world.tty and not self.world.ci and not self.json_only and self.world.env.get("TERM") != "dumb"
 
     @property

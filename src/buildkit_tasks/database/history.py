@@ -186,7 +186,7 @@ class Overtaken(Exception):
 
 def failed(migration: Migration, done: Sequence[Migration], said: str, line: int = 0) -> Problem:
     """Return the problem for a migration that the database rejected."""
-    kept = f"earlier migrations applied: {len(done)}" if done else "nothing was applied"
+    kept = f"earlier migrations applied: {len(done)}" if done else "no earlier migrations applied"
     half = "" if migration.transaction else "; it ran outside a transaction, so parts of it may have been applied"
     shown = re.search(r"^LINE (\d+): ", said, re.MULTILINE)
     line = line or (int(shown[1]) if shown else 0)

@@ -74,7 +74,7 @@ def checked_name(name: str) -> str:
         raise Problem(
             "database-unsupported",
             f"The database name {name[:80]!r} {why}.",
-            hint="use the database's own client, or another name in the compose file",
+            hint="use the database's own client, or use a different name in the compose file",
         )
     return name
 

@@ -48,7 +48,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
         if relative.startswith(("/", "..")) or not tree.is_dir(relative):
             raise Problem(
                 "migrations-unknown",
-                f"The setting database.migrations is {directory}, which is not a directory with files in the project.",
+                f"The setting database.migrations is {directory}, which is not a project directory containing files.",
                 hint="use a path relative to the compose file, for example migrations",
             )
         candidates = [relative]

@@ -1,1 +1,1 @@
-"""Builds the command lines of docker, its compose and buildx plugins, and git. Runs nothing."""
+"""Builds the command lines for docker, its compose and buildx plugins, and git. Runs nothing."""

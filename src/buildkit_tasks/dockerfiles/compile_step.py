@@ -1,4 +1,4 @@
-"""Finds the Dockerfile step that compiles in a target mount and replaces its command. Pure.
+"""Finds the Dockerfile step that compiles into a target mount and replaces its command. Pure.
 
 The replacement runs with the step's own mounts, arguments and environment, which is the only way to open exactly the
 mounts that a build will use.
@@ -41,7 +41,7 @@ def find(text: str, args: Mapping[str, str]) -> CompileStep:
             return CompileStep(item.line, max(number for number, _ in item.parts), stage, flags, command)
     raise Problem(
         "cache-missing",
-        "No step in the Dockerfile compiles in a target mount.",
+        "No step in the Dockerfile compiles into a target mount.",
         hint="see docs/how-to/cache.md for the mounts that a build needs",
     )
 

@@ -154,6 +154,8 @@ def long_form(given: str) -> str:
     found = named((given,)) if given else ("",)
     if len(found) > 1:
         raise Problem(
-            "bad-argument", f"{given!r} is more than one platform.", hint=f"use, for example, --platform {found[0]}"
+            "bad-argument",
+            f"{given!r} specifies more than one platform.",
+            hint=f"use, for example, --platform {found[0]}",
         )
     return found[0]

@@ -73,7 +73,7 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
             hint=f"find it with `fuser -v {path.resolve().parent}`, stop it, then rerun the command",
         ) from None
     except (OSError, RuntimeError) as error:
-        raise _unreadable(path, getattr(error, "strerror", None) or "it is a dangling link") from None
+        raise _unreadable(path, getattr(error, "strerror", None) or "it is a dangling symlink") from None
 
 
 def write_private(path: Path, text: str, expected: str | None) -> None:

@@ -99,7 +99,7 @@ class Expander:
     def _count(self, text: str) -> str:
         self.room -= len(text)
         if self.room < 0:
-            raise Unexpandable(f"the file's values together exceed {MAX_EXPANDED} characters")
+            raise Unexpandable(f"the values in the file exceed {MAX_EXPANDED} characters in total")
         return text
 
 

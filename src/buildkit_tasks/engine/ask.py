@@ -115,10 +115,10 @@ def _get(path: Path, what: str, end: float) -> tuple[int, dict[str, Any]]:
         while chunk := door.recv(65536):
             data += chunk
             if len(data) > LARGEST or time.monotonic() > end:
-                raise ValueError("the engine's response is too long")
+                raise ValueError("the engine's response is too long or too slow")
     head, _, body = data.partition(b"\r\n\r\n")
     found = re.match(rb"HTTP/1\.[01] (\d{3})\b", head)
     content = shapes.loads(body, dict) if found and body else None
     if found is None or not isinstance(content, dict):
-        raise ValueError("not a response from an engine")
+        raise ValueError("not a valid engine response")
     return int(found[1]), content

@@ -64,7 +64,7 @@ def stop(session: Session) -> None:
     if ours:
         others = _others(session)
         if others and not session.report.consent(
-            f"stopping the engine also stops containers of other projects: {others}"
+            f"stopping the engine also stops other projects' containers: {others}"
         ):
             return
         host.rights(session.world, "stop the engine")

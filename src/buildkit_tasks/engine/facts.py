@@ -80,7 +80,7 @@ def facts(world: World, cwd: Path) -> Engine:
     if "ServerVersion" not in info and "host" in info:
         raise Problem(
             "engine-missing",
-            "The docker command is actually podman, but a Docker engine is needed.",
+            "The docker command is actually podman, but a Docker engine is required.",
             hint="invoke engine.install, or set DOCKER_HOST to a Docker engine",
         )
     engine = parse(info)
@@ -158,7 +158,7 @@ def silent(world: World, cwd: Path, words: str = "") -> Problem:
         return Problem(
             "engine-denied",
             f"Permission denied while connecting to the engine at {path}.",
-            causes=["the socket belongs to root and the group docker", *causes],
+            causes=["the socket is owned by root and the group docker", *causes],
             hint="sudo usermod -aG docker $USER, then log in again (or in this shell only: newgrp docker)",
         )
     ours = path in DEFAULT_SOCKETS

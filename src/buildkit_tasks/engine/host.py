@@ -87,12 +87,12 @@ def rights(world: World, what: str) -> None:
         return
     hint = f"run as root, or ask an administrator to {what}"
     if not which(world, "sudo"):
-        raise Problem("root-needed", f"Root is needed to {what}, but sudo is not installed.", hint=hint)
+        raise Problem("root-needed", f"Root privileges are required to {what}, but sudo is not installed.", hint=hint)
     home = Path("/")
     if run.capture(world, Command(("sudo", "-n", "true"), home)).code == 0:
         return
     if not world.interactive or run.foreground(world, Command(("sudo", "-v"), home)) != 0:
-        raise Problem("root-needed", f"Root is needed to {what}, but sudo denied it.", hint=hint)
+        raise Problem("root-needed", f"Root privileges are required to {what}, but sudo denied it.", hint=hint)
 
 
 def as_root(argv: Sequence[str], *, cwd: Path = Path("/"), stdin: str | None = None) -> Command:

@@ -62,7 +62,7 @@ class Plan:
             why = {
                 SOURCE_FILE: f"adds {self.second} as a second source, with this machine's mirror and keyring",
                 PIN_FILE: "limits the second source to the docker packages",
-                AUTH_FILE: "contains the mirror's user and password, readable only by root",
+                AUTH_FILE: "contains the mirror's username and password, readable only by root",
                 DAEMON_FILE: "enables the containerd image store",
             }[path]
             lines.append(f"write {path}: {why}")

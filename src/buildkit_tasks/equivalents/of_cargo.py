@@ -203,7 +203,7 @@ def _run(given: _Given) -> Call | Stays:
 
 def _build(given: _Given) -> Call | Stays:
     return Stays(
-        "no task compiles on the host; `build` builds images, `extract` copies programs out of them", Call("build")
+        "no task compiles on the host; `build` builds images, and `extract` copies programs out of them", Call("build")
     )
 
 

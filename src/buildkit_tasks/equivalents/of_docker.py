@@ -218,7 +218,7 @@ def docker(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | S
         return Stays("it affects every project; `clean` affects only this project", _NEAR_CLEAN)
     if values[:2] in (["builder", "prune"], ["buildx", "prune"]):
         return Stays(
-            "it removes the build cache of every project; `cache.clear` removes only this project's",
+            "it removes the build cache for all projects; `cache.clear` removes only this project's",
             Call("cache.clear"),
         )
     near = {

@@ -95,8 +95,8 @@ def _read(session: Session, service: Service) -> tuple[Image, ...]:
                 "platform-wrong",
                 f"{service.image} cannot be inspected: {error}.",
                 causes=[
-                    "docker saves OCI archives only since version 25",
-                    "Python supports layers compressed with gzip, not with zstd",
+                    "docker saves OCI archives only in version 25 and newer",
+                    "Python can read gzip layers, but not zstd layers",
                 ],
                 hint="use a newer engine (invoke engine.install), or a base image with gzip layers",
             ) from error

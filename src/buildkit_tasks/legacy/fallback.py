@@ -242,7 +242,7 @@ def _ca(session: Session, text: str) -> Path | None:
             "to a layer of the compile stage; shipped images never contain it)"
         )
         return None
-    what = f"{bundle} will be a layer of the compile stage and of {tiers.PREPARED}, but not of the shipped images"
+    what = f"{bundle} will be a layer in the compile stage and in {tiers.PREPARED}, but not in the shipped images"
     try:
         agreed = session.report.consent(what)
     except Problem as problem:

@@ -82,7 +82,7 @@ def without_buildkit(
     """
     own = service.dockerfile.with_name(f"{service.dockerfile.name}.dockerignore")
     if not service.inline and own.is_file():
-        raise _refused(service, f"{own} is only read by BuildKit")
+        raise _refused(service, f"{own} is read only by BuildKit")
     for item in file.items:
         flags = syntax.flags(item)[0].keys() & _NEWER.get(item.keyword, set())
         what = f"--{min(flags)}" if flags else "a here-document" if item.body else ""

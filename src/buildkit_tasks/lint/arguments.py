@@ -72,8 +72,8 @@ def _silencing(file: File) -> Iterator[Hit]:
             # the step already has an ARG's value; ENV values are computed here
             result = step.env.get(name) if step.keyword == "ARG" else _resolved(value or "", step.env)
             if result is not None and not result.strip():
-                tail = ", which disables the rustflags of .cargo/config.toml." if in_settings else "."
-                message = f"{step.keyword} {name} sets an empty value{tail}"
+                tail = ", which disables the rustflags in .cargo/config.toml." if in_settings else "."
+                message = f"{step.keyword} {name} is set to an empty string{tail}"
                 yield "BT013", step.item.line_of(name), message, "error" if in_settings else "warning"
 
 

@@ -96,7 +96,7 @@ _ALL = (
         "cargo does not notice a changed glibc or other system library: objects compiled in one image are linked in "
         "another.",
         ("bottlerocket-os/bottlerocket#3361", _NEVER_STALE),
-        "use a separate id for each toolchain image, for example with the version in it",
+        "use a separate id for each toolchain image, for example by including its version",
     ),
     Rule(
         "BT005",
@@ -110,8 +110,8 @@ _ALL = (
         "BT006",
         "mount-owner",
         "error",
-        "A cache mount belongs to root (mode 0755) unless uid= is set, even if the directory that it covers "
-        "belongs to another user: the build user cannot write to it.",
+        "A cache mount belongs to root (mode 0755) unless uid= is set, even if the directory it covers "
+        "belongs to a different user, so the build user cannot write to it.",
         ("moby/buildkit#1237", "moby/buildkit#724"),
         "add uid= and gid= of the build user to the mount",
     ),
@@ -128,7 +128,7 @@ _ALL = (
         "BT008",
         "mtimes-trusted",
         "error",
-        "cargo compares modification times, and those of COPY and bind mounts come from the host or an old layer. A "
+        "cargo compares modification times, but COPY and bind mounts use those of the host or an old layer. A "
         "changed file that is older than the cached object is not recompiled, and the image contains the old binary.",
         ("0xMiden/node#2314", "tensorzero/tensorzero#1860", "rust-lang/cargo#9312", _NEVER_STALE),
         "compare sources by content (rsync -c into the mount), or at least touch all of them in the same RUN",
@@ -172,7 +172,7 @@ _ALL = (
         "BT013",
         "empty-rustflags",
         "warning",
-        "An empty RUSTFLAGS counts as a value: it disables the rustflags of .cargo/config.toml.",
+        "An empty RUSTFLAGS counts as a value: it disables the rustflags in .cargo/config.toml.",
         ("influxdata/influxdb_iox#8052", "cachix/devenv#1496"),
         "declare it without a value: ARG RUSTFLAGS",
     ),
@@ -183,7 +183,8 @@ _ALL = (
         "cargo's lock is in CARGO_HOME, outside the mount: compile steps that run at the same time unpack to "
         "the same registry and fail with `File exists (os error 17)`.",
         ("rust-lang/cargo#11376", "netflector/netflector#41", "base/base#851", "docker/docs#25597"),
-        "take a lock inside the mount (flock, or $CARGO_HOME/.package-cache as a link into it) while cargo fetches",
+        "acquire a lock inside the mount (with flock, or with $CARGO_HOME/.package-cache as a symlink into the mount) "
+        "while cargo fetches",
     ),
     Rule(
         "BT015",

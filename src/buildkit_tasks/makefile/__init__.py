@@ -1,1 +1,1 @@
-"""`import-makefile`: replace recipes of a Makefile or justfile with task calls; targets keep their names."""
+"""`import-makefile`: replace recipes in a Makefile or justfile with task calls; targets keep their names."""

@@ -227,7 +227,7 @@ def _write(session: Session, root: Path, changed: list[Change]) -> None:
     for change in changed:
         entry = _entry(old.files.get(change.path), change)
         if entry is None:
-            session.report.warn(f"{change.path} was edited after the last import; undo may not handle those edits")
+            session.report.warn(f"{change.path} was edited after the last import; undo may not be able to restore it")
         else:
             files[change.path] = entry
     imported = tuple(dict.fromkeys((*old.imported, *(change.path for change in changed))))

@@ -38,7 +38,9 @@ def named(words: Sequence[str], key_files: Sequence[str], *, alone: bool = True)
     Raises `Problem` bad-argument.
     """
     if words and not alone:
-        raise Problem("bad-argument", "--mount and --cargo cannot be combined.", hint="run the command once for each")
+        raise Problem(
+            "bad-argument", "--mount and --cargo cannot be combined.", hint="run the command once for each option"
+        )
     if key_files and not words:
         raise Problem("bad-argument", "--key-file requires --mount.", hint="for example: --mount npm")
     return Named(tuple(words), tuple(key_files)) if words else None

@@ -54,5 +54,5 @@ def read(session: Session, problem: Problem, ask: Callable[[Session], Workspace]
             f"  {', '.join(names)} {'has' if len(names) == 1 else 'have'} no value yet (run `invoke dotenv`)"
         )
     else:
-        session.report.warn(f"{problem.message} The compose file was read without it.")
+        session.report.warn(f"{problem.message} The compose file was read without .env.")
     return workspace

@@ -37,7 +37,8 @@ def arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[st
         if not service.default_features:
             args["NO_DEFAULT_FEATURES"] = "1"
         if args and not known and service.recipe:
-            notes.append(Note(service.recipe.path, f"{service.name} is built with {args}: not converted", True))
+            given = ", ".join(f"{name}={value}" for name, value in args.items())
+            notes.append(Note(service.recipe.path, f"{service.name} is built with {given}: not converted", True))
             args = {}
         if service.profile != "release":
             args["PROFILE"] = service.profile

@@ -110,7 +110,7 @@ def text(value: object, what: str) -> str:
     """Return the value, if it is a valid Unicode string: no lone surrogates."""
     found: str = _of(str, value, what)
     if any("\ud800" <= char <= "\udfff" for char in found):
-        raise Malformed(f"{what}: not Unicode")
+        raise Malformed(f"{what}: not valid Unicode")
     return found
 
 

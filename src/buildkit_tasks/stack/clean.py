@@ -53,7 +53,7 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
         session.report.say(f"nothing to remove for {name}{but}")
         return
     session.report.table(("what", "name", "size"), rows)
-    what = f"{units.counted(len(rows), 'item')} of {name} will be removed"
+    what = f"{units.counted(len(rows), 'item')} in the project {name} will be removed"
     if volumes and found:
         what += f", including {units.counted(len(found), 'volume')} with all their data"
         agreed = not dry_run and session.report.typed(what, name, confirm)

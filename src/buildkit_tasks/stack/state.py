@@ -94,7 +94,7 @@ def container(inspected: Mapping[str, Any]) -> Container:
 def jobs(containers: Iterable[Container]) -> str:
     """Return the end of a summary: the finished jobs."""
     names = ", ".join(sorted(c.service for c in containers if c.done))
-    return f"; done with exit code 0: {names}" if names else ""
+    return f"; exited with code 0: {names}" if names else ""
 
 
 def restarted(containers: Iterable[Container], before: Mapping[str, int]) -> list[str]:

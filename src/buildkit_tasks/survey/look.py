@@ -184,7 +184,7 @@ def _compiled(
         others = {name for other in spaces if other is not workspace for name in other.binaries}
         more = shipped.mixed(taken, workspace.binaries, others)
         if more:
-            why = f"ships programs of several workspaces ({', '.join((binary, *more))}) from one stage"
+            why = f"ships programs from several workspaces ({', '.join((binary, *more))}) in one stage"
             return LeftAlone(name, f"{taken.path} {why}: give each workspace its own stage", mixed=True)
         keep = shipped.elsewhere(taken, workspace.binaries, others)
         taken = (again(keep) if keep else None) or taken

@@ -80,7 +80,12 @@ def beside(
         if published and not any(s.name == published for s in found):
             image = there[published]["image"]
             found.append(replace(service, name=published))
-            notes.append(Note(f"service {published}", f"used the published image {image}; now built from {path}"))
+            notes.append(
+                Note(
+                    f"service {published}",
+                    f"used the published image {image}; now built from {path or 'this repository'}",
+                )
+            )
             continue
         taken = service.name in there or any(s.name == service.name for s in found)
         name = word(f"{service.binary}-app") if taken else service.name

@@ -52,10 +52,10 @@ def view(
     help={
         "mount": "mount id, or kind (target, cargo-registry, apt, npm, pip, go …, layers, volumes); repeatable",
         "service": "only mounts used by this service's build, for example api; repeatable",
-        "platform": "only mounts of this platform, for example linux/arm64",
-        "project": "only mounts of this project (default: the current one)",
+        "platform": "only mounts for this platform, for example linux/arm64",
+        "project": "only mounts used by this project (default: the current one)",
         "older": "only mounts unused for this long, for example 14d",
-        "everything": "clear the whole build cache of every project; asks you to type `everything`",
+        "everything": "clear the entire build cache, for all projects; asks you to type `everything`",
         "confirm": "the confirmation word for --everything, for scripts",
         "dry_run": "only show what would be deleted",
         "builder": BUILDER,

@@ -53,7 +53,7 @@ def _request(session: Session, crate: Sequence[str] | None = None, *, release: b
     iterable=["crate", "env"],
     help={
         "crate": CRATE,
-        "integration": "start a copy of the compose file's databases for the tests; also run ignored tests",
+        "integration": "start a copy of the compose file's prebuilt services for the tests; also run ignored tests",
         "junit": "write a JUnit report to this file, for example out/junit.xml (needs cargo-nextest)",
         "release": RELEASE,
         "install": INSTALL,

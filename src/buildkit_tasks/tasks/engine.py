@@ -50,7 +50,7 @@ def stop(session: Session, yes: bool = False) -> None:
 
 @task(
     help={
-        "keep": "size of the whole build cache, for example 40GB (default: twice the current size, at least 20GB)",
+        "keep": "size limit for the build cache, for example 40GB (default: twice the current size, at least 20GB)",
         "write": "write the policy after asking (default: only print the diff)",
         "builder": "buildx builder (default: the current one)",
         "yes": YES,

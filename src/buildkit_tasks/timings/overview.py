@@ -181,7 +181,7 @@ def _caches(taken: Sequence[Sizes], elsewhere: int) -> Iterator[str]:
         yield f"<p>Only one listing so far: {text(said or 'no caches')}.</p>"
     builder = f" on the builder {last.builder}" if last.builder else ""
     said = (
-        f"The caches of this project{builder}. The whole build cache, including other projects, "
+        f"This project's caches{builder}. The entire build cache, for all projects, "
         f"was {units.human(last.total)} on {scales.when(last.taken)}."
     )
     yield f'<p class="dim">{text(said)} {_RECORDED}</p>'

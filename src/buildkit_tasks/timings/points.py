@@ -14,7 +14,7 @@ from . import critical
 #: What a build compiled, from least to most: (name, short text, longer text).
 KINDS = (
     ("quiet", "no crates", "compiled no crates"),
-    ("edit", "project crates", "compiled crates of the project only"),
+    ("edit", "project crates", "compiled only project crates"),
     ("deps", "dependencies", "compiled dependencies"),
     ("cold", "cold", "cold: the target mount was empty"),
     ("failed", "failed", "failed"),

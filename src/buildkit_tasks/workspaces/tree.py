@@ -100,7 +100,7 @@ def read(root: Path) -> Tree:
             raise Problem(
                 "tree-unreadable",
                 f"{root} contains more than {MOST_FILES} files.",
-                hint="run `buildkit-tasks init` in the directory of the repository",
+                hint="run `buildkit-tasks init` in the repository's root directory",
             )
     return make(root, tuple(sorted(found)))
 
