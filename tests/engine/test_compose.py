@@ -220,3 +220,23 @@ def test_the_image_of_another_service_is_a_context(tree: Tree) -> None:
     assert done.code == 0, done.err
     tree.images += [f"{tree.project}-above", f"{tree.project}-below"]
     assert set(tree.files(f"{tree.project}-above")) == {"below", "above"}
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_build_leaves_no_temporary_files(tmp_path: Path, inline: bool) -> None:
+    """buildx 0.13 leaves a directory for every Dockerfile that it does not read from a file."""
+    project, place = tmp_path / "project", tmp_path / "temporary"
+    project.mkdir()
+    place.mkdir()
+    text = f"FROM scratch\nCOPY compose.json /{secrets.token_hex(4)}\n"
+    (project / "Dockerfile").write_text(text)
+    build = {"context": ".", **({"dockerfile_inline": text} if inline else {})}
+    name = f"temporary-{secrets.token_hex(4)}"
+    (project / "compose.json").write_text(json.dumps({"name": name, "services": {"a": {"build": build}}}))
+    (project / "tasks.py").write_text(FILES["tasks.py"])
+    env = {"COMPOSE_FILE": "compose.json", "TMPDIR": str(place), "CI": None}
+    try:
+        process.ok([process.BIN / "invoke", "build"], project, env)
+        assert list(place.iterdir()) == []
+    finally:
+        process.run(["docker", "image", "rm", "-f", f"{name}-a"], project)

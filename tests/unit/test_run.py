@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
+from buildkit_tasks.dockercli import buildx, docker
 from tests.support import process
 
 HERE = Path("/")
@@ -114,3 +116,27 @@ def test_a_stream_is_read_as_it_arrives_and_can_be_left_early() -> None:
     assert result.code != 0
     with pytest.raises(ZeroDivisionError):
         run.consume(World.real(), Command(("yes",), HERE), lambda _: 1 // 0)
+
+
+def test_what_a_command_leaves_in_tmpdir_is_deleted() -> None:
+    command = Command(("sh", "-c", 'mkdir "$TMPDIR/left" && echo "$TMPDIR"; exit 3'), HERE, litters=True)
+    for done in (run.capture(World.real(), command), run.stream(World.real(), command, lambda _: None)):
+        assert done.code == 3
+        place = Path(done.stdout.strip())
+        assert place != Path(tempfile.gettempdir())
+        assert not place.exists()
+
+
+def test_every_build_that_reads_from_stdin_cleans_up() -> None:
+    """buildx 0.13 leaves a directory in TMPDIR for every Dockerfile that is not a file."""
+    inline = {"context": "/c", "dockerfile-inline": "FROM scratch\n"}
+    for command in (
+        buildx.bake(HERE, {"target": {"a": inline}}, HERE / "m"),
+        buildx.build_target(HERE, inline, HERE / "m"),
+        buildx.mount_build(HERE, "FROM a\n", HERE, base=("a", "a")),
+        docker.build_one(HERE, "/c", {}, "FROM scratch\n", buildkit=True),
+        docker.probe_build(HERE),
+    ):
+        assert command.litters, command.argv
+    assert not docker.info(HERE).litters
+    assert not docker.build_one(HERE, "/c", {}, Path("/c/Dockerfile"), buildkit=True).litters

@@ -15,7 +15,8 @@ class Command:
     """One process to start: argv, an absolute working directory, and additions to the environment.
 
     `secrets`: values that must never be shown; `stdin`: passed to the process. `patience`: the timeout of a query, in
-    seconds; 0 for commands that do work and have no time limit.
+    seconds; 0 for commands that do work and have no time limit. `litters`: it leaves files in TMPDIR; buildx 0.13 does
+    so for every Dockerfile that is not a file.
     """
 
     argv: tuple[str, ...]
@@ -24,6 +25,7 @@ class Command:
     stdin: str | None = None
     secrets: tuple[str, ...] = ()
     patience: float = 0
+    litters: bool = False
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,18 @@ def _give_up(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
         return error.output or b"", error.stderr or b""
 
 
+@contextlib.contextmanager
+def _temporary_files(command: Command) -> Iterator[Command]:
+    """Yield the command with a TMPDIR that is deleted afterwards, if it leaves files in there."""
+    if not command.litters:
+        yield command
+        return
+    import tempfile  # late: 9 ms that queries do not need
+
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-", ignore_cleanup_errors=True) as place:
+        yield replace(command, env=(*command.env, ("TMPDIR", place)))
+
+
 def capture(world: World, command: Command, *, timeout: float | None = None, group: bool = False) -> Result:
     """Run to completion and capture both streams. After `timeout` seconds, end the command, with exit code 124.
 
@@ -136,6 +148,11 @@ def capture(world: World, command: Command, *, timeout: float | None = None, gro
 
     `group` starts a new session, because an interactive shell would otherwise take over our terminal.
     """
+    with _temporary_files(command) as command:
+        return _capture(world, command, timeout, group)
+
+
+def _capture(world: World, command: Command, timeout: float | None, group: bool) -> Result:
     began = world.clock()
     process = _start(
         world,
@@ -258,6 +275,18 @@ def stream(
     interrupted as with Ctrl-C, which lets it clean up; the exit code is 124. `group` starts a new session, which a
     Ctrl-C on the terminal does not reach. `started` is called once the command runs.
     """
+    with _temporary_files(command) as command:
+        return _stream(world, command, on_stderr, left, group, started)
+
+
+def _stream(
+    world: World,
+    command: Command,
+    on_stderr: Callable[[bytes], None],
+    left: Callable[[], float] | None,
+    group: bool,
+    started: Callable[[], None] | None,
+) -> Result:
     began = world.clock()
     process = _start(
         world,

@@ -25,7 +25,8 @@ ANSWER, LISTING = 30.0, 60.0
 
 def docker(cwd: Path, *args: str, env: Sequence[tuple[str, str]] = (), stdin: str | None = None) -> Command:
     """Return a docker command with BuildKit enabled in its environment."""
-    return Command(("docker", *args), cwd, (*BUILDKIT_ENV, *env), stdin)
+    litters = stdin is not None and any(word in ("bake", "build") for word in args[:2])
+    return Command(("docker", *args), cwd, (*BUILDKIT_ENV, *env), stdin, litters=litters)
 
 
 def ask(cwd: Path, *args: str, patience: float = ANSWER) -> Command:
@@ -273,7 +274,8 @@ def build_one(
         stdin=None if isinstance(dockerfile, Path) else dockerfile,
     )
     hidden = tuple(v for n, v in kept.get("args", {}).items() if n.lower().endswith("_proxy") and "@" in v)
-    return Command(("sh", "-c", 'exec "$@" 1>&2', "sh", *built.argv), cwd, built.env, built.stdin, hidden)
+    argv = ("sh", "-c", 'exec "$@" 1>&2', "sh", *built.argv)
+    return replace(built, argv=argv, secrets=hidden)
 
 
 def client_version(cwd: Path) -> Command:

@@ -148,7 +148,7 @@ def choose(found: Sequence[Carried], wanted: Sequence[str], platform: str) -> tu
             others = ", ".join(f"{one.id} ({one.kind})" for one in found)
             raise Problem(
                 "cache-missing",
-                f"No Dockerfile in this project has a cache mount {word!r} that can be shared.",
+                f"No Dockerfile in this project has a cache mount named {word!r} that can be shared.",
                 causes=[f"its other cache mounts: {others}" if others else "it has no other cache mounts"],
                 hint="to share compiled Rust code, run `invoke cache.push` without --mount",
             )

@@ -25,7 +25,7 @@ SERVICE = "service to build, for example api,worker or 'worker-*'; repeatable (d
         "no_cache": "rerun every step but keep the cache mounts",
         "plan": "print the build plan without building",
         "timings": "write an HTML page with a timeline of steps and crates, and print its path",
-        "yes": "answer yes to all prompts (installing the tools for base images that no registry provides)",
+        "yes": "do not ask before installing the tools that build missing base images",
         "json": "print a single JSON document on stdout",
         "progress": "auto, plain, verbose (every line of every step) or quiet",
     },
