@@ -41,8 +41,8 @@
 //!        also loses cargo's fingerprints: touching its own files would not recompile it. The same holds if everything
 //!        is marked.
 //!      - A file outside all packages (migrations next to the crates, `.cargo/config.toml`) marks everything.
-//!      - `Cargo.lock` and the `Cargo.toml` of a virtual workspace mark the packages with build scripts and those that
-//!        may read outside their own directory. cargo handles the rest.
+//!      - `Cargo.lock` and the `Cargo.toml` of a virtual workspace mark the packages with build scripts, those that may
+//!        read outside their own directory, and the package that contains the file. cargo handles the rest.
 //!      - Files that a build wrote to `src` are restored or deleted. The packages that may have written them are
 //!        marked, because only a build can write them again.
 //!      - A vendored crate that differs loses cargo's fingerprint: cargo assumes that vendored sources never change.
@@ -1336,8 +1336,13 @@ impl Marks<'_> {
         let packages = self.packages;
         let owner = packages.owner(name);
         match owner.map(|owner| (owner, &packages.0[owner])) {
-            // cargo handles the effect on crates, but does not know which build scripts read the file
-            _ if name.base() == b"Cargo.lock" => self.mark_scripted(reason),
+            // cargo handles the effect on crates, but does not know which build scripts and macros read the file
+            found if name.base() == b"Cargo.lock" => {
+                self.mark_scripted(reason);
+                if let Some((owner, _)) = found.filter(|(_, package)| package.name.is_some()) {
+                    self.mark(owner, reason);
+                }
+            }
             Some((_, package)) if is_manifest && present && package.name.is_none() => self.mark_scripted(reason),
             Some((owner, package)) if package.name.is_some() => self.mark(owner, reason),
             // a package that was deleted, or a directory that is no longer a package
@@ -2796,6 +2801,9 @@ mod tests {
     fn lock_file_and_workspace_manifest_mark_build_scripts() {
         assert_eq!(after(|site| site.put("services/Cargo.lock", "version = 3\n")).marked(), ["curious", "scripted"]);
         assert_eq!(after(|site| site.put("services/Cargo.toml", "[workspace]\n")).marked(), ["curious", "scripted"]);
+        // a macro of the package may read a lock file in it
+        let site = after(|site| site.put("services/plain/Cargo.lock", "version = 3\n"));
+        assert_eq!(site.marked(), ["curious", "plain", "scripted"]);
     }
 
     #[test]
