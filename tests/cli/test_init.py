@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -138,7 +139,7 @@ def test_an_upgrade_keeps_the_users_edits(shape: Repository) -> None:
     path, record = shape.root / "docker/Dockerfile", shape.root / "docker/.buildkit-tasks.json"
     # the output of an older version: another comment at the top, and no `ARG REBUILD`
     new = path.read_text()
-    older = new.replace("# Another value runs the compile step again", "# An older version's words").replace(
+    older = new.replace("# A new value reruns the compile step", "# An older version's words").replace(
         "ARG REBUILD\n", ""
     )
     document = json.loads(record.read_text())
@@ -164,6 +165,25 @@ def test_an_upgrade_in_conflict_with_an_edit_is_named_and_changes_nothing(shape:
     done = shape.init("--upgrade", "--yes")
     assert "kept docker/Dockerfile: your edits conflict" in done.err
     assert "ARG PROFILE=mine" in path.read_text()
+
+
+def test_compile_files_of_an_earlier_version_are_reported_until_the_upgrade(shape: Repository) -> None:
+    shape.init("--yes")
+    shape.compose()
+    path, record = shape.root / "docker/compile.rs", shape.root / "docker/.buildkit-tasks.json"
+    assert "earlier version" not in shape.init("--check").err
+    new, older = path.read_text(), "// buildkit-tasks: an earlier version\n"
+    path.write_text(older)
+    assert "earlier version" not in shape.init("--check").err  # an edit of the user's
+    document = json.loads(record.read_text())
+    document["files"]["docker/compile.rs"]["sha256"] = hashlib.sha256(older.encode()).hexdigest()
+    record.write_text(json.dumps(document))
+    done = shape.init("--check")
+    assert done.code == 0
+    assert "docker/compile.rs is from an earlier version of buildkit-tasks: run `buildkit-tasks init" in done.err
+    assert shape.init("--upgrade", "--yes").code == 0
+    assert path.read_text() == new
+    assert "earlier version" not in shape.init("--check").err
 
 
 def test_a_check_names_what_a_build_would_lack_and_each_remedy_helps(shape: Repository) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from buildkit_tasks.dotenv import text as dotenv_text
-from buildkit_tasks.recipes import ignorefile
+from buildkit_tasks.recipes import ignorefile, package_files
 from buildkit_tasks.survey import recipe
 from buildkit_tasks.survey.finding import Finding, Note, Workspace
 from buildkit_tasks.workspaces.tree import Tree
+
+from .record import Entry
 
 
 def check(files: Tree, finding: Finding, ours: Collection[str] = ()) -> list[Note]:
@@ -31,6 +33,17 @@ def check(files: Tree, finding: Finding, ours: Collection[str] = ()) -> list[Not
                 names = ", ".join(workspace.cargo.binaries) or "none"
                 text = f"BIN is {service.binary}, but the workspace has no program with that name (available: {names})"
                 found.append(Note(f"service {service.name}", text, True))
+    return found
+
+
+def older(files: Tree, written: Mapping[str, Entry]) -> list[str]:
+    """Return the paths of our unedited compile files that differ from those in this version of the package."""
+    found = []
+    for name, text in package_files.compile_files().items():
+        path = f"docker/{name}"
+        entry, now = written.get(path), files.text(path)
+        if entry and now not in ("", text) and entry.pristine(now.encode("utf-8", "surrogateescape")):
+            found.append(path)
     return found
 
 

@@ -91,6 +91,9 @@ def check(session: Session) -> Outcome:
     _require_rust(files, finding, found)
     old = read_record(root)
     ours = {record.PATH, *(path for path, entry in old.files.items() if entry.before is None)}
+    if outdated := checks.older(files, old.files):
+        them = f"{', '.join(outdated)} {'is' if len(outdated) == 1 else 'are'} from an earlier version"
+        session.report.warn(f"{them} of buildkit-tasks: run `buildkit-tasks init --upgrade`")
     notes = (*checks.check(files, finding, ours), *_unset(files, found))
     return Outcome(finding, (), notes, unconverted=checks.still_there(files, old.unconverted))
 
