@@ -11,11 +11,10 @@
 //!
 //! # Motivation
 //!
-//! cargo recompiles a crate if one of its files has an *mtime* newer than its last output. In an image build, mtimes
-//! mean nothing: checkouts, archives, `COPY`, other worktrees and clocks set them arbitrarily. If an edited file has an
-//! older mtime, cargo does not compile it, and the image contains the old program. In addition, cargo does not know
-//! what a build script or proc macro reads without declaring it: directory listings, links, modes, environment
-//! variables.
+//! cargo recompiles files with an *mtime* newer than its last output. In an image build, mtimes mean nothing:
+//! checkouts, archives, `COPY`, other worktrees and clocks set them arbitrarily. If the mtime of an edited file is
+//! older, cargo does not compile it, and the image contains the old program. In addition, cargo does not know what a
+//! build script or proc macro reads without declaring it: directory listings, links, modes, environment variables.
 //!
 //! This program therefore never uses the mtimes of the context. It keeps a copy of the sources in the mount and
 //! compares **content**. Only files that differ are copied. The copies get the current time as their mtime, which cargo
@@ -25,39 +24,36 @@
 //! # Steps of a build
 //!
 //! 1. [`Step::open`] chooses `/build/FORMAT-KEY`. KEY is a digest of the compiler, libraries and tools ([`key`]), so
-//!    objects of two toolchain images never mix. A toolchain file that rustup obeys adds its own digest to KEY. This
-//!    directory contains `src` (the copy), `target` (cargo's target directory) and `state` (what the next build needs
-//!    to know about this one). They are in one mount, so they are kept or lost together.
+//!    objects of two toolchain images never mix. This directory contains `src` (the copy), `target` (cargo's target
+//!    directory) and `state` (described below). They are in one mount, so they are kept or lost together.
 //! 2. [`Step::sync`] reads every file of the context and of `src` in parallel and compares the bytes. It also compares
 //!    them with `state/tree`, the *record* of what the last sync left in `src`. If `src` differs from the record, the
 //!    build itself wrote to `src`. An entry differs unless all three are equal ([`Entry::differs`]).
-//! 3. [`Plan::new`] applies the rules: it turns the differences into a plan and does not modify any files:
+//! 3. [`Plan::new`] applies the rules: it turns the differences into a plan and does not modify any files. In code
+//!    order:
 //!      - A plain edit of a `.rs` file is copied. cargo does the rest.
 //!      - Any other change (an edit of another file, an addition, a deletion, a retargeted link, an executable bit)
 //!        marks the package that contains the file and every package that may read outside its own directory. These are
 //!        the packages that contain links or whose code mentions `../`, `parent()` and similar ([`looks_outside`]).
 //!        cargo follows links, but only checks the *mtime* of the link's target. After a link is retargeted, this mtime
 //!        may be older than cargo's last output. A marked package that contains links, or no `.rs` files, therefore
-//!        also loses cargo's fingerprints: touching its own files would not recompile it. The same holds if everything
-//!        is marked.
+//!        also loses cargo's fingerprints: touching its own files would not recompile it.
 //!      - A file outside all packages (migrations next to the crates, `.cargo/config.toml`) marks everything.
-//!      - `Cargo.lock` and the `Cargo.toml` of a virtual workspace mark the packages with build scripts, those that may
-//!        read outside their own directory, and the package that contains the file. cargo handles the rest.
+//!      - `Cargo.lock` and a workspace's `Cargo.toml` mark the packages with build scripts. cargo handles the rest.
 //!      - Files that a build wrote to `src` are restored or deleted. The packages that may have written them are
 //!        marked, because only a build can write them again.
 //!      - A vendored crate that differs loses cargo's fingerprint: cargo assumes that vendored sources never change.
 //!    "Marks everything" means every package of the workspace. Registry crates stay compiled. Everything is also marked
-//!    if the environment changed, if a sync was interrupted (`state/pending` is created first and deleted last), if
-//!    there is no record of the last sync, if a file in the mount has an mtime in the future, because it was written
-//!    while the clock was ahead, or if the clock was set back during the sync.
-//! 4. [`Plan::apply`] deletes, creates, copies and touches files, and deletes fingerprints.
+//!    if the environment changed, if a sync was interrupted (`state/pending` is created first and deleted last), or if
+//!    a file in the mount has an mtime in the future, because it was written while the clock was ahead.
+//! 4. [`Plan::apply`] deletes, copies and touches files.
 //! 5. [`Step::run_cargo`] builds the packages of the requested programs and parses cargo's JSON messages. If a killed
 //!    build left damaged downloads in the registry mount, it removes them and runs cargo again.
 //! 6. [`Step::write_out`] writes these files to the working directory for every program that cargo reports:
 //!    `NAME/bin/service`, a link `NAME/bin/NAME` to it, and `NAME/share/buildkit-tasks/manifest.json`, which lists the
 //!    sources of the program. The step has no other output.
 //!
-//! All file names that are valid on Linux are supported. I/O errors include the path and fail the step.
+//! All file names that are valid on Linux are supported. I/O errors include the path, and every error fails the step.
 //!
 //! # Changing this file
 //!
@@ -79,7 +75,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The format of the mount's content. A tree in a different format is not used: the build starts from scratch.
+/// The format of the mount's content. Trees in another format are ignored, and the build starts from scratch.
 const FORMAT: u32 = 2;
 /// The number of toolchains to keep trees for in the mount.
 const KEEP: usize = 3;
@@ -185,9 +181,9 @@ impl Environment {
     }
 }
 
-/// Variables that are excluded from the comparison of environments and are not passed on to cargo. Most are build
-/// arguments: this program passes their values to cargo itself where they matter. HOSTNAME and OLDPWD differ between
-/// builds, and so do the last ones, which a standalone BuildKit daemon sets.
+/// Variables that are excluded from the comparison of environments and are not passed to cargo. Some are build
+/// arguments of the Dockerfile. The last ones are set by a standalone BuildKit daemon, with a different value in every
+/// build.
 const HIDDEN: &[&str] = &[
     "BINS",
     "PROGRAMS",
@@ -216,7 +212,7 @@ const HIDDEN: &[&str] = &[
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
 ];
-/// Variables that are passed to cargo but do not affect the result. BuildKit excludes them from its cache keys, too.
+/// Variables that are passed to cargo but do not affect the result, as in BuildKit.
 const PROXIES: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
 /// The request, as set by the build arguments.
@@ -739,7 +735,7 @@ impl Kind {
     }
 }
 
-/// The relevant properties of an entry. Two entries with the same properties are the same.
+/// The relevant properties of an entry. Two entries are the same if their looks are equal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Look {
     kind: Kind,
@@ -828,7 +824,7 @@ fn walk(root: &Path, visit: &mut dyn FnMut(&fs::DirEntry, Kind, &Name) -> Outcom
 /// An mtime: seconds and nanoseconds.
 type Time = (i64, i64);
 
-/// Returns all names of a tree, sorted, and the paths that are newer than `now`. Links are never reported as newer.
+/// Returns the sorted names of a tree, and the paths in it that are newer than `now` (except links).
 fn list(root: &Path, left_out: &[Name], now: Option<Time>) -> Outcome<(Vec<(Name, Kind)>, Vec<PathBuf>)> {
     let (mut names, mut ahead) = (Vec::new(), Vec::new());
     walk(root, &mut |entry, kind, name| {
@@ -990,7 +986,7 @@ fn fill(from: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(count)
 }
 
-/// The entries that the last sync left in the mount, sorted by name. File format: `LOOK NAME` and a NUL for each.
+/// The files that the last sync left in the mount, sorted by name. File format: `LOOK NAME` and a NUL for each.
 struct Record(Vec<(Name, Look)>);
 
 impl Record {
@@ -1142,7 +1138,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// The changes to make to the mount, and the messages about them.
+/// The changes to make to the mount, in this order.
 #[derive(Default)]
 struct Plan {
     delete: Vec<Name>,
@@ -1160,8 +1156,8 @@ impl Plan {
     fn new(tree: &Tree, recorded: bool, everything: Option<Reason>, context: &Path) -> Outcome<Plan> {
         let mut plan = Plan::default();
         let first = tree.0.iter().all(|entry| entry.copied.is_none()); // no earlier sync, so nothing has been compiled
-        let read = everything.is_some() || !recorded || tree.0.iter().any(Entry::differs);
-        let packages = if read { Packages::of(tree, context)? } else { Packages(Vec::new()) };
+        let packages =
+            if tree.0.iter().any(Entry::differs) { Packages::of(tree, context)? } else { Packages(Vec::new()) };
         let marked = packages.0.iter().map(|_| None).collect();
         let mut marks = Marks { tree, packages: &packages, context, everything, marked, outside_readers_marked: false };
         if !recorded {
@@ -1190,32 +1186,29 @@ impl Plan {
         if first {
             return Ok(plan);
         }
-        let all = everything.is_some();
         // step: everything {
         if let Some(reason) = everything {
             plan.said.push(format!("marked everything ({})", reason));
             plan.touch.push(Name(Vec::new()));
             plan.touch.extend(tree.context().filter(|(_, look)| look.kind != Kind::Link).map(|(name, _)| name.clone()));
+            return Ok(plan);
         }
         // step: everything }
-        if !all {
-            for (package, reason) in packages.0.iter().zip(&marked) {
-                if let (Some(name), Some(reason)) = (&package.name, reason) {
-                    plan.said.push(format!("marked {} ({})", name, reason));
-                }
+        for (package, reason) in packages.0.iter().zip(&marked) {
+            if let (Some(name), Some(reason)) = (&package.name, reason) {
+                plan.said.push(format!("marked {} ({})", name, reason));
             }
-            // step: mark {
-            if marked.iter().all(Option::is_none) {
-                return Ok(plan);
-            }
-            let code = tree.context().filter(|(name, look)| name.is_rust() && look.kind.is_file());
-            let code = code.filter(|(name, _)| packages.owner(name).map_or(false, |owner| marked[owner].is_some()));
-            plan.touch.extend(code.map(|(name, _)| name.clone()));
-            // step: mark }
         }
+        // step: mark {
+        if marked.iter().all(Option::is_none) {
+            return Ok(plan);
+        }
+        let code = tree.context().filter(|(name, look)| name.is_rust() && look.kind.is_file());
+        let code = code.filter(|(name, _)| packages.owner(name).map_or(false, |owner| marked[owner].is_some()));
+        plan.touch.extend(code.map(|(name, _)| name.clone()));
+        // step: mark }
         // step: links {
-        // cargo follows links, so it checks the mtime of the target, which may be old and is not touched: it may be
-        // outside the sources. A package without code of its own has nothing to touch
+        // cargo follows links, so it checks the mtime of the target, which may be old and is not touched
         let [mut linked, mut coded] = [(); 2].map(|_| vec![false; packages.0.len()]);
         for (name, look) in tree.context().filter(|(name, look)| look.kind == Kind::Link || name.is_rust()) {
             if let Some(owner) = packages.owner(name) {
@@ -1223,8 +1216,7 @@ impl Plan {
                 coded[owner] |= look.kind.is_file();
             }
         }
-        let compiled = |at: usize| marked[at].is_some() || (all && !packages.0[at].vendored);
-        let beyond = (0..packages.0.len()).filter(|at| compiled(*at) && (linked[*at] || !coded[*at]));
+        let beyond = (0..packages.0.len()).filter(|at| marked[*at].is_some() && (linked[*at] || !coded[*at]));
         plan.forget.extend(beyond.filter_map(|at| packages.0[at].name.clone()));
         // step: links }
         Ok(plan)
@@ -1336,13 +1328,8 @@ impl Marks<'_> {
         let packages = self.packages;
         let owner = packages.owner(name);
         match owner.map(|owner| (owner, &packages.0[owner])) {
-            // cargo handles the effect on crates, but does not know which build scripts and macros read the file
-            found if name.base() == b"Cargo.lock" => {
-                self.mark_scripted(reason);
-                if let Some((owner, _)) = found.filter(|(_, package)| package.name.is_some()) {
-                    self.mark(owner, reason);
-                }
-            }
+            // cargo handles the effect on crates, but does not know which build scripts read the file
+            _ if name.base() == b"Cargo.lock" => self.mark_scripted(reason),
             Some((_, package)) if is_manifest && present && package.name.is_none() => self.mark_scripted(reason),
             Some((owner, package)) if package.name.is_some() => self.mark(owner, reason),
             // a package that was deleted, or a directory that is no longer a package
@@ -1482,8 +1469,8 @@ impl Step {
         Ok(tree)
     }
 
-    /// Creates the tree for this toolchain and these system libraries if there is none, and then removes all but the
-    /// `KEEP` most recently used trees.
+    /// Creates the tree for this toolchain and these system libraries, and removes trees that have not been used
+    /// recently.
     fn choose_base(&self) -> Outcome<()> {
         let mount = &self.places.mount;
         if !exists(&self.base)? {
@@ -1530,7 +1517,7 @@ impl Step {
         Ok(hex(&digest.finish()))
     }
 
-    /// Resets mtimes in the future, which come from a clock that was ahead. New edits would look older than these
+    /// Resets mtimes in the future, which come from a clock that was ahead. Current edits would look older than these
     /// files.
     fn bring_back(&self, ahead: &[PathBuf], now: Time) -> Outcome<()> {
         parallel(ahead.len(), &|at, _| set_time(&ahead[at], Some(now)))?;
@@ -1731,8 +1718,7 @@ impl Step {
             self.announce_total(selection)?;
         }
         let mut outcome = self.cargo_build(selection)?;
-        // if cargo did not report that it finished, it failed before compiling, perhaps due to crates that a killed
-        // download damaged
+        // without that message, cargo failed before compiling, possibly because a killed download damaged crates
         if !outcome.0.success() && !outcome.1.finished && self.repair_registry()? {
             outcome = self.cargo_build(selection)?;
         }
@@ -1761,8 +1747,8 @@ impl Step {
         Ok((child.wait().doing("wait for", cargo)?, messages))
     }
 
-    /// Prints how many packages a first build will compile, for progress displays. Downloads the packages and shows
-    /// cargo's output. If cargo fails here, nothing happens, because the build will fail with the same error.
+    /// Prints how many packages a first build will compile, for progress displays. Downloads them and shows cargo's
+    /// output. Errors are ignored because the build fails with the same error.
     fn announce_total(&self, selection: &Selection) -> Outcome<()> {
         let words = ["tree", "--locked", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
         let mut command = self.cargo(&self.wanted.source.below(&self.src()), &words);
@@ -2121,8 +2107,7 @@ fn remove(path: &Path) -> Outcome<()> {
     }
 }
 
-/// Copies a file or link with the current time as mtime. The copy is a new file, so other hard links to the
-/// old one keep their content.
+/// Copies a file or link with the current time as mtime. The copy is a new file, so hard links are not written through.
 fn copy(from: &Path, to: &Path, kind: Kind) -> Outcome<()> {
     remove(to)?;
     if kind == Kind::Link {
@@ -2536,8 +2521,7 @@ impl Sha256 {
 }
 
 /// Like `compress_portably`, but with the processor's SHA instructions. They use the state as ABEF and CDGH and compute
-/// four rounds at a time. Hashing is most of the work of `key`. Without these
-/// instructions, it was a third of a sync.
+/// four rounds at a time. Hashing is most of the work of `key`, and was a third of a sync without them.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 unsafe fn compress_in_hardware(state: &mut [u32; 8], blocks: &[u8]) {
@@ -2657,16 +2641,12 @@ mod tests {
         }
 
         fn plan(&self) -> Plan {
-            self.planned(None)
-        }
-
-        fn planned(&self, everything: Option<Reason>) -> Plan {
             let (step, nobody) = (self.step(), [self.step().wanted.source.join("target")]);
             let lists = [&step.places.context, &step.src()].map(|root| list(root, &nobody, None).unwrap().0);
             let [here, there] = lists;
             let record = Record::read(&step.state("tree")).unwrap();
             let tree = compare(&step.places.context, &step.src(), here, there, &record).unwrap();
-            Plan::new(&tree, !record.0.is_empty(), everything, &step.places.context).unwrap()
+            Plan::new(&tree, !record.0.is_empty(), None, &step.places.context).unwrap()
         }
 
         /// Returns the marked packages, or `everything`.
@@ -2703,7 +2683,7 @@ mod tests {
     }
 
     #[test]
-    fn mtimes_alone_change_nothing_and_an_old_mtime_hides_nothing() {
+    fn times_alone_are_nothing_and_an_old_time_hides_nothing() {
         let site = after(|site| {
             let path = site.0.join("context/services/plain/src/lib.rs");
             fs::write(&path, "pub fn g() {}\n").unwrap();
@@ -2788,7 +2768,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_outside_all_packages_marks_everything() {
+    fn what_lies_in_no_package_marks_everything() {
         let site = after(|site| site.put("elsewhere/1.sql", "alter"));
         assert_eq!(site.marked(), ["everything"]);
         let touched = site.plan().touch;
@@ -2801,9 +2781,6 @@ mod tests {
     fn lock_file_and_workspace_manifest_mark_build_scripts() {
         assert_eq!(after(|site| site.put("services/Cargo.lock", "version = 3\n")).marked(), ["curious", "scripted"]);
         assert_eq!(after(|site| site.put("services/Cargo.toml", "[workspace]\n")).marked(), ["curious", "scripted"]);
-        // a macro of the package may read a lock file in it
-        let site = after(|site| site.put("services/plain/Cargo.lock", "version = 3\n"));
-        assert_eq!(site.marked(), ["curious", "plain", "scripted"]);
     }
 
     #[test]
@@ -2865,20 +2842,6 @@ mod tests {
     }
 
     #[test]
-    fn if_everything_is_marked_a_package_of_links_loses_its_fingerprint_too() {
-        let site = Site::new();
-        site.put("services/linked/Cargo.toml", "[package]\nname = \"linked\"\n");
-        site.link("services/linked/lib.rs", "/opt/v1.rs"); // a file of the image: the sync does not touch it
-        site.sync();
-        site.link("services/linked/lib.rs", "/opt/v2.rs");
-        site.put("elsewhere/1.sql", "alter");
-        assert_eq!(site.marked(), ["everything"]);
-        assert_eq!(site.plan().forget, ["linked"]);
-        site.sync();
-        assert_eq!(site.planned(Some(Reason::Environment)).forget, ["linked"]);
-    }
-
-    #[test]
     fn environment_interruption_and_clock_mark_everything() {
         let newest = |site: &Site| fs::metadata(site.src("services/plain/data.txt")).unwrap().modified().unwrap();
         let touches = |change: &dyn Fn(&Site), variables: &[(&str, &str)]| {
@@ -2910,7 +2873,7 @@ mod tests {
     }
 
     #[test]
-    fn target_and_this_file_are_not_sources() {
+    fn target_and_this_file_are_no_sources() {
         let site = Site::new();
         site.put("services/target/release/x", "");
         assert!(site.sync().0.iter().all(|entry| !entry.name.to_string().contains("target")));
@@ -3039,7 +3002,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_conflict_with_static_are_refused_by_name() {
+    fn what_static_cannot_join_is_refused_by_name() {
         let both = "[build]\nrustflags = \"-g\"\n[target.'cfg(windows)']\nrustflags = \"-g\"\n";
         let opposite = "[target.'cfg(all())']\nrustflags = [\"-C\", \"target-feature=-crt-static\"]\n";
         for (text, kind, named) in [
@@ -3059,7 +3022,7 @@ mod tests {
     }
 
     #[test]
-    fn the_users_configuration_takes_precedence_for_another_platform() {
+    fn the_users_configuration_outdoes_what_is_set_for_another_platform() {
         let (linker, target) = ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "CARGO_BUILD_TARGET");
         let cross = format!("{}=aarch64-unknown-linux-gnu\n{}=gcc\nCC_a=gcc\nAR_a=ar\n", target, linker);
         let set_with = |text: &str| {
@@ -3234,7 +3197,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_downloads_are_removed() {
+    fn damaged_downloads_go() {
         let site = Site::new();
         let home = site.0.join("cargo");
         site.put("services/Cargo.lock", &format!(
