@@ -92,7 +92,7 @@ def test_a_node_lost_in_the_middle_is_gone_round_once(farm: Bench) -> None:
     farm.reply("buildx du", code=1, stderr="connection refused", after="bake")
     done = farm.invoke("build", "--service", "api", "--builder", "farm")
     assert done.code == 0, done.all
-    assert "farm1 (tcp://10.0.0.2:1234) is down; building on this machine's engine" in done.err
+    assert "farm1 (tcp://10.0.0.2:1234) are down; building on this machine's engine" in done.err
     assert [c["env"]["BUILDX_BUILDER"] for c in farm.calls if "bake" in c["argv"]] == ["farm", "default"]
 
 

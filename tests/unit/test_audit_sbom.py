@@ -182,7 +182,7 @@ def how(made: dict[str, Any]) -> str:
 
 
 def test_what_is_not_known_is_written_down(workspace: Path) -> None:
-    assert "no manifest" in how(document(image({"a": b"1"}), workspace))
+    assert "no program manifest" in how(document(image({"a": b"1"}), workspace))
     assert "Cargo.lock is unknown" in how(document(image(debian())))
     place = "usr/local/share/buildkit-tasks/manifest.json"
     assert "no Cargo.lock with a unique program web" in how(
@@ -190,7 +190,7 @@ def test_what_is_not_known_is_written_down(workspace: Path) -> None:
     )
     (workspace / "Cargo.lock").write_text(LOCK + "\n")
     assert how(document(image(debian()), workspace)).endswith("Cargo.lock has changed since the image was built")
-    assert "no manifest" in how(document(image({place: b"[1]"}), workspace))
+    assert "no program manifest" in how(document(image({place: b"[1]"}), workspace))
 
 
 def test_alpine_packages_and_a_program_on_path() -> None:
