@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support import process
-from tests.support.explain_site import Site
+from tests.support.explain_site import REPOSITORY, Site
 
 pytestmark = pytest.mark.engine
 
@@ -39,6 +39,10 @@ class Case:
     crates: dict[str, str] | None = None
     words: tuple[str, ...] = ()
     blind: bool = False
+
+
+#: The line of USER in the recipe's Dockerfile, where a case inserts a line.
+USER_LINE = (REPOSITORY / "docker/Dockerfile").read_text().partition("\nUSER ")[0].count("\n") + 2
 
 
 def edit(name: str, old: str, new: str) -> Callable[[Site], None]:
@@ -135,12 +139,12 @@ CASES = (
     Case(
         "line of the runtime stage",
         lambda site: edit("docker/Dockerfile", "USER 65532", f"WORKDIR /srv/{site.scope}\nUSER 65532")(site),
-        one("dockerfile", "docker/Dockerfile:64"),
+        one("dockerfile", f"docker/Dockerfile:{USER_LINE}"),
         {},
     ),
     Case(
         "environment line",
-        edit("docker/Dockerfile", "# Another value runs", "ENV GREETING=hello\n# Another value runs"),
+        edit("docker/Dockerfile", "ARG REBUILD\n", "ENV GREETING=hello\nARG REBUILD\n"),
         one("dockerfile", "docker/Dockerfile"),
         dict.fromkeys(("api", "common", "worker"), "environment"),
     ),
