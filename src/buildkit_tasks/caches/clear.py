@@ -79,7 +79,7 @@ def clear(
     what = _words(chosen, volumes)
     if dry_run or not _consents(session, what, wanted, confirm):
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
-        session.report.say("nothing was changed" + (f"; {what.replace('will be', 'would be')}" if dry_run else ""))
+        session.report.say(f"nothing was changed; without --dry-run, {what}" if dry_run else "nothing was changed")
         return
     # The user may take minutes to answer: delete only what still exists, is still selected and is still unused.
     gone: list[Record] = []
