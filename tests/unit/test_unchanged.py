@@ -442,3 +442,25 @@ def test_an_engine_that_is_there_is_asked_once_a_name(site: Site, tmp_path: Path
     assert site.holds()
     names = (BASE, "shop/one:dev", "shop/two:dev")
     assert site.engine.asked == ["/info", *(f"/images/{name}/json" for name in names)]
+
+
+def test_the_two_clocks_are_read_together_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the process is preempted between reading the clocks, the clock seems to have been set back later."""
+
+    class Preempted:
+        """Both clocks, and a process that does not run for 50 ms the first time it reads the wall clock."""
+
+        CLOCK_BOOTTIME = time.CLOCK_BOOTTIME
+        running, pauses = 1_000_000_000, [50_000_000]
+
+        def clock_gettime_ns(self, _clock: int) -> int:
+            self.running += 1_000
+            return self.running
+
+        def time_ns(self) -> int:
+            self.running += self.pauses.pop() if self.pauses else 0
+            return 5_000_000_000 + self.running
+
+    monkeypatch.setattr(inputs, "time", Preempted())
+    before = inputs.now()
+    assert inputs.forward(before, inputs.now())
