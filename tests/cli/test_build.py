@@ -282,6 +282,28 @@ def test_cargo_is_not_emulated_unless_asked_for(bench: Bench) -> None:
     assert bench.invoke("build", "--platform", "linux/arm64", "--allow-emulation").code == 0
 
 
+LOST = "Error response from daemon: parent snapshot sha256:fc7b does not exist: not found\n"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "once", "code", "words"),
+    [
+        (LOST, True, 0, ""),
+        (LOST, False, 31, "cannot create a container from shop/api:dev for linux/arm64"),
+        ("Error response from daemon: Conflict.\n", True, 31, "cannot create a container from shop/api:dev"),
+        ("Error: image was found but does not provide the specified platform\n", True, 48, "does not start on it"),
+    ],
+)
+def test_only_a_wrong_platform_is_reported_as_one(bench: Bench, stderr: str, once: bool, code: int, words: str) -> None:
+    """A layer that the engine deletes as a container is created from it is unpacked again by the next try."""
+    bench.reply("container create", code=1, stderr=stderr, once=once)
+    done = bench.invoke("build", "--service", "api", "--platform", "linux/arm64", "--allow-emulation")
+    assert done.code == code, done.all
+    assert words in done.err
+    if words:
+        assert stderr.strip() in done.err
+
+
 def test_pushed_images_get_the_registrys_name_and_archives_a_file_each(bench: Bench) -> None:
     bench.invoke("build", "--service", "api", "--push", "registry.example/team/")
     target = json.loads(bench.call("bake")["stdin"])["target"]["api"]

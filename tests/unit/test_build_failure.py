@@ -33,3 +33,21 @@ def test_the_message_of_buildx_that_counts(output: str, message: str) -> None:
     problem = failure.explain(Progress(), output, 1)
     assert (problem.code, problem.message) == ("build-failed", message)
     assert problem.details == output
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        ('image "docker.io/shop/api:dev": already exists', True),
+        (
+            'failed to prepare extraction snapshot "extract-7-MArs sha256:1d": parent snapshot sha256:e6 does not'
+            " exist: not found",
+            True,
+        ),
+        ("DeadlineExceeded: context deadline exceeded", True),
+        ("/shop/Cargo.lock: not found", False),
+        ('image "docker.io/shop/api:dev" is here; file "x" already exists', False),
+    ],
+)
+def test_a_race_in_the_engine_is_worth_another_try(error: str, passes: bool) -> None:
+    assert failure.passing(Progress(), f"ERROR: failed to solve: {error}\n") is passes

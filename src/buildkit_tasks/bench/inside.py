@@ -8,13 +8,14 @@ from collections.abc import Collection
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import run
 from buildkit_tasks.dockercli import docker, docker_run
+from buildkit_tasks.images import container as image_container
 
 
 def containing(session: Session, image: str, platform: str, texts: Collection[str]) -> set[str]:
     """Return the texts that a file in the image contains; none if the image does not exist."""
     wanted = {text: text.encode() for text in texts}
     name = f"buildkit-tasks-bench-{secrets.token_hex(4)}"
-    made = run.capture(session.world, docker.create_container(session.root, name, image, platform, "/bench"))
+    made = image_container.create(session, name, image, platform, "/bench")
     if made.code != 0:
         return set()
     found: set[str] = set()

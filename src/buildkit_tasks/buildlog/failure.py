@@ -21,9 +21,13 @@ _COMPILER = re.compile(
 #: The tool whose messages `find_lacks` recognizes.
 _CARGO = re.compile(r"\b(?:cargo|rustc)\b")
 
-#: The engine's error if two builds create the same image name simultaneously (26.1.5), and its error if it is too busy
-#: to accept a session in time.
-_PASSING = re.compile(r'\bimage "?[^"\s]+"?: already exists|DeadlineExceeded: context deadline exceeded$')
+#: The engine's error if two builds create the same image name simultaneously (26.1.5), its error if it deletes a layer
+#: while it unpacks an image that uses the layer (26 to 29, containerd image store), and its error if it is too busy to
+#: accept a session in time.
+_PASSING = re.compile(
+    r'\bimage "?[^"\s]+"?: already exists|\bfailed to prepare extraction snapshot .* does not exist: not found$'
+    r"|DeadlineExceeded: context deadline exceeded$"
+)
 
 
 def explain(

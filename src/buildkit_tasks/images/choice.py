@@ -16,6 +16,7 @@ from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable
 
+from . import container as image_container
 from . import names as image_names
 from .names import Decision
 
@@ -109,9 +110,7 @@ def _several(session: Session, engine: Engine, name: str, platform: str) -> bool
         return False  # the engine reports its own platform first
     container = f"buildkit-tasks-look-{secrets.token_hex(4)}"
     try:
-        return (
-            run.capture(session.world, docker.create_container(session.root, container, name, platform, "x")).code == 0
-        )
+        return image_container.create(session, container, name, platform, "x").code == 0
     finally:
         run.capture(session.world, docker.remove_container(session.root, container))
 

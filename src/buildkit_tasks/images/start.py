@@ -18,6 +18,8 @@ from buildkit_tasks.core.model import BuildPlan, Service
 from buildkit_tasks.dockercli import docker
 from buildkit_tasks.registry import archive as image_archive
 
+from . import container as image_container
+
 #: Bytes to read from a file: enough for the headers and the loader's name after them.
 HEAD = 65536
 
@@ -57,11 +59,19 @@ def _archive(service: Service, path: Path, platforms: Sequence[str]) -> None:
 def _in_the_engine(session: Session, service: Service, platform: str) -> None:
     container = f"buildkit-tasks-look-{secrets.token_hex(4)}"
     try:
-        made = run.capture(session.world, docker.create_container(session.root, container, service.image, platform))
+        made = image_container.create(session, container, service.image, platform)
         if made.code != 0 and "no command specified" in made.stderr.lower():
             return
         if made.code != 0:
-            raise _wrong(service, platform, made.stderr.strip().splitlines()[-1:])
+            said = made.stderr.strip().splitlines()[-1:]
+            if "platform" in made.stderr:
+                raise _wrong(service, platform, said)
+            raise Problem(
+                "command-failed",
+                f"The engine cannot create a container from {service.image} for {platform}.",
+                causes=said,
+                hint=f"invoke build --service {service.name} --platform {platform}",
+            )
         program = run.check(session.world, docker.container_program(session.root, container)).stdout.strip()
         paths = [program] if program.startswith("/") else [f"{place}/{program}" for place in PLACES]
         with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:

@@ -15,6 +15,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
 from buildkit_tasks.dockercli import docker
 from buildkit_tasks.dockerfiles import program
+from buildkit_tasks.images import container as image_container
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import discover
 
@@ -53,9 +54,7 @@ def _from(
 ) -> list[tuple[str, Path]]:
     container = f"buildkit-tasks-extract-{secrets.token_hex(4)}"
     # docker requires a command if the image has none; the container is never started
-    made = run.capture(
-        session.world, docker.create_container(session.root, container, service.image, platform, "/extract")
-    )
+    made = image_container.create(session, container, service.image, platform, "/extract")
     if made.code != 0:
         raise Problem(
             "image-unavailable",
