@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 import platform
 import re
 import secrets
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -57,8 +59,14 @@ def dockerfile(*, spoilt: bool) -> str:
 def docker(
     *argv: str | Path, stdin: bytes | None = None, check: bool = True, cwd: Path = HERE
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a docker command to the end; fail with its output."""
-    done = subprocess.run(["docker", *map(str, argv)], input=stdin, capture_output=True, cwd=cwd, check=False)
+    """Run a docker command to the end; fail with its output.
+
+    It gets a TMPDIR of its own: buildx 0.13 leaves a directory there for each Dockerfile that it reads from stdin.
+    """
+    words = ["docker", *map(str, argv)]
+    with tempfile.TemporaryDirectory() as place:
+        env = {**os.environ, "TMPDIR": place}
+        done = subprocess.run(words, input=stdin, capture_output=True, cwd=cwd, env=env, check=False)
     if check and done.returncode != 0:
         raise AssertionError(f"docker {argv[0]} ended with {done.returncode}\n{done.stderr.decode(errors='replace')}")
     return done
