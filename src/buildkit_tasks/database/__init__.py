@@ -1,1 +1,1 @@
-"""Creates, migrates, seeds, dumps, restores and drops the project's databases, with the client in their container."""
+"""Creates, migrates, seeds, dumps, restores and drops the project's databases, with the client in the container."""

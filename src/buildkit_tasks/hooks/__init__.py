@@ -1,1 +1,1 @@
-"""Git hooks that run our checks; an existing hook still runs."""
+"""Git hooks that run lint and the format check; an existing hook still runs."""
