@@ -86,7 +86,7 @@ def test_a_plan_does_not_build_images_but_says_what_does(bench: Bench) -> None:
     bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = NOWHERE
     done = bench.invoke("build", "--plan")
     assert done.code == 0, done.err
-    assert "no registry provides debian:bookworm-slim, rust:1-bookworm: a build will first create it" in done.err
+    assert "no registry provides debian:bookworm-slim, rust:1-bookworm: a build will first create them" in done.err
     assert f"{OWN}/rust:1-bookworm" in done.out
     assert not [c for c in bench.calls if "build" in c["argv"]]
 

@@ -23,7 +23,7 @@ from buildkit_tasks.survey import look
 from buildkit_tasks.workspaces.tree import Tree
 
 OURS = "invoke build"
-PLAIN = "docker compose build, our Dockerfile"
+PLAIN = "docker compose build, same Dockerfile"
 BEFORE = "your Dockerfile before init"
 CLASSIC = "classic"
 CLASSIC_INCREMENTAL = "classic, incremental"

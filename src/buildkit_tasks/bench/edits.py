@@ -77,7 +77,7 @@ def configured(table: Mapping[str, Any]) -> Edits:
             "settings-invalid",
             f"[tool.buildkit-tasks.bench] in pyproject.toml is incomplete: {error}.",
             causes=["it must set service, code, shared and dependency"],
-            hint="complete the table (docs/reference/bench.md), or remove it to find the edits automatically",
+            hint="complete the table (docs/reference/bench.md), or remove it to let buildkit-tasks find the edits",
         ) from None
 
 

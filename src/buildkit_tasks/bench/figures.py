@@ -81,7 +81,7 @@ def verdict(row: Row) -> str:
     return f"{row.ratio:.2f}"
 
 
-HEADINGS = ("case", "build", "median s", "min-max", "runs", "crates", "edit visible", "ours / this")
+HEADINGS = ("case", "build", "median s", "min-max", "runs", "crates", "edit visible", "invoke build / this")
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Runs the standard benchmark cases with our build and the classic Dockerfile, interleaved.
+"""Runs the standard benchmark cases with `invoke build` and the classic Dockerfile, interleaved.
 
 Does not touch the user's data: it uses a scratch copy of the tree, its own cache mount namespace and its own image
 names, and removes all of them at the end.
@@ -69,7 +69,7 @@ def quick(session: Session, *, rounds: int, markdown: bool) -> None:
     if not services:
         raise Problem(
             "bench-failed",
-            "No service is built by our compile step.",
+            "No service is built by the compile step of buildkit-tasks.",
             hint="buildkit-tasks init    (adopts the services)",
         )
     wanted = _edits(session, services)
@@ -137,7 +137,7 @@ def _cases(arena: Arena, wanted: Edits, *, rounds: int) -> list[Sample]:
     if code is None:
         raise Problem(
             "bench-failed",
-            f"The program of {wanted.service} contains none of the {len(wanted.code)} texts that can be edited.",
+            f"The program of {wanted.service} contains none of the {len(wanted.code)} strings that can be edited.",
             hint="set one in [tool.buildkit-tasks.bench] (docs/reference/bench.md)",
         )
     arena.say(f"edits: {code.file}, {shared.file if shared else 'no shared crate'}")

@@ -167,7 +167,7 @@ _no_root = _says(
 )
 _no_git = _says(
     "The toolchain image's cargo cannot fetch git repositories.",
-    "run `cargo generate-lockfile`, commit Cargo.lock, then rebuild: if it contains a git repository, the image uses "
+    "run `cargo generate-lockfile`, commit Cargo.lock, then rebuild: if it refers to a git repository, the image uses "
     "a cargo that can fetch it",
 )
 _git = _says(
@@ -180,7 +180,7 @@ _NEWER_IMAGE = "set `ARG RUST_IMAGE=` at the top of the Dockerfile to a newer im
 _old_compiler = _says(f"{_OLD}{{0}}.", _NEWER_IMAGE)
 _nightly = _says(
     "The code requires nightly Rust, but the toolchain image has stable.",
-    "set `ARG RUST_IMAGE=rustlang/rust:nightly` at the top of the Dockerfile, or make the code compile with stable",
+    "set `ARG RUST_IMAGE=rustlang/rust:nightly` at the top of the Dockerfile, or make the code compile on stable",
 )
 _target = _says(
     "The toolchain image has no standard library for {0}.",

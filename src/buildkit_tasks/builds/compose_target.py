@@ -18,10 +18,10 @@ from buildkit_tasks.dockerfiles import platforms
 #: How each key of `build:` is passed to bake. A test compares the keys with the specification's schema.
 KEYS: Mapping[str, str] = {
     "additional_contexts": "contexts; service:NAME becomes that service's target",
-    "args": "args, plus our own",
+    "args": "args, plus those of buildkit-tasks",
     "cache_from": "cache-from, plus the setting caches.layers_from",
     "cache_to": "cache-to, plus the setting caches.layers_to",
-    "context": "context, read through our own link; URLs unchanged",
+    "context": "context, read through a link that buildkit-tasks creates; URLs unchanged",
     "dockerfile": "dockerfile",
     "dockerfile_inline": "dockerfile-inline",
     "entitlements": "entitlements",

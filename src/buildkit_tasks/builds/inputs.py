@@ -1,4 +1,4 @@
-"""Prepares BuildKit's inputs: our own links to contexts, and Dockerfiles in directories named after their content."""
+"""Prepares BuildKit's inputs: links to the contexts, and Dockerfiles in directories named after their content."""
 
 from __future__ import annotations
 

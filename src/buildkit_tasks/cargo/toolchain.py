@@ -84,7 +84,9 @@ def service_of(project: Project, name: str = "") -> Service:
         if any(item.keyword == "FROM" and _named(item.rest) == STAGE for item in sources.known(service).items):
             return service
     where = (
-        f"{compiled[0].dockerfile} has no stage with that name" if compiled else "no service uses our Dockerfile recipe"
+        f"{compiled[0].dockerfile} has no stage with that name"
+        if compiled
+        else "no service uses the Dockerfile from `init`"
     )
     raise Problem(
         "cargo-no-toolchain",

@@ -159,7 +159,7 @@ def _refused(reason: str, site: Site, work: Work, options: Options) -> Problem:
         return Problem(
             "cargo-no-toolchain",
             "The toolchain stage of the Dockerfile does not provide /compile.",
-            causes=["the Dockerfile is older than this version, or was not written by `init`"],
+            causes=["the Dockerfile is from an older version of buildkit-tasks, or was not written by `init`"],
             hint="run `buildkit-tasks init --upgrade`, or rerun the task with --in-place",
         )
     return Problem(

@@ -48,7 +48,7 @@ def require_sound(tool: str, now: Status, *, ignore_missing: bool = False) -> No
             "migration-changed",
             f"Migration {now.failed[0]} failed partway when it was last applied.",
             causes=[f"its row in the {tool} table has success = false"],
-            hint="repair the schema with `invoke db.shell`, then delete the row or set it to true",
+            hint="repair the schema with `invoke db.shell`, then delete the row or set success to true",
         )
     if now.missing and not ignore_missing:
         raise Problem(

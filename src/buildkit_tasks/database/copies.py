@@ -19,7 +19,9 @@ def dump(session: Session, wanted: Wanted, to: str) -> None:
     Problems: bad-argument, database-refused.
     """
     if not to and session.world.prints_to_terminal:
-        raise Problem("bad-argument", "A dump is binary, and stdout is a terminal.", hint="pass --to FILE or pipe it")
+        raise Problem(
+            "bad-argument", "A dump cannot be printed to a terminal.", hint="pass --to FILE, or pipe the dump"
+        )
     database = existing(session, wanted)
     if not to:
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Reads migration directories for each tool with a table that we can write. Runs nothing.
+"""Reads migration directories for each tool with a table that db.migrate can write. Runs nothing.
 
 Follows the sources of the tools: sqlx-core 0.8.6 `migrate/source.rs`, refinery-core 0.8.16 `util.rs` and `runner.rs`,
 migrations_internals 2.2 `lib.rs`.

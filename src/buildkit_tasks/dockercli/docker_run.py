@@ -1,4 +1,4 @@
-"""The docker commands for the containers that we run tools in, and for their volumes. Pure, like `docker`."""
+"""The docker commands for containers that run tools, and for their volumes. Pure, like `docker`."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def _unreadable(path: Path, why: str) -> Problem:
     return Problem(
         "dotenv-unreadable",
         f"{path} cannot be read: {why}.",
-        hint=f"check `ls -l {path}`: it must be a regular file that you own, with mode 600",
+        hint=f"it must be a regular file that you can read; check `ls -l {path}`",
     )
 
 

@@ -1,7 +1,7 @@
 """The grammar of .env as implemented by compose (compose-go's package `dotenv`, v2.0.2 to v2.9.1), with positions.
 
 Text is UTF-8 with `surrogateescape`, which preserves other bytes. Text that compose rejects raises `Refused`,
-with the line but not the content. docs/adr/0014 explains why we do not use a library, and how versions of compose
+with the line but not the content. docs/adr/0014 explains why no library is used, and how versions of compose
 differ.
 """
 

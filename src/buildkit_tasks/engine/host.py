@@ -1,4 +1,4 @@
-"""This machine: its release and init system, whether we are root, and how to run a command as root."""
+"""This machine: its release and init system, whether this process is root, and how to run a command as root."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def rights(world: World, what: str) -> None:
     if run.capture(world, Command(("sudo", "-n", "true"), home)).code == 0:
         return
     if not world.interactive or run.foreground(world, Command(("sudo", "-v"), home)) != 0:
-        raise Problem("root-needed", f"Root privileges are required to {what}, but sudo denied it.", hint=hint)
+        raise Problem("root-needed", f"Root privileges are required to {what}, but sudo denied them.", hint=hint)
 
 
 def as_root(argv: Sequence[str], *, cwd: Path = Path("/"), stdin: str | None = None) -> Command:

@@ -64,7 +64,7 @@ def start(world: World, say: Callable[[str], None]) -> Started:
         result = run.capture(world, host.as_root(("systemctl", "start", "docker")))
         if result.code == 0 and answers(DEFAULT_SOCKETS[0], PATIENCE):
             return _remember(world, "systemctl stop docker")
-        causes.append(f"systemd: {_last(result.stderr) or 'the unit docker started, but the engine does not respond'}")
+        causes.append(f"systemd: {_last(result.stderr) or 'the docker unit started, but the engine does not respond'}")
     script = Path("/etc/init.d/docker")
     if not host.systemd() and script.exists():
         result = run.capture(world, host.as_root((str(script), "start")))

@@ -1,4 +1,4 @@
-"""What a command becomes: a call to one of our tasks, or the reason why it is kept. Pure."""
+"""What a command becomes: a call to a task, or the reason why it is kept. Pure."""
 
 from __future__ import annotations
 

@@ -52,7 +52,9 @@ def planned(
 
 
 def _first(session: Session, names: Iterable[str]) -> None:
-    session.report.say(f"  no registry provides {_and(names)}: a build will first create it from Debian packages")
+    names = tuple(names)
+    them = "it" if len(names) == 1 else "them"
+    session.report.say(f"  no registry provides {_and(names)}: a build will first create {them} from Debian packages")
 
 
 def ensure(

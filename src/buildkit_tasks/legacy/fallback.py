@@ -120,9 +120,9 @@ def _check_keys(plan: BuildPlan, targets: Mapping[str, Any], chosen: Tier) -> No
         if keys:
             raise Problem(
                 "compose-key-unsupported",
-                f"The service {service.name!r} uses keys that this engine does not support: {', '.join(keys)}.",
+                f"The service {service.name!r} uses keys that this build does not support: {', '.join(keys)}.",
                 causes=[chosen.reason],
-                hint="run `invoke engine.install`, or build the other services with --service",
+                hint=f"{tiers.GET_BUILDKIT}; or build the other services with --service",
             )
 
 
@@ -250,7 +250,7 @@ def _ca(session: Session, text: str) -> Path | None:
             "consent-missing",
             "Without BuildKit, a CA bundle cannot be passed as a secret.",
             causes=[what],
-            hint="set builders.legacy_ca = layer (BUILDKIT_TASKS_BUILDERS_LEGACY_CA=layer) or "
-            "run `invoke engine.install`",
+            hint="set builders.legacy_ca = layer (BUILDKIT_TASKS_BUILDERS_LEGACY_CA=layer); or "
+            + tiers.GET_BUILDKIT,
         ) from problem
     return Path(bundle) if agreed else None

@@ -82,7 +82,7 @@ def without_buildkit(
     """
     own = service.dockerfile.with_name(f"{service.dockerfile.name}.dockerignore")
     if not service.inline and own.is_file():
-        raise _refused(service, f"{own} is read only by BuildKit")
+        raise _refused(service, f"only BuildKit reads {own}")
     for item in file.items:
         flags = syntax.flags(item)[0].keys() & _NEWER.get(item.keyword, set())
         what = f"--{min(flags)}" if flags else "a here-document" if item.body else ""
@@ -107,7 +107,7 @@ def _platform(values: Mapping[str, str], side: str) -> dict[str, str]:
 def _refused(service: Service, what: str) -> Problem:
     return Problem(
         "build-failed",
-        f"The Dockerfile of the service {service.name!r} needs BuildKit, but this engine builds without it.",
+        f"The Dockerfile of the service {service.name!r} needs BuildKit, but this build runs without it.",
         causes=[what],
-        hint="run `invoke engine.install`, or build the other services with --service",
+        hint=f"{tiers.GET_BUILDKIT}; or build the other services with --service",
     )

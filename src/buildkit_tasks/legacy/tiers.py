@@ -28,6 +28,9 @@ PLUGIN_SINCE: Version = (23,)
 #: The marker in a stub source; a program that contains it was built from a stub.
 STUB = "buildkit-tasks-stub-of-a-program"
 
+#: The hint of every problem that does not occur with BuildKit.
+GET_BUILDKIT = "run `invoke engine.install`, or set builders.name = auto if it is legacy"
+
 #: The image from which the generated Dockerfile copies manifests, stub sources and, with consent, the CA.
 PREPARED = "localhost/buildkit-tasks/legacy"
 
@@ -144,7 +147,7 @@ class LegacyBuild:
 def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build: LegacyBuild) -> str:
     """Return a Dockerfile without `--mount` for the same images. It copies manifests and stubs first, then the code.
 
-    Replaces the step with the cache mounts, drops our script's other step and keeps everything else. Raises `Problem`
+    Replaces the step with the cache mounts, drops the compile program's other step and keeps everything else. Raises `Problem`
     build-failed for features that need BuildKit.
     """
     values = {**syntax.defaults(text), **args}
@@ -164,9 +167,9 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
         elif mounts or item.body or re.match(r"--(link|parents|exclude)\b", item.rest):
             raise Problem(
                 "build-failed",
-                f"Line {item.line} of the Dockerfile needs BuildKit, but this engine builds without it.",
+                f"Line {item.line} of the Dockerfile needs BuildKit, but this build runs without it.",
                 causes=[f"{item.keyword} {item.rest[:80]}"],
-                hint="run `invoke engine.install`",
+                hint=GET_BUILDKIT,
             )
         else:
             out.append(_written(item, item.rest))
@@ -174,7 +177,7 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
         raise Problem(
             "build-failed",
             "The Dockerfile has no step with a cache mount to replace.",
-            hint="run `invoke engine.install`, or use the Dockerfile in docs/how-to/adopt.md",
+            hint=f"{GET_BUILDKIT}; or use the Dockerfile in docs/how-to/adopt.md",
         )
     return "\n".join(out) + "\n"
 

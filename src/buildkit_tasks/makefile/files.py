@@ -63,7 +63,7 @@ def text(root: Path, path: str) -> str | None:
             raise Problem(
                 "makefile-invalid",
                 f"{path} is {place.stat().st_size:,} bytes; the limit is {_LARGEST:,}.",
-                hint="move the targets to import to a separate file and pass it with --file",
+                hint="move the targets into a separate file and pass it with --file",
             )
     except OSError:
         pass  # reading the file reports why

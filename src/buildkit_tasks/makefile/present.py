@@ -101,7 +101,7 @@ def finish(session: Session, rows: Sequence[Row], changed: Sequence[Change], *, 
     ours = sum(row.kind == OURS for row in rows)
     report.say(
         f"{len(rows)} targets: {len(replaced)} {'call' if written else 'can call'} a task, {ours} already did, "
-        f"{len(rows) - len(replaced) - ours} are kept"
+        f"{len(rows) - len(replaced) - ours} kept"
     )
     near = [row.rule.names[0] for row in rows if row.acceptable]
     if near and not written:

@@ -1,7 +1,7 @@
 """Read a Makefile as GNU make does, without running anything: rules, recipes, variables, conditions. Pure.
 
 Every line keeps its number, because recipes are replaced in place. Lines that depend on a command's output, or on a
-function that we do not expand, are kept and listed in the notes.
+function that the reader does not expand, are kept and listed in the notes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Generate the new file: replaced recipes call our tasks, and all other bytes are unchanged. Pure."""
+"""Generate the new file: replaced recipes call tasks, and all other bytes are unchanged. Pure."""
 
 from __future__ import annotations
 

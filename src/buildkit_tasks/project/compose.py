@@ -1,4 +1,4 @@
-"""Converts the resolved compose model to a `Workspace`. Services are discovered, never listed in our code."""
+"""Converts the resolved compose model to a `Workspace`. Services are discovered, never hard-coded."""
 
 from __future__ import annotations
 
@@ -133,7 +133,10 @@ def _nothing_built(workspace: Workspace) -> Problem:
     return Problem(
         "no-built-service",
         "No active service has a `build:` section.",
-        causes=[f"{name} has one but is in the profile {' or '.join(p)}" for name, p in workspace.inactive.items()],
+        causes=[
+            f"{name} has a `build:` section, but is in the profile {' or '.join(p)}"
+            for name, p in workspace.inactive.items()
+        ],
         hint=f"invoke build --service {','.join(workspace.inactive)}    (or set COMPOSE_PROFILES={','.join(profiles)})",
     )
 

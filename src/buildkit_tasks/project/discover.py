@@ -1,6 +1,7 @@
 """Discovery: queries the engine's facts and the resolved compose model at the same time.
 
-Compose decides which files it reads and what they mean; we do not parse them. See docs/explanation/compose.md.
+Compose decides which files it reads and what they mean; buildkit-tasks does not parse them. See
+docs/explanation/compose.md.
 """
 
 from __future__ import annotations

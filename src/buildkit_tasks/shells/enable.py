@@ -194,9 +194,9 @@ def notices(session: Session, edits: Iterable[Edit]) -> None:
             link = f" is a link to {place}, which" if place != edit.path else ""
             session.report.say(
                 f"note: {edit.path}{link} is in the git repository {repository}, so git will show the edit as a "
-                "change. The line does nothing on machines without our env file."
+                "change. The line does nothing on machines without the file that it reads."
             )
         for number in buildkit_line.overruled(edit.before or ""):
             session.report.say(
-                f"note: line {number} of {edit.path} disables BuildKit, but our line comes later and overrides it"
+                f"note: line {number} of {edit.path} disables BuildKit, but the added line comes later and overrides it"
             )

@@ -92,7 +92,7 @@ def _refuse_foreign(session: Session, name: str, containers: Sequence[str]) -> N
             "bad-argument",
             f"Another project is also named {name}: {', '.join(others)}.",
             causes=["docker identifies a project's containers, networks and volumes only by the project's name"],
-            hint="give this project a different name (`name:` in the compose file), or clean the other one first",
+            hint="give this project a different name (`name:` in the compose file), or clean the other project first",
         )
 
 

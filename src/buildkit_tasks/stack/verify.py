@@ -101,7 +101,8 @@ def _of(session: Session, service: Service, container: str) -> Verdict:
     words = (
         f"{made.binary} from {made.crate}, {made.profile}, {'incremental' if made.incremental else 'not incremental'}"
     )
-    words += "; ignores files that are not in the repository, which commands may generate" if prepared else ""
+    if prepared:
+        words += "; ignores files that are missing from the repository, because commands may generate them"
     return Verdict(service.name, "differs" if found else "same", running, found, words)
 
 

@@ -176,9 +176,9 @@ def _notes(build: Build) -> str:
         "A crate starts when cargo prints “Compiling”. cargo prints nothing when a crate is finished, so "
         "the page cannot show how long a crate took, or how many were compiled at the same time. A long pause often "
         "means that a program was being linked, or that other crates were waiting for a large one.",
-        "Critical path: traced back from the step that ended last, each time to whichever of the steps it waited for "
-        "ended last. A step that could not be matched to a line in a Dockerfile is assumed to have waited "
-        "for every step that ended before it started.",
+        "Critical path: starts at the step that ended last and repeatedly follows the dependency that ended last. "
+        "A step that could not be matched to a line in a Dockerfile is assumed to have waited for every step that "
+        "ended before it started.",
         "The target mount is shown as empty if the compile step of buildkit-tasks reported it as empty. Mounts used by "
         "other Dockerfiles are not covered.",
     ]

@@ -107,7 +107,8 @@ probe() {
 # --------------------------------------------------------------------------------------------------------------- pack
 
 # The same files always give the same bytes: sorted names, one thread, no time in gzip's header. A library contains the
-# metadata that is also next to it: zstd finds it with a window of 32 MB, which saves a third of the bytes, and time.
+# same metadata as the file next to it; with a window of 32 MB, zstd finds the copy, which saves time and a third of
+# the bytes.
 compress() { case $form in zst) zstd -q -c -2 -T1 --long=25 ;; gz) gzip -1 -n -c ;; esac; }
 
 # The files listed in WORK/NAME, from a directory.
@@ -124,7 +125,7 @@ pack_part() (   # NAME DIRECTORY [OPTION…]
     echo "part=${file##*/} $size $(wc -l < "$names")" > "$names.fact"
 )
 
-# Everything else that cargo and the compile script need, without secrets in the sources. Also omits what a pull would
+# Everything else that cargo and the compile program need, without secrets in the sources. Also omits what a pull would
 # reject.
 pack_rest() (
     rest_names

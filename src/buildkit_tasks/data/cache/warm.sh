@@ -53,7 +53,7 @@ judge() {
         exit 1
     fi
     # a crate that failed but was not refused is a real failure
-    # shellcheck disable=SC2016  # backquotes of cargo's, not ours
+    # shellcheck disable=SC2016  # the backquotes are cargo's
     failed=$(sed -n 's/^error: could not compile `\([^`]*\)`.*/\1/p; s/^error: failed to run custom build command for `\([^ `]*\).*/\1/p' \
         "$place/said" | sort -u | while read -r crate; do grep -qxF "$crate" "$place/refused" || echo "$crate"; done)
     if [ -n "$failed" ] || [ ! -s "$place/refused" ]; then
