@@ -109,7 +109,7 @@ def test_where_cargo_cannot_be_followed_nothing_is_a_leftover() -> None:
     warm = Mount()
     warm.unit("serde", "a", 11, {})
     assert warm.tree().stale == {}
-    assert "no program" in warm.tree().why_not
+    assert "no compiled program" in warm.tree().why_not
 
 
 def test_incremental_sessions_of_live_crates_stay_the_newest_of_each() -> None:
@@ -201,5 +201,5 @@ def test_other_profiles_go_before_the_mount_and_after_leftovers() -> None:
     made.add(f"{ROOT}/late", time=5000)
     ours = [record("shop-target-amd64", 100_000)]
     decision = cache_sweep.decide(ours, {"shop-target-amd64": made.content}, [LOCK], 60_000)
-    assert [i.why for i in decision.items] == [f"leftovers in {ROOT}", "profile debug, not the last used"]
+    assert [i.why for i in decision.items] == [f"leftovers in {ROOT}", "profile debug, not the last one used"]
     assert decision.paths("shop-target-amd64")[-1] == debug

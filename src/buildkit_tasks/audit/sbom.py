@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from buildkit_tasks.core import units
+
 from . import packages
 from .crates import Shipped
 from .facts import Image
@@ -49,8 +51,10 @@ def document(image: Image, shipped: Shipped, programs: Sequence[str], *, version
 
 def _words(image: Image, count: int) -> str:
     unread = sum(bool(layer.unread) for layer in image.layers)
-    words = f"{count} packages in the dpkg and apk databases"
-    return f"{words}; {unread} layers could not be read, so packages may be missing" if unread else words
+    words = f"{units.counted(count, 'package')} in the dpkg and apk databases"
+    if unread:
+        words += f"; {units.counted(unread, 'layer')} could not be read, so packages may be missing"
+    return words
 
 
 def _root(image: Image) -> dict[str, Any]:

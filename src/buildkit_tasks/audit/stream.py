@@ -31,7 +31,7 @@ FREE, RATIO = 1 << 30, 100
 
 
 class Refused(ValueError):
-    """An archive that cannot be read, or that exceeds our limits."""
+    """An archive that cannot be read, or that exceeds the limits."""
 
 
 class Source(Protocol):
@@ -166,12 +166,12 @@ class _Unzipped:
             try:
                 data = self._zip.decompress(self._waiting, size)
             except zlib.error as error:
-                raise Refused(f"its compression is damaged ({error})") from None
+                raise Refused(f"its compressed data is damaged ({error})") from None
             self._waiting = self._zip.unconsumed_tail or self._zip.unused_data
             if data:
                 return data
             if ended and not self._zip.eof:
-                raise Refused("its compression is truncated")
+                raise Refused("its compressed data is truncated")
         return b""
 
 
@@ -213,13 +213,13 @@ class _Unzstd:
                 if not self._waiting and self._between:
                     return b""
                 if not self._waiting:
-                    raise Refused("its compression is truncated")
+                    raise Refused("its compressed data is truncated")
             given, self._waiting = self._waiting, b""
             self._between = False
             try:
                 data: bytes = self._zstd.decompress(given, size)
             except self._errors as error:
-                raise Refused(f"its compression is damaged ({error})") from None
+                raise Refused(f"its compressed data is damaged ({error})") from None
             if data:
                 return data
         return b""

@@ -77,10 +77,10 @@ def _target(name: str, content: Content) -> list[Advice]:
         if size > SMALL:
             found.append(
                 Advice(
-                    f"{name} contains {len(old)} trees from older toolchains",
+                    f"{name} contains {units.counted(len(old), 'tree')} from older toolchains",
                     f"invoke cache.trim --keep {max(1, (live + stale - size) // 10**6)}MB",
                     size,
-                    f"{crates} crates to recompile if you switch back to an older toolchain",
+                    f"{units.counted(crates, 'crate')} to recompile if you switch back to an older toolchain",
                 )
             )
     return found

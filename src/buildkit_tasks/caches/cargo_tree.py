@@ -189,7 +189,7 @@ def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], s
     """Return the hashes of the units that the programs depend on. If uncertain, return all units and the reason."""
     todo = list(roots)
     if not todo:
-        return set(units), "no program to start from" if units else ""
+        return set(units), "it contains no compiled program" if units else ""
     by_print: dict[str, list[str]] = {}
     by_name: dict[str, list[str]] = {}
     for key, unit in units.items():

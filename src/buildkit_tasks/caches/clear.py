@@ -95,13 +95,13 @@ def clear(
     _answer(session, {**content, "freed": freed, "kept": [*(_json(r) for r in kept), *stay], "dry_run": False})
     session.report.say(f"freed {units.human(freed)}{_price(gone)}{_held(now)}")
     if kept:
-        session.report.warn(f"kept {len(kept)} records in use by running builds")
+        session.report.warn(f"kept {units.counted(len(kept), 'record')} in use by running builds")
     if stay:
         session.report.warn(f"kept {', '.join(stay)}: in use by a cargo task")
 
 
 def _words(chosen: Chosen, volumes: Sequence[Volume]) -> str:
-    parts = [f"{len(chosen.records)} records"] if chosen.records or not volumes else []
+    parts = [units.counted(len(chosen.records), "record")] if chosen.records or not volumes else []
     parts += [units.counted(len(volumes), "volume")] if volumes else []
     size = units.human(chosen.size + sum(v.size or 0 for v in volumes))
     return f"{' and '.join(parts)} ({size}) will be deleted{_held(chosen)}"

@@ -38,7 +38,8 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
     session.report.table(("what", "id", "size"), rows)
     total = sum(r.size for r in going) + sum(units.size(line.split(" ", 1)[1]) for line in images)
     question = (
-        f"{len(rows)} items from {workspace.project} will be deleted, {units.human(total)} in total; volumes are kept"
+        f"{units.counted(len(rows), 'item')} from {workspace.project} will be deleted, "
+        f"{units.human(total)} in total; volumes are kept"
     )
     if dry_run or not session.report.consent(question):
         session.report.say("nothing was changed")
@@ -47,4 +48,4 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
         run.capture(session.world, docker.remove_images(session.root, [line.split(" ", 1)[0] for line in images]))
     gone, _ = delete(session, project, going, "")
     freed = units.human(sum(r.size for r in gone))
-    session.report.say(f"deleted {freed} of build cache and {len(images)} untagged images")
+    session.report.say(f"deleted {freed} of build cache and {units.counted(len(images), 'untagged image')}")

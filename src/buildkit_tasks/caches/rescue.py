@@ -59,7 +59,7 @@ def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: 
 
 
 def candidates(project: Project, scope: str) -> list[Opened]:
-    """Return the mounts that a project may have: those in our Dockerfiles, or the usual ids of another project."""
+    """Return the mounts that a project may have: those in its Dockerfiles or, for another project, the usual ids."""
     if scope == project.workspace.scope:
         patterns = mount_open.sharing(project)
     else:

@@ -13,6 +13,7 @@ from typing import Any
 from buildkit_tasks.builds.prepare import compiling, plan_build
 from buildkit_tasks.builds.solve import solve, stand_in
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import units
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
 from buildkit_tasks.dockerfiles.platforms import named
 from buildkit_tasks.project import sources
@@ -59,7 +60,8 @@ def warm(
         session.report.envelope({"warmed": runs})
     for w in done:
         where = f", {w.platform}" if w.platform else ""
-        session.report.say(f"warm ({w.profile}{where}): {w.crates} crates compiled in {w.seconds:.1f} s")
+        crates = units.counted(w.crates, "crate")
+        session.report.say(f"warm ({w.profile}{where}): {crates} compiled in {w.seconds:.1f} s")
 
 
 def _warm(session: Session, project: Project, profile: str, place: str, builder: str, how: str) -> Warmed:

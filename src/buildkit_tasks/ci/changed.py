@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run
+from buildkit_tasks.core import run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockercli import docker
 from buildkit_tasks.project.discover import files_found, read_workspace
@@ -71,8 +71,8 @@ def show(session: Session, base: str = "") -> None:
         session.report.say(f"{name}: {why[0]}{more}")
     total, seconds = len(changed.every), time.perf_counter() - began
     session.report.say(
-        f"{len(changed.files)} files changed since {changed.base[:12]}: "
-        f"{len(changed.services)} of {total} services affected ({seconds:.2f} s)"
+        f"{units.counted(len(changed.files), 'file')} changed since {changed.base[:12]}: "
+        f"{len(changed.services)} of {units.counted(total, 'service')} affected ({seconds:.2f} s)"
     )
     if changed.services:
         session.report.answer("\n".join(changed.services))

@@ -58,7 +58,7 @@ class Database:
     tool: str = choice(
         "auto",
         ("auto", "sqlx", "refinery", "diesel", "sql"),
-        "The migration tool. `sql`: plain files, tracked in our own table. `auto`: detected from file names and "
+        "The migration tool. `sql`: plain files, tracked by buildkit-tasks. `auto`: detected from file names and "
         "dependencies.",
     )
     seeds: str = setting(

@@ -106,7 +106,7 @@ class Session:
 
     @cached_property
     def _root_dotenv(self) -> dict[str, str]:
-        """The values of the .env in the project's directory, which may contain our settings."""
+        """The values of the .env in the project's directory, which may contain settings of buildkit-tasks."""
         return self._values(self.root / ".env")
 
     def _values(self, path: Path, earlier: Mapping[str, str] | None = None) -> dict[str, str]:

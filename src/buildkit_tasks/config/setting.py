@@ -8,7 +8,7 @@ from typing import Any
 #: The kinds of values, each with the syntax that users write.
 KINDS = {
     "text": "a string",
-    "choice": "one of a few words",
+    "choice": "one of the allowed values",
     "size": "a size such as 10GB or 512MiB, or an integer number of bytes",
     "duration": "a duration such as 90s, 3m or 1h, or an integer number of seconds",
     "list": "a list of strings, or a space-separated string",

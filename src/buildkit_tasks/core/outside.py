@@ -27,7 +27,7 @@ _HINTS = {
 
 
 class Ended(KeyboardInterrupt):
-    """A signal asked us to exit. Cleanup code treats it as Ctrl-C; `code` is the problem to report."""
+    """A signal asked this process to exit. Cleanup code treats it as Ctrl-C; `code` is the problem to report."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -67,7 +67,7 @@ def _end(number: int, _frame: object) -> None:
 def deferred() -> Iterator[None]:
     """Defer signals that would end the run until the block ends.
 
-    Used to start a process, which would be lost if a signal arrived after its start but before we have its handle.
+    Used to start a process, which would be lost if a signal arrived after the start but before its handle is stored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

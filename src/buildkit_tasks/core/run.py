@@ -146,7 +146,7 @@ def capture(world: World, command: Command, *, timeout: float | None = None, gro
 
     Without a `timeout`, a query that does not respond within its patience raises `Problem` timed-out.
 
-    `group` starts a new session, because an interactive shell would otherwise take over our terminal.
+    `group` starts a new session, because an interactive shell would otherwise take over the terminal.
     """
     with _temporary_files(command) as command:
         return _capture(world, command, timeout, group)
@@ -251,7 +251,7 @@ def consume(world: World, command: Command, read: Callable[[IO[bytes]], T]) -> t
 
 
 def foreground(world: World, command: Command) -> int:
-    """Run with our own streams (an interactive shell, followed logs) and return the exit code."""
+    """Run with this process's own streams (an interactive shell, followed logs) and return the exit code."""
     process = _start(world, command, stdin=None, stdout=None, stderr=None)
     try:
         return process.wait()
@@ -343,7 +343,7 @@ def _stream(
 def follow(world: World, command: Command, on_output: Callable[[bytes], None], *, without: Collection[str] = ()) -> int:
     """Run and pass on both streams as one, as output arrives. Returns the exit code.
 
-    `without`: our variables that the program must not receive.
+    `without`: this process's variables that the program must not receive.
     """
     env = {name: value for name, value in world.env.items() if name not in without}
     process = _start(
@@ -362,7 +362,7 @@ def follow(world: World, command: Command, on_output: Callable[[bytes], None], *
 
 @contextlib.contextmanager
 def beside(world: World, command: Command) -> Iterator[Callable[[], int]]:
-    """Run alongside other work, with our own output. When the block ends, interrupt the command and wait for it.
+    """Run alongside other work, writing to the same output. When the block ends, interrupt the command and wait for it.
 
     A Ctrl-C on the terminal does not reach the command; a SIGKILL of this process ends it too. Yields a function that
     waits for the command to exit and returns its exit code.

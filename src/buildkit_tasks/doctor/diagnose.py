@@ -11,7 +11,7 @@ from typing import Any
 
 from buildkit_tasks import doctor
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run
+from buildkit_tasks.core import run, units
 from buildkit_tasks.core.errors import EXIT_CODES, Problem
 from buildkit_tasks.dockercli import buildx, docker
 
@@ -127,7 +127,8 @@ def print_checks(session: Session, checks: Sequence[Check], seconds: float) -> N
             lines.append(f"{indent}fix:      {check.remedy}")
     count = {state: sum(c.state == state for c in checks) for state in _SIGNS}
     lines.append(
-        f"{len(checks)} checks in {seconds:.1f} s: {count['ok']} ok, {count['warn']} warnings, {count['fail']} failures"
+        f"{len(checks)} checks in {seconds:.1f} s: {count['ok']} ok, "
+        f"{units.counted(count['warn'], 'warning')}, {units.counted(count['fail'], 'failure')}"
         + (f", {count['unknown']} unknown" if count["unknown"] else "")
     )
     if any(c.fix and c.fires for c in checks):

@@ -100,7 +100,7 @@ def buildkit_env(facts: Facts) -> Verdict:
         value = facts.env.get(name, "")
         if value.lower() in ("0", "false"):
             return warn(
-                f"{name}={value} in this environment; these tasks override it, but plain docker does not",
+                f"{name}={value} in this environment; buildkit-tasks overrides it, but plain docker does not",
                 f'unset {name}    (permanently: remove it from your shell\'s startup files; or: eval "$(invoke env)")',
             )
     return ok("not disabled")

@@ -75,8 +75,8 @@ _ALL = (
         "BT002",
         "target-id-without-architecture",
         "warning",
-        "Ids are independent of the platform: builds for amd64 and arm64 write to the same target directory, and each "
-        "runs build scripts and proc macros compiled by the other.",
+        "Ids are independent of the platform, so builds for amd64 and arm64 write to the same target directory, and "
+        "each runs build scripts and proc macros compiled by the other.",
         ("moby/buildkit#2598", "docker/buildx#549"),
         "declare ARG TARGETARCH in the stage and end the id with -${TARGETARCH}",
     ),
@@ -84,8 +84,8 @@ _ALL = (
         "BT003",
         "shared-target",
         "error",
-        "Shared is the default: two builds can compile into the same directory at the same time. cargo releases its "
-        "lock when it exits, so a later copy may get the binary of the other build.",
+        "With sharing=shared, the default, two builds can compile into the same directory at the same time. cargo "
+        "releases its lock when it exits, so a later copy may get the binary of the other build.",
         ("lambdaclass/ethrex#6789", "0xMiden/node#2365", _NEVER_STALE),
         "add sharing=locked to the mount",
     ),
@@ -93,7 +93,7 @@ _ALL = (
         "BT004",
         "one-id-several-toolchains",
         "error",
-        "cargo does not notice a changed glibc or other system library: objects compiled in one image are linked in "
+        "cargo does not notice a changed glibc or other system library, so objects compiled in one image are linked in "
         "another.",
         ("bottlerocket-os/bottlerocket#3361", _NEVER_STALE),
         "use a separate id for each toolchain image, for example by including its version",
@@ -119,7 +119,7 @@ _ALL = (
         "BT007",
         "argument-splits-compile",
         "warning",
-        "The values of all arguments declared before a RUN are part of its cache key: services with different values "
+        "The values of all arguments declared before a RUN are part of its cache key. Services with different values "
         "do not share the compile step, so N services are compiled N times.",
         ("moby/moby#20136",),
         "compile all binaries in one RUN and declare the argument after it, in the last stage",
@@ -155,8 +155,8 @@ _ALL = (
         "BT011",
         "wide-context",
         "warning",
-        "Everything in the context is part of the compile step's cache key: editing the README or the compose file "
-        "triggers a recompile.",
+        "Everything in the context is part of the compile step's cache key, so editing the README or the compose "
+        "file triggers a recompile.",
         ("LukeMathWalker/cargo-chef#225",),
         "make .dockerignore an allowlist of what the build needs: first *, then !Cargo.toml, !Cargo.lock, !src",
     ),
@@ -180,8 +180,8 @@ _ALL = (
         "BT014",
         "registry-race",
         "error",
-        "cargo's lock is in CARGO_HOME, outside the mount: compile steps that run at the same time unpack to "
-        "the same registry and fail with `File exists (os error 17)`.",
+        "cargo's lock is in CARGO_HOME, outside the mount, so compile steps that run at the same time unpack "
+        "to the same registry and fail with `File exists (os error 17)`.",
         ("rust-lang/cargo#11376", "netflector/netflector#41", "base/base#851", "docker/docs#25597"),
         "acquire a lock inside the mount (with flock, or with $CARGO_HOME/.package-cache as a symlink into the mount) "
         "while cargo fetches",
@@ -217,8 +217,8 @@ _ALL = (
         "BT018",
         "copied-in-another-run",
         "error",
-        "The lock on the mount is released when its RUN ends: before a later RUN copies the binary, another build may "
-        "replace it.",
+        "The lock on the mount is released when its RUN ends, so another build may replace the binary before a later "
+        "RUN copies it.",
         ("0xMiden/node#2365", _NEVER_STALE),
         "copy the binary in the same RUN that compiles it",
     ),

@@ -10,7 +10,10 @@ from .catalogue import RULES, Finding, Rule
 
 
 def document(findings: Sequence[Finding], version: str) -> dict[str, Any]:
-    """Return the SARIF log: one run per tool with findings, and always ours. Paths are relative to the repository."""
+    """Return the SARIF log: a run for the BT rules, and one for hadolint if it found anything.
+
+    Paths are relative to the repository.
+    """
     theirs = [f for f in findings if f.code not in RULES]
     runs = [_run("buildkit-tasks", version, list(RULES), [f for f in findings if f.code in RULES])]
     if theirs:

@@ -36,7 +36,7 @@ _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
 
 
 def of_rust(code: str) -> str:
-    """Translate what a Rust program does with cargo to equivalent shell commands, which the rules look for."""
+    """Translate what a Rust program does with cargo into equivalent shell commands, which the rules look for."""
     lines = [line.partition("//")[0][:_LINE_LIMIT] for line in code.splitlines()]
     body = "\n".join(lines)
     said = [word for word in (".package-cache",) if word in body]

@@ -1,7 +1,7 @@
 """Pulls a pack before a build with empty mounts, and pushes one after a CI build of the main branch.
 
-This never fails a build: any error, including our own bugs, is reported in one line, and the build continues without
-a pack.
+This never fails a build: any error, including a bug in buildkit-tasks, is reported in one line, and the build
+continues without a pack.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def pull(session: Session, wanted: Wanted, which: Named, *, replace: bool = Fals
             "pack-missing",
             f"{trip.client.ref.name} has no usable pack for {', '.join(str(answer['id']) for answer in answers)}.",
             causes=[why for answer in answers for why in answer["why_not"]],
-            hint=f"run `invoke cache.push --mount {which.mounts[0]}` on a machine with a build",
+            hint=f"run `invoke cache.push --mount {which.mounts[0]}` on a machine that has built the project",
         )
     if session.report.json_only:
         session.report.envelope({"mounts": answers})
@@ -108,7 +108,7 @@ def _send(trip: Trip, one: Carried, which: Named) -> dict[str, Any]:
         packed = trip.pack_mount(folder, one)
         answer: dict[str, Any] = {"id": one.id, "kind": one.kind, "pushed": False, "key_files": list(files)}
         if not packed.entries:
-            session.report.say(f"{one.id}: not pushed, the mount is empty")
+            session.report.say(f"{one.id}: not pushed, because the mount is empty")
             return answer
         stored = (folder / packed.part).stat().st_size
         session.report.say(
@@ -160,7 +160,7 @@ def _fetch(trip: Trip, one: Carried, which: Named, *, replace: bool = False) -> 
             f"{one.id}: unpacked {found.said['entries']} entries, {units.human(size)}, in {seconds:.1f} s"
         )
     else:
-        session.report.say(f"{one.id}: skipped, the mount is not empty (use --replace to replace its contents)")
+        session.report.say(f"{one.id}: skipped, because the mount is not empty (use --replace to replace its contents)")
     return answer | {
         "tag": found.tag,
         "digest": found.digest,

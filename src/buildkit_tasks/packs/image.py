@@ -83,7 +83,7 @@ def objections(found: Manifest, about: Config, parts: int, limit: int) -> list[s
     if kinds := {layer.media_type for layer in found.layers} - {_LAYER}:
         reasons.append(f"a layer is {printable(sorted(kinds)[0])}, but packs use uncompressed tar layers")
     if len(found.layers) != parts:
-        reasons.append(f"it has {len(found.layers)} layers for {parts} parts")
+        reasons.append(f"it has {units.counted(len(found.layers), 'layer')} for {units.counted(parts, 'part')}")
     if found.size > limit + parts * _FRAME:
         reasons.append(f"its layers total {units.human(found.size)}, but packs.limit is {units.human(limit)}")
     if about.diff_ids != tuple(layer.digest for layer in found.layers):

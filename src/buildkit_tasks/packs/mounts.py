@@ -146,10 +146,11 @@ def choose(found: Sequence[Carried], wanted: Sequence[str], platform: str) -> tu
         matching = [one for one in found if word in (one.id, one.kind)]
         if not matching:
             others = ", ".join(f"{one.id} ({one.kind})" for one in found)
+            cause = f"the project's other cache mounts: {others}" if others else "the project has no other cache mounts"
             raise Problem(
                 "cache-missing",
                 f"No Dockerfile in this project has a cache mount named {word!r} that can be shared.",
-                causes=[f"its other cache mounts: {others}" if others else "it has no other cache mounts"],
+                causes=[cause],
                 hint="to share compiled Rust code, run `invoke cache.push` without --mount",
             )
         for one in matching:
@@ -167,7 +168,7 @@ def _checked(one: Carried, platform: str) -> Carried:
         reason = "its id contains unusual characters"
         hint = "use only letters, digits and _ . / : @ + = - in the id"
     elif "from" in options or "source" in options:
-        reason = "it starts with files from an image (from=…), which BuildKit includes in its identity"
+        reason = "it starts with files from an image (from=…), so the image is part of the mount's identity in BuildKit"
         hint = "remove `from=` from the mount, or omit the mount from --mount and packs.mounts"
     elif not re.fullmatch(r"(shared|locked|private)?", options.get("sharing", "")) or not all(
         re.fullmatch(r"[0-7]{0,9}" if name == "mode" else r"[0-9]{0,9}", options.get(name, ""))

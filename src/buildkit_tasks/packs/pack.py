@@ -209,7 +209,7 @@ def other_toolchains(tags: Iterable[Tag], scope: str, platform: str, facts: Fact
 
 
 def differences(theirs: Mapping[str, Any], ours: Facts, most: int = 5) -> list[str]:
-    """Return how the pack's toolchain image differs from ours, in words: compiler first, then packages."""
+    """Return how the pack's toolchain image differs from the local one, in words: compiler first, then packages."""
     found = []
     if theirs.get("rustc") != ours.rustc:
         found.append(f"compiler: {theirs.get('rustc')} in the pack, {ours.rustc} here")
@@ -218,7 +218,7 @@ def differences(theirs: Mapping[str, Any], ours: Facts, most: int = 5) -> list[s
     names = sorted(n for n in there.keys() | here.keys() if there.get(n) != here.get(n))
     found += [f"{n}: {there.get(n, 'absent')} in the pack, {here.get(n, 'absent')} here" for n in names[:most]]
     if len(names) > most:
-        found.append(f"and {len(names) - most} more packages")
+        found.append(f"and {units.counted(len(names) - most, 'more package')}")
     if not found:
         found.append("same compiler and packages, but different files in /usr: the images were built separately")
     return found

@@ -63,7 +63,7 @@ def pull_into(trip: Trip, *, replace: bool = False) -> None:
             "pack-missing",
             f"{trip.client.ref.name} has no usable pack.",
             causes=done.why_not,
-            hint="run `invoke cache.push` on a machine with a build",
+            hint="run `invoke cache.push` on a machine that has built the project",
         )
     print_result(trip.session, done)
 
@@ -154,7 +154,7 @@ def require_ours(trip: Trip, tag: Tag, reasons: Sequence[str]) -> None:
 
 
 def _why_none(trip: Trip, facts: Facts) -> list[str]:
-    """Return how the toolchains of other packs differ from ours, if there are any."""
+    """Return how the toolchains of other packs differ from the local one, if there are any."""
     reasons: list[str] = []
     for tag in packs.other_toolchains(trip.client.tags(), trip.wanted.scope, trip.arch, facts)[:1]:
         manifest: Manifest | None = trip.client.manifest(tag)

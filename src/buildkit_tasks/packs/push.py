@@ -45,7 +45,9 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
     with workplace(session) as folder:
         facts = trip.pack(folder)
         if facts.form != "zst":
-            session.report.say("the toolchain image has no zstd; zstd makes packing faster and packs half the size")
+            session.report.say(
+                "the toolchain image has no zstd; with zstd, packing is faster and packs are half the size"
+            )
         economy = packs.economy(facts, session.world.clock() - began)
         exact, newest = trip.tags(facts)
         if not (economy.pays or force):
@@ -56,7 +58,7 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
         done = trip.push(folder, facts.parts, (exact, newest), {packs.LABEL: label})
     seconds = session.world.clock() - began
     session.report.say(
-        f"pushed {trip.client.ref.name}:{exact} in {seconds:.1f} s: {facts.packed_units} units, "
+        f"pushed {trip.client.ref.name}:{exact} in {seconds:.1f} s: {units.counted(facts.packed_units, 'unit')}, "
         f"{units.human(facts.bytes)} compressed to {units.human(done.stored)}, "
         f"{units.human(done.sent)} of it new"
     )

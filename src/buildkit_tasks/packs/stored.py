@@ -64,10 +64,10 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
     going = packs.expired(_listed(repository), keep, limit.isoformat(timespec="seconds"))
     for item in going:
         session.report.say(f"  {item.tags[0] if item.tags else item.digest}  {units.human(item.bytes)}  {item.created}")
-    size = units.human(sum(item.bytes for item in going))
+    number, size = units.counted(len(going), "pack"), units.human(sum(item.bytes for item in going))
     if not going:
         session.report.say("nothing to delete")
-    elif not dry_run and session.report.consent(f"delete {len(going)} packs from {repository.ref.name}, {size}"):
+    elif not dry_run and session.report.consent(f"delete {number} from {repository.ref.name}, {size}"):
         try:
             kept = [item for item in going if not repository.delete(item.digest)]
         except RegistryError as error:
@@ -75,11 +75,11 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
         if kept:
             raise Problem(
                 "registry-denied",
-                f"{repository.ref.host} did not delete {len(kept)} of {len(going)} packs.",
+                f"{repository.ref.host} did not delete {len(kept)} of {number}.",
                 causes=["deletion requires permission and must be enabled in the registry"],
                 hint="use the registry's own cleanup rules, or enable deletion in its configuration",
             )
-        session.report.say(f"deleted {len(going)} packs; the registry frees the space at its next garbage collection")
+        session.report.say(f"deleted {number}; the registry frees the space at its next garbage collection")
     if session.report.json_only:
         session.report.envelope({"expired": [_json(item) for item in going], "dry_run": dry_run})
 

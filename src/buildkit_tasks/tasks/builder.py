@@ -44,7 +44,7 @@ def inspect(session: Session, name: str, json: bool = False) -> None:
         "server_name": "name in the node's certificate, if it differs from the endpoint",
         "opt": "driver option, for example network=host or replicas=3; repeatable",
         "config": "buildkitd.toml for daemons that buildx starts",
-        "use": "make it docker's current builder",
+        "use": "also switch docker to this builder",
         "plan": "print the commands (and the Kubernetes manifest) without running them",
         "json": JSON,
     },

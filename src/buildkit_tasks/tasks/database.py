@@ -121,7 +121,7 @@ def dump(session: Session, service: str = "", test: bool = False, start: bool = 
         **HELP,
         **CONSENT,
         "from_": "file to restore, created by db.dump",
-        "no_owner": "make the restoring user the owner of everything, for dumps with roles missing on this server",
+        "no_owner": "make the restoring user the owner of everything, for dumps whose roles this server does not have",
     }
 )
 @reported

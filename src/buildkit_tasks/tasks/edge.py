@@ -1,4 +1,4 @@
-"""Adapter between Invoke and our code: creates the session and turns a `Problem` into an exit code."""
+"""Adapter between Invoke and the tasks: creates the session and turns a `Problem` into an exit code."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Task(invoke.tasks.Task):  # type: ignore[type-arg]
 
 
 def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Return Invoke's decorator, set up for our tasks."""
+    """Return Invoke's decorator, set up for the tasks of this package."""
     made: Callable[[Callable[..., Any]], Any] = invoke.tasks.task(klass=Task, **options)
     return made
 

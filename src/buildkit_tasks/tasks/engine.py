@@ -33,7 +33,7 @@ def install(session: Session, undo: bool = False, yes: bool = False) -> None:
 @task(help={"yes": YES})
 @reported
 def start(session: Session, yes: bool = False) -> None:
-    """Start the installed engine with systemd, sysvinit, or as a plain process."""
+    """Start the installed engine with systemd or sysvinit, or as a plain process."""
     from buildkit_tasks.engine import ensure as engine_ensure
 
     engine_ensure.start(session)
@@ -42,7 +42,7 @@ def start(session: Session, yes: bool = False) -> None:
 @task(help={"yes": YES})
 @reported
 def stop(session: Session, yes: bool = False) -> None:
-    """Stop only the engine started by `engine.start`."""
+    """Stop the engine, but only if `engine.start` started it."""
     from buildkit_tasks.engine import ensure as engine_ensure
 
     engine_ensure.stop(session)

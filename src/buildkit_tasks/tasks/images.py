@@ -62,7 +62,7 @@ def check(
     no_start: bool = False,
     json: bool = False,
 ) -> None:
-    """Check that the programs in built images match the image's platform, and that the service's program starts."""
+    """Check that the programs in built images match the image's platform and that each service's program starts."""
     from buildkit_tasks.dockerfiles.platforms import named
     from buildkit_tasks.images import check as image_check
 

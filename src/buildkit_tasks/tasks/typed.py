@@ -17,8 +17,8 @@ from buildkit_tasks.core.errors import Problem
 class Flags:
     """A task's flags as typed, whether each takes a value, and the flag that receives positional arguments.
 
-    `positions`: the number of positional arguments that Invoke itself accepts. `foreign`: the task is not ours, so its
-    arguments are passed through unchanged.
+    `positions`: the number of positional arguments that Invoke itself accepts. `foreign`: the task is not part of
+    buildkit-tasks, so its arguments are passed through unchanged.
     """
 
     takes_value: Mapping[str, bool]
