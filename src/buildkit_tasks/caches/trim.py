@@ -34,7 +34,7 @@ def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool =
     decision, mounts, contents = decide() if dry_run else rescue.listed(session, project, decide, builder=builder)
     if not session.report.json_only and decision.items:
         rows = [(i.where, i.why, units.human(i.size)) for i in decision.items]
-        session.report.table(("where", "deleted", "size"), rows)
+        session.report.table(("where", "to delete", "size"), rows)
     what = f"{units.human(decision.before)} now, {units.human(decision.freed)} will be deleted"
     after = decision.before
     if decision.items and not dry_run and session.report.consent(what):

@@ -250,7 +250,6 @@ def _ca(session: Session, text: str) -> Path | None:
             "consent-missing",
             "Without BuildKit, a CA bundle cannot be passed as a secret.",
             causes=[what],
-            hint="set builders.legacy_ca = layer (BUILDKIT_TASKS_BUILDERS_LEGACY_CA=layer); or "
-            + tiers.GET_BUILDKIT,
+            hint="set builders.legacy_ca = layer (BUILDKIT_TASKS_BUILDERS_LEGACY_CA=layer); or " + tiers.GET_BUILDKIT,
         ) from problem
     return Path(bundle) if agreed else None
