@@ -57,6 +57,7 @@ CASES = {
     "fleet": ("orders", "started\norders fleet", ("assets/word.txt", "fleet", "float")),
     "shopfront": ("api", "server 4", ("backend/store/src/lib.rs", "4", "5")),
     "native": ("gauge", "schema-1 Pressure zlib 1", ("schema/gauge.txt", "schema-1", "schema-2")),
+    "collected": ("printer", "printer A4", ("crates/paper/src/lib.rs", "A4", "A5")),
     "bare": ("ping", "ping", ("src/main.rs", "ping", "pong")),
 }
 

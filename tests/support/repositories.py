@@ -235,7 +235,48 @@ def anchored() -> Files:
     return files
 
 
-SHAPES = {f.__name__: f for f in (single, fleet, shopfront, native, bare, onestage, anchored)}
+def collected() -> Files:
+    """A service that compiles the whole workspace; the others copy their programs from its image."""
+    services = {
+        "everything": "image: press/everything\n    build:\n      context: .\n      dockerfile: everything.Dockerfile",
+        "printer": "build:\n      context: .\n      dockerfile: printer.Dockerfile\n    depends_on: [everything]",
+        "folder": (
+            "build:\n      context: folder   # only its own files\n      additional_contexts:\n"
+            "        programs: service:everything\n    depends_on:\n      - everything"
+        ),
+    }
+    files: Files = {
+        "Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["crates/*"]\n',
+        "Cargo.lock": locked("folder: paper", "paper", "printer: paper"),
+        "crates/paper/Cargo.toml": manifest("paper"),
+        "crates/paper/src/lib.rs": 'pub const SIZE: &str = "A4";\n',
+        "folder/entry.sh": '#!/bin/sh\nexec "$@"\n',
+        "everything.Dockerfile": (
+            "FROM rust:1-bookworm AS build\nRUN mkdir -p /work/out\nCOPY Cargo.toml Cargo.lock /work/\n"
+            "COPY crates /work/crates\nWORKDIR /work\nRUN --mount=type=cache,target=/work/target \\\n"
+            "    cargo build --release --bins && \\\n"
+            "    cp $(find target/release -maxdepth 1 -type f -executable) /work/out\n\n"
+            "FROM debian:bookworm-slim AS all\nCOPY --from=build /work/out /programs/\nCMD echo compiled\n"
+        ),
+        "printer.Dockerfile": (
+            "FROM press/everything AS files\nFROM debian:bookworm-slim\nARG PLACE=/opt/press\n"
+            "RUN mkdir -p ${PLACE}\nCOPY --from=files /programs/printer ${PLACE}\nWORKDIR ${PLACE}\n"
+            "CMD /opt/press/printer\n"
+        ),
+        "folder/Dockerfile": (
+            "FROM debian:bookworm-slim\nCOPY entry.sh /entry.sh\n"
+            "COPY --from=programs /programs/folder /usr/local/bin/fold\n"
+            'ENTRYPOINT ["/bin/sh", "/entry.sh"]\nCMD ["fold"]\n'
+        ),
+        "compose.yaml": "name: press\nservices:\n" + "".join(f"  {n}:\n    {e}\n" for n, e in services.items()),
+    }
+    for name in ("printer", "folder"):
+        files[f"crates/{name}/Cargo.toml"] = manifest(name, '\n[dependencies]\npaper = { path = "../paper" }')
+        files[f"crates/{name}/src/main.rs"] = f'fn main() {{ println!("{name} {{}}", paper::SIZE); }}\n'
+    return files
+
+
+SHAPES = {f.__name__: f for f in (single, fleet, shopfront, native, bare, onestage, anchored, collected)}
 
 
 def write(place: Path, files: Mapping[str, str]) -> Path:

@@ -398,6 +398,11 @@ def test_a_front_end_beside_the_program_keeps_its_stage(tmp_path: Path) -> None:
             "builds with trunk",
         ),
         (
+            "FROM rust AS t\nRUN cargo install wasm-pack\nCOPY . .\n"
+            "RUN --mount=type=cache,target=/t wasm-pack build --release\nFROM nginx\n",
+            "builds with wasm-pack",
+        ),
+        (
             "FROM rust AS t\nRUN cargo install mdbook\nFROM nginx\nCOPY --from=t /usr/local/cargo/bin/mdbook /\n",
             "does not compile Rust",
         ),

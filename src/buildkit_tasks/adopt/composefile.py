@@ -21,7 +21,7 @@ INCREMENTAL = ("CARGO_INCREMENTAL", "${CARGO_INCREMENTAL:-}")
 class Build:
     """A service's new `build:`. `drop`: build arguments of the old Dockerfile that ours does not use.
 
-    `idle`: a service that `docker compose up` must not start.
+    `idle`: a service that `docker compose up` must not start. `unused`: other keys of `build:` that are removed.
     """
 
     service: str
@@ -32,6 +32,7 @@ class Build:
     drop: tuple[str, ...] = ()
     ssh: bool = False
     idle: bool = False
+    unused: tuple[str, ...] = ()
 
     @property
     def what(self) -> dict[str, str]:
@@ -67,7 +68,7 @@ def edit(texts: Mapping[str, str], builds: Sequence[Build]) -> Edited:
 
 def _wanted(build: Build) -> splice.Wanted:
     ssh = {"ssh": ["default"]} if build.ssh else {}
-    return splice.Wanted(build.what, build.args, dict([INCREMENTAL]), build.drop, ssh)
+    return splice.Wanted(build.what, build.args, dict([INCREMENTAL]), build.drop, ssh, build.unused)
 
 
 def appended(text: str, builds: Sequence[Build]) -> str:

@@ -122,17 +122,32 @@ def _build(finding: Finding, service: Service, file: str, scope: str, derived: d
     # the user's argument with that name may take its value from a variable
     same = {name for name, value in options.items() if _same(service.args.get(name, ""), value)}
     args = {"BIN": service.binary, "CACHE_SCOPE": scope, **{n: v for n, v in options.items() if n not in same}}
-    if service.args.get("PROFILE", service.profile) != service.profile:
+    if {**service.inherited, **service.args}.get("PROFILE", service.profile) != service.profile:
         args["PROFILE"] = service.profile  # their value had another meaning, such as the directory `debug`
     declared = set(re.findall(r"(?m)^ARG (\w+)", derived.text))
     if service.added or not finding.compose:  # no compose file has the arguments that select the program yet
         args |= {name: value for name, value in service.args.items() if name in declared and name not in args}
+    args |= {n: v for n, v in service.inherited.items() if n in declared and n not in args and n not in service.args}
     known = declared | set(args)
     # an argument that their Dockerfile does not declare never had an effect
     unused = set(service.args) - stage_items.declared(service.recipe) if service.recipe else set[str]()
     kept = known | unused
     drop = tuple(name for name in service.args if name not in kept and not _PREDEFINED.fullmatch(name))
-    return Build(service.name, context, file, derived.targets[service.name], args, drop, derived.ssh, service.idle)
+    contexts = service.build.get("additional_contexts")
+    theirs = {f"service:{name}" for name in service.providers}
+    old = isinstance(contexts, dict) and bool(contexts) and {str(value) for value in contexts.values()} <= theirs
+    target = derived.targets[service.name]
+    return Build(
+        service.name,
+        context,
+        file,
+        target,
+        args,
+        drop,
+        derived.ssh,
+        service.idle,
+        ("additional_contexts",) if old else (),
+    )
 
 
 #: Arguments that BuildKit itself reads without an ARG: https://docs.docker.com/reference/dockerfile/#predefined-args

@@ -61,9 +61,8 @@ def init(
         session.report.say(f"also creating {env} from {env}.example with generated secrets, since compose requires it")
     if not session.report.consent(_question(session, root, changed)):
         return outcome
-    sources = {
-        s.recipe.path: files.text(s.recipe.path) for s in finding.services if s.recipe and files.has(s.recipe.path)
-    }
+    read = {p for s in finding.services if s.recipe for p in (s.recipe.path, *(one.path for one in s.recipe.stages))}
+    sources = {path: files.text(path) for path in sorted(read) if files.has(path)}
     texts = {p: t for p, t in written.texts.items() if Path(p).name not in package_files.COMPILE_FILES}
     new = replace(
         old,

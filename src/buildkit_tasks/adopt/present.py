@@ -132,7 +132,9 @@ def _origin(taken: object) -> str:
         "single-stage": "in a single stage",
         "prebuilt": "with a prebuilt program",
     }
-    return f"converted from {taken.path} ({kinds[taken.kind]})"
+    compiled = {stage.path for stage in taken.compiling} - {taken.path}
+    paths = " and ".join([taken.path, *sorted(compiled)])
+    return f"converted from {paths} ({kinds[taken.kind]})"
 
 
 def show_changes(session: Session, outcome: Outcome) -> None:

@@ -23,13 +23,15 @@ class Span:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The new `build:`. `args` are set, `defaults` are added if missing, `drop` is removed."""
+    """The new `build:`. `args` are set, `defaults` are added if missing, `drop` is removed, as are
+    the keys `unused` of `build:`."""
 
     what: Mapping[str, str]
     args: Mapping[str, str]
     defaults: Mapping[str, str] = field(default_factory=dict)
     drop: Sequence[str] = ()
     more: Mapping[str, object] = field(default_factory=dict)
+    unused: Sequence[str] = ()
 
 
 def lines(text: str) -> list[str]:
@@ -95,7 +97,7 @@ def _changed(section: Any, block: Sequence[str], offset: int, step: int, wanted:
     indent = block[min(positions.values())]
     indent = indent[: _depth(indent)]
     gone: set[int] = set()
-    for key in WHAT:
+    for key in (*WHAT, *wanted.unused):
         if key in positions:
             gone.update(range(positions[key], _key_end(block, positions[key], len(indent))))
     args = section.get("args")
@@ -162,7 +164,7 @@ def _joined(args: Any, wanted: Wanted) -> dict[str, Any]:
 
 def _values(section: Any, wanted: Wanted) -> dict[str, Any]:
     old = section if isinstance(section, dict) else {}
-    rest = {str(k): _plain(v) for k, v in old.items() if k not in (*WHAT, "args")}
+    rest = {str(k): _plain(v) for k, v in old.items() if k not in (*WHAT, "args", *wanted.unused)}
     return {**wanted.what, "args": _joined(old.get("args"), wanted), **rest, **wanted.more}
 
 

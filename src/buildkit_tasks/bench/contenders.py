@@ -19,7 +19,7 @@ from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
-from buildkit_tasks.survey import look
+from buildkit_tasks.survey import providers
 from buildkit_tasks.workspaces.tree import Tree
 
 OURS = "invoke build"
@@ -169,10 +169,10 @@ def _old(
     tree_copy: Path,
     workspace: str,
 ) -> dict[str, Any]:
-    context = look.inside(files.root, str(build["context"])) if "://" not in str(build["context"]) else None
+    context = providers.inside(files.root, str(build["context"])) if "://" not in str(build["context"]) else None
     if context is None:
         raise Problem("bad-argument", f"the context of {service} is outside the repository")
-    path, text = look.dockerfile_of(files, context, build)
+    path, text = providers.dockerfile_of(files, context, build)
     args = {str(k): "" if v is None else str(v) for k, v in (build.get("args") or {}).items()}
     images = _replaced(session, project, stages.base_images(text, args))
     new = {key: value for key, value in build.items() if key not in _DROPPED}

@@ -69,7 +69,7 @@ def _with_packages(final: tuple[Stage, ...], packages: Sequence[str]) -> tuple[S
     if not names or not final:
         return final
     text = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(names)}"
-    first = Instruction("RUN", text, final[0].number, ((final[0].number, f"RUN {text}"),))
+    first = Instruction("RUN", text, final[0].line, ((final[0].line, f"RUN {text}"),))
     return (replace(final[0], items=(first, *final[0].items)), *final[1:])
 
 
@@ -108,7 +108,7 @@ def _with_nonroot(final: tuple[Stage, ...], image: str) -> tuple[Stage, ...]:
     for number, stage in enumerate(final):
         items = [_numbered(item) for item in stage.items]
         if number == 0 and ("nonroot" in image or "chainguard/" in image):
-            first = Instruction("USER", f"{_NONROOT}:{_NONROOT}", stage.number, ((stage.number, _USER),))
+            first = Instruction("USER", f"{_NONROOT}:{_NONROOT}", stage.line, ((stage.line, _USER),))
             items.insert(0, first)
         found.append(replace(stage, items=tuple(items)))
     return tuple(found)

@@ -57,14 +57,13 @@ class _Reader:
         self, taken: Recipe, context: str, reads: Callable[[str], bool], exists: Callable[[str], bool]
     ) -> None:
         self.taken, self.context, self.reads, self.exists = taken, context, reads, exists
-        self.placed: list[tuple[str, str]] = []
+        self.placed, self.main = list[tuple[str, str]](), frozenset[str]()
         self.workdirs, self.crossing = dict[str, str](), set[str]()
         self.declared, self.arguments = dict[str, str](), dict[str, str]()
         self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
-        self.main: frozenset[str] = frozenset()
         self.copied = {posixpath.normpath(source) for copy in recipe.copies(taken) for source in copy.sources}
         self.users = bool({"/etc/passwd", "/etc/group"} & self.copied)
-        self.now, self.crosses, self.workdir, self.sources = "", False, "/", False
+        self.now, self.path, self.crosses, self.workdir, self.sources = "", taken.path, False, "/", False
         self.lists: dict[str, dict[object, None]] = {field.name: {} for field in fields(Kept)}
 
     def add(self, name: str, *values: object) -> None:
@@ -97,10 +96,11 @@ class _Reader:
         self.add("toolchain", line if here == "/" else f"WORKDIR {here}\n{line}")
 
     def note(self, item: Instruction, text: str, *, open_: bool = True) -> None:
-        self.add("notes", Note(f"{self.taken.path}:{item.line}", f"{text}: {short(item)}", open_))
+        self.add("notes", Note(f"{self.path}:{item.line}", f"{text}: {short(item)}", open_))
 
     def stage(self, stage: Stage) -> None:
-        self.workdir, sources_there, self.now = self.workdirs.get(stage.base.lower(), "/"), False, stage.name
+        self.workdir, sources_there = self.workdirs.get(stage.base.lower(), "/"), False
+        self.now, self.path = stage.name, stage.path
         self.crosses = "BUILD" in stage.platform or stage.base.lower() in self.crossing
         self.crossing |= {stage.name} if self.crosses else set()
         self.placed = self._placed(stage)

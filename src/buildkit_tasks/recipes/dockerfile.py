@@ -60,7 +60,7 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     }
     before = prepared.shared({s.name: prepared.read(s, each[s.name], files.is_dir) for s in services if s.recipe})
     if before:
-        each = {s.name: prepared.with_notes(each[s.name], before, s.recipe.path) for s in services if s.recipe}
+        each = {s.name: prepared.with_notes(each[s.name], before) for s in services if s.recipe}
     kept = compiling.join(list(each.values()))
     toolchain, notes = _toolchain(services)
     packages, unknown = one_compilation.packages(services, each, toolchain)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
-from buildkit_tasks.survey import install, recipe
+from buildkit_tasks.survey import install, recipe, shipped
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 
@@ -39,7 +39,7 @@ _SCRIPT = re.compile(r"<<|\b(?:if|for|case|while|until)\b")
 class Prepared:
     """The lines of the stage. `root`: the repository root in the stage; `numbers`: lines of the user's Dockerfile with
     commands that it runs; `stages`: names of the compile stages that it replaces; `whole`: it copies the whole context;
-    `overlays`: it also copies files over the context."""
+    `overlays`: it also copies files over the context; `path`: the Dockerfile with these lines."""
 
     root: str
     lines: tuple[str, ...]
@@ -47,6 +47,7 @@ class Prepared:
     stages: frozenset[str]
     whole: bool
     overlays: bool = False
+    path: str = ""
 
 
 def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepared | None:
@@ -61,7 +62,7 @@ def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepare
     stages = stages or [s for s in taken.compiling if s.compiles and overlays(taken, s, is_dir)]
     if len(stages) != 1:
         return None
-    chain = recipe.compiled_in(taken, stages[0].name)
+    chain = shipped.compiled_in(taken, stages[0].name)
     reader = _Reader(taken, left, is_dir)
     for stage in chain:
         reader.stage(stage, last=stage is chain[-1])
@@ -70,13 +71,15 @@ def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepare
         return None
     lines = (*(stage_lines.with_registry(run) for run in tools), *reader.lines)
     names = frozenset(stage.name for stage in chain)
-    return Prepared(reader.root, lines, frozenset(reader.numbers), names, reader.whole, bool(reader.overlays))
+    return Prepared(
+        reader.root, lines, frozenset(reader.numbers), names, reader.whole, bool(reader.overlays), chain[-1].path
+    )
 
 
 def overlays(taken: Recipe, stage: Stage, is_dir: Callable[[str], bool]) -> tuple[Instruction, ...]:
     """Return the lines of a compile stage that copy a file over the context to a different path than its own."""
     reader = _Reader(taken, (), is_dir)
-    chain = recipe.compiled_in(taken, stage.name)
+    chain = shipped.compiled_in(taken, stage.name)
     for each in chain:
         reader.stage(each, last=each is chain[-1])
     return tuple(reader.overlays)
@@ -86,7 +89,7 @@ def unmet(services: Sequence[Service], is_dir: Callable[[str], bool]) -> list[No
     """Return a note for each file that a compile stage copies to a different path, if no stage provides it."""
     found = [
         Note(
-            f"{s.recipe.path}:{item.line}",
+            f"{stage.path}:{item.line}",
             f"the compile step reads files at their paths in the repository: {stage_lines.short(item)}",
             True,
         )
@@ -99,9 +102,9 @@ def unmet(services: Sequence[Service], is_dir: Callable[[str], bool]) -> list[No
     return list(dict.fromkeys(found))
 
 
-def with_notes(kept: Kept, prepared: Prepared, path: str) -> Kept:
+def with_notes(kept: Kept, prepared: Prepared) -> Kept:
     """Return `kept` with updated notes on commands that run in the stage."""
-    done = {f"{path}:{number}" for number in prepared.numbers}
+    done = {f"{prepared.path}:{number}" for number in prepared.numbers}
     notes = [
         Note(note.where, note.text.replace(compiling.LEFT, _MOVED))
         if note.where in done and note.text.startswith(compiling.LEFT)

@@ -35,7 +35,7 @@ class _Writer:
         self.also: dict[str, None] = {}
         self.notes: list[Note] = []
         self.tools = False
-        self.workdir = "/"
+        self.workdir, self.path = "/", taken.path
         self.compiling = {s.name: s for s in taken.compiling}
         self.renamed = shipped.renamed(taken, binaries)
         self.installed = shipped.installed(taken)
@@ -43,9 +43,10 @@ class _Writer:
         self.labelled = False
 
     def note(self, item: Instruction, text: str, *, open_: bool = True) -> None:
-        self.notes.append(Note(f"{self.taken.path}:{item.line}", f"{text}: {short(item)}", open_))
+        self.notes.append(Note(f"{self.path}:{item.line}", f"{text}: {short(item)}", open_))
 
     def stage(self, stage: Stage) -> None:
+        self.path = stage.path
         for item in stage.items:
             if item.keyword == "WORKDIR":
                 self.workdir = posixpath.join(self.workdir, syntax.expand(item.rest.strip("\"'"), self.taken.values))

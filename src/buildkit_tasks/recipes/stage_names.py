@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.survey import renamed
 from buildkit_tasks.survey.finding import Service
 from buildkit_tasks.survey.recipe import Recipe, Stage, sources
 
@@ -48,7 +48,7 @@ def _is_free(name: str, written: str, taken: Mapping[str, str]) -> bool:
 def _renamed(recipe: Recipe, names: Mapping[str, str]) -> Recipe:
     def of(several: Sequence[Stage]) -> tuple[Stage, ...]:
         # the lists contain different objects: stages for another base image were converted
-        return tuple(_stage(stage, names) for stage in several)
+        return tuple(renamed.stage(stage, names) for stage in several)
 
     return replace(
         recipe,
@@ -58,23 +58,3 @@ def _renamed(recipe: Recipe, names: Mapping[str, str]) -> Recipe:
         compiling=of(recipe.compiling),
         runtime=names.get(recipe.runtime.lower(), recipe.runtime),
     )
-
-
-def _stage(stage: Stage, names: Mapping[str, str]) -> Stage:
-    return replace(
-        stage,
-        name=names.get(stage.name, stage.name),
-        base=names.get(stage.base.lower(), stage.base),
-        items=tuple(_instruction(item, names) for item in stage.items),
-    )
-
-
-def _instruction(item: Instruction, names: Mapping[str, str]) -> Instruction:
-    if item.keyword not in ("COPY", "ADD", "RUN"):
-        return item
-
-    def other(text: str) -> str:
-        # the flag of COPY and the option of a mount
-        return re.sub(r"(--from=|,from=)([\w.-]+)(?=[\s,\\]|$)", lambda m: m[1] + names.get(m[2].lower(), m[2]), text)
-
-    return replace(item, rest=other(item.rest), parts=tuple((number, other(part)) for number, part in item.parts))

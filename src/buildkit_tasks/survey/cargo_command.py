@@ -47,7 +47,7 @@ def compiles(items: Sequence[Instruction]) -> bool:
 
 def other_tool(text: str) -> str:
     """Return the tool that compiles this repository for something else, such as the browser; empty if there is none."""
-    runs = "\n".join(f"{i.rest}\n{i.body}" for i in syntax.instructions(text) if i.keyword == "RUN")
+    runs = "\n".join(f"{syntax.flags(i)[1]}\n{i.body}" for i in syntax.instructions(text) if i.keyword == "RUN")
     found = re.findall(r"\bcargo\s+(?:\+\S+\s+)?(nextest|make|dist|deb|ndk|lambda|cross|component)\b", runs)
     for_browsers = re.findall(r"(?m)(?:^|[;&|])\s*(trunk|wasm-pack|dx|perseus)\s+(?:build|bundle)\b", runs)
     return f"cargo {found[0]}" if found else for_browsers[0] if for_browsers else ""

@@ -37,7 +37,8 @@ class Service:
     profiles; one of them must be active to start it. `added`: not in the compose file yet; `idle`: added, not started.
 
     `context`: the original build context, relative to the root. `adopted`: our Dockerfile, if already in use. `runs`:
-    what compose and the image's start scripts run, as shell scripts.
+    what compose and the image's start scripts run, as shell scripts. `providers`: services whose Dockerfiles compile
+    the program; `inherited`: their build arguments.
     """
 
     name: str
@@ -57,6 +58,8 @@ class Service:
     added: bool = False
     idle: bool = False
     runs: tuple[str, ...] = field(default=(), repr=False)
+    providers: tuple[str, ...] = ()
+    inherited: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

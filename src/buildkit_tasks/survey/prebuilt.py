@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from . import recipe
-from .recipe import Copy, Recipe, Stage
+from .cargo_command import Cargo
+from .recipe import Copy, Parsed, Recipe, Stage
 
 KIND = "prebuilt"
 #: Affixes of program file names.
@@ -17,19 +18,12 @@ _PLATFORM = re.compile(
 )
 
 
-def read(
-    path: str,
-    text: str,
-    args: Mapping[str, str],
-    target: str,
-    binaries: Collection[str],
-    is_dir: Callable[[str], bool],
-) -> Recipe | None:
+def read(parsed: Parsed, target: str, binaries: Collection[str], is_dir: Callable[[str], bool]) -> Recipe | None:
     """Analyze a Dockerfile that compiles nothing; None if it does not copy a program of the repository.
 
     `is_dir` returns whether a path in the build context is a directory of the repository and thus not a program.
     """
-    found = recipe.stages_of(path, text, args, target, KIND)
+    found = _recipe(parsed, target)
     if found is None:
         return None
     sources = {source for copy in _copies(found) if not copy.stage for source in copy.sources}
@@ -40,6 +34,33 @@ def read(
     # an image used only to copy programs from is no longer needed
     side = tuple(s for s in found.side if s.items or s.name in used or s.name in _bases(found.side))
     return replace(found, side=side)
+
+
+def _recipe(parsed: Parsed, target: str) -> Recipe | None:
+    """Return the final stages of a Dockerfile that compiles nothing, and the stages they copy from."""
+    found = parsed.stages
+    if not found or any(s.compiles for s in found):
+        return None
+    by_name = {stage.name: stage for stage in found}
+    final, _ = parsed.needed(target)
+    needed = recipe.inputs_of(final, by_name)
+    kept = {a.name for s in found if s.name in needed for a in recipe.chain(s, by_name)} - {s.name for s in final}
+    side = tuple(s for s in found if s.name in kept)
+    asked = Cargo(profile="release")
+    return Recipe(
+        parsed.path,
+        KIND,
+        found,
+        final,
+        side,
+        (),
+        "",
+        final[0].base,
+        asked,
+        parsed.values,
+        parsed.header,
+        final[-1].name,
+    )
 
 
 def _bases(stages: Sequence[Stage]) -> frozenset[str]:

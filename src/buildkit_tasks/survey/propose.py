@@ -239,7 +239,7 @@ def _shipping(found: Service | LeftAlone) -> Service | LeftAlone:
 def _copies_a_program(files: Tree, spaces: Sequence[CargoWorkspace], path: str) -> bool:
     """Return whether a Dockerfile copies a program compiled elsewhere; the copied file need not exist."""
     binaries = {name for workspace in spaces for name in workspace.binaries}
-    return prebuilt.read(path, files.text(path), {}, "", binaries, files.is_dir) is not None
+    return prebuilt.read(recipe.parse(path, files.text(path), {}), "", binaries, files.is_dir) is not None
 
 
 def _lacks(files: Tree, taken: recipe.Recipe | None, context: str) -> str:

@@ -26,7 +26,7 @@ _PLATFORM = {
     **dict.fromkeys(("TARGETPLATFORM", "BUILDPLATFORM"), "linux/amd64"),
 }
 #: A valid image name. An argument without a value leaves nothing, or a tag such as `:-slim`.
-_IMAGE = re.compile(r"\w[\w.-]*(?::\d+(?=/))?(?:/[\w.-]+)*(?::\w[\w.-]*)?(?:@\w+:\w+)?")
+IMAGE = re.compile(r"\w[\w.-]*(?::\d+(?=/))?(?:/[\w.-]+)*(?::\w[\w.-]*)?(?:@\w+:\w+)?")
 OUTPUT = re.compile(r"(?:^|/)(?:release|debug|release-\w+|dist|production|prod)/([\w.-]+)$")
 
 
@@ -52,7 +52,10 @@ class Copy:
 
 @dataclass(frozen=True)
 class Stage:
-    """One FROM and its instructions. `compiles`: it builds the program."""
+    """One FROM and its instructions. `compiles`: it builds the program. `number`: its place among the stages.
+
+    `path`, `line`: where its FROM is; another service's Dockerfile if this one uses that service's image.
+    """
 
     name: str
     base: str
@@ -60,6 +63,25 @@ class Stage:
     number: int
     items: tuple[Instruction, ...]
     compiles: bool = False
+    path: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The stages of a Dockerfile, the lines before the first one, and the values of its arguments and variables."""
+
+    path: str
+    stages: tuple[Stage, ...]
+    header: tuple[Line, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def needed(self, target: str) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
+        """Return the stages of the image, outermost base first, and all stages that BuildKit builds for it."""
+        by_name = {stage.name: stage for stage in self.stages}
+        final = tuple(chain(by_name.get(target.lower()) or self.stages[-1], by_name))[::-1]
+        inputs = inputs_of(final, by_name)
+        return final, tuple(s for s in self.stages if s.name in inputs or s in final)
 
 
 @dataclass(frozen=True)
@@ -90,27 +112,30 @@ class Recipe:
     def image(self) -> tuple[Stage, ...]:
         """The stages of the image, outermost base first, even if they compile."""
         by_name = {stage.name: stage for stage in self.stages}
-        return tuple(_chain(by_name.get(self.target) or self.stages[-1], by_name))[::-1]
+        return tuple(chain(by_name.get(self.target) or self.stages[-1], by_name))[::-1]
 
 
-def read(path: str, text: str, args: Mapping[str, str], target: str = "", keep: Collection[str] = ()) -> Recipe | None:
-    """Analyze a Dockerfile; None if no stage compiles Rust. `keep`: names of stages that compile something else."""
-    header, found = _stages(text, args)
-    found = tuple(replace(s, compiles=False) if s.name in keep else s for s in found)
+def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Recipe | None:
+    """Analyze a Dockerfile; None if no stage compiles Rust."""
+    return of(parse(path, text, args), target)
+
+
+def of(parsed: Parsed, target: str = "", keep: Collection[str] = ()) -> Recipe | None:
+    """Analyze stages; None if none compiles Rust. `keep`: names of stages that compile something else."""
+    parsed = replace(parsed, stages=tuple(replace(s, compiles=False) if s.name in keep else s for s in parsed.stages))
+    found, values = parsed.stages, parsed.values
     if not found:
         return None
     by_name = {stage.name: stage for stage in found}
-    last = by_name.get(target.lower()) or found[-1]
-    final = tuple(_chain(last, by_name))[::-1]
-    inputs = _inputs(final, by_name)
     # BuildKit skips all other stages, so cargo options and tools of other targets do not count
-    used = tuple(s for s in found if s.name in inputs or s in final)
+    final, used = parsed.needed(target)
+    inputs = inputs_of(final, by_name)
     compiling = {s.name for s in used if s.compiles}
     if not compiling:
         return None
     single = [s for s in final if s.name in compiling]
     # the bases of the compile stages, unless another kept stage needs them
-    replaced = {a.name for s in used if s.name in compiling for a in _chain(s, by_name)}
+    replaced = {a.name for s in used if s.name in compiling for a in chain(s, by_name)}
     replaced |= {s.name for s in used if _HELPER_IMAGE.search(s.base)}
     replaced |= {
         s.name
@@ -120,20 +145,19 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "", keep: 
     side = [s for s in used if s.name in inputs and s.name not in replaced and s not in final]
     kept: dict[str, Stage] = {}
     for stage in side:
-        for one in (*_chain(stage, by_name), *(by_name[n] for n in _inputs((stage,), by_name) if n in by_name)):
+        for one in (*chain(stage, by_name), *(by_name[n] for n in inputs_of((stage,), by_name) if n in by_name)):
             kept[one.name] = one
     ordered = tuple(s for s in used if s.name in kept)
     builders = tuple(s for s in used if s.name in replaced | compiling)
     first = next((s for s in builders if s.compiles), builders[0])
-    toolchain = tuple(_chain(first, by_name))[-1].base
-    values = {**syntax_defaults(text), **args}
+    toolchain = tuple(chain(first, by_name))[-1].base
     commands = cargo_command.commands([i for s in builders if s.compiles for i in s.items], values)
     text_of = "\n".join(f"{i.rest}\n{i.body}" for s in builders for i in s.items if i.keyword == "RUN")
     kind = (
         "single-stage" if single else "chef" if "chef" in text_of else "mounts" if "type=cache" in text_of else "plain"
     )
     return Recipe(
-        path,
+        parsed.path,
         kind,
         found,
         () if single else final,
@@ -143,25 +167,10 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "", keep: 
         "" if single else final[0].base,
         next(reversed(commands), Cargo()),
         values,
-        header,
-        last.name,
+        parsed.header,
+        final[-1].name,
         tuple(dict.fromkeys(p for s in builders for i in s.items for p in install.packages(i))),
     )
-
-
-def stages_of(path: str, text: str, args: Mapping[str, str], target: str, kind: str) -> Recipe | None:
-    """Analyze a Dockerfile that compiles nothing: its final stages and the stages they copy from."""
-    header, found = _stages(text, args)
-    if not found or any(s.compiles for s in found):
-        return None
-    by_name = {stage.name: stage for stage in found}
-    final = tuple(_chain(by_name.get(target.lower()) or found[-1], by_name))[::-1]
-    needed = _inputs(final, by_name)
-    kept = {a.name for s in found if s.name in needed for a in _chain(s, by_name)} - {s.name for s in final}
-    side = tuple(s for s in found if s.name in kept)
-    values = {**syntax_defaults(text), **args}
-    asked = Cargo(profile="release")
-    return Recipe(path, kind, found, final, side, (), "", final[0].base, asked, values, header, final[-1].name)
 
 
 def syntax_defaults(text: str) -> dict[str, str]:
@@ -189,7 +198,8 @@ def line(item: Instruction) -> Line:
     return Line(item.line, item.keyword, "\n".join(part for _, part in item.parts))
 
 
-def _stages(text: str, args: Mapping[str, str]) -> tuple[tuple[Line, ...], tuple[Stage, ...]]:
+def parse(path: str, text: str, args: Mapping[str, str]) -> Parsed:
+    """Split a Dockerfile into its stages. `args`: the build arguments of the service."""
     values = {**syntax_defaults(text), **args}
     header: list[Line] = []
     found: list[tuple[str, str, str, int, list[Instruction]]] = []
@@ -204,15 +214,18 @@ def _stages(text: str, args: Mapping[str, str]) -> tuple[tuple[Line, ...], tuple
             found[-1][4].append(item)
         else:
             header.append(line(item))
-    stages = tuple(Stage(n, b, p, at, tuple(items), cargo_command.compiles(items)) for n, b, p, at, items in found)
-    return tuple(header), stages
+    stages = tuple(
+        Stage(name, base, platform, number, tuple(items), cargo_command.compiles(items), path, at)
+        for number, (name, base, platform, at, items) in enumerate(found)
+    )
+    return Parsed(path, stages, tuple(header), values)
 
 
 def without_image(taken: Recipe) -> Stage | None:
     """Return the first needed stage with an invalid image in FROM because an argument has no value."""
     names = {stage.name for stage in taken.stages}
     needed = (*taken.compiling, *taken.side, *taken.final)
-    return next((s for s in needed if s.base.lower() not in names and not _IMAGE.fullmatch(s.base)), None)
+    return next((s for s in needed if s.base.lower() not in names and not IMAGE.fullmatch(s.base)), None)
 
 
 def is_helper(name: str, taken: Recipe) -> bool:
@@ -221,7 +234,7 @@ def is_helper(name: str, taken: Recipe) -> bool:
     return _HELPER_IMAGE.search(base) is not None or "chef" in name
 
 
-def _chain(stage: Stage, by_name: Mapping[str, Stage]) -> Iterator[Stage]:
+def chain(stage: Stage, by_name: Mapping[str, Stage]) -> Iterator[Stage]:
     """Yield a stage and its base stages, starting with the stage itself."""
     seen: set[str] = set()
     current: Stage | None = stage
@@ -230,20 +243,6 @@ def _chain(stage: Stage, by_name: Mapping[str, Stage]) -> Iterator[Stage]:
         yield current
         parent = by_name.get(current.base.lower())
         current = parent if parent and parent.number < current.number else None
-
-
-def compiled_in(taken: Recipe, name: str) -> tuple[Stage, ...]:
-    """Return a stage with its base stages, innermost last, if any of them compiles; else empty."""
-    by_name = {stage.name: stage for stage in taken.stages}
-    stage = by_name.get(name.lower())
-    chain = tuple(_chain(stage, by_name))[::-1] if stage else ()
-    return chain if any(s.compiles for s in chain) else ()
-
-
-def commands_in(taken: Recipe, name: str) -> tuple[Cargo, ...]:
-    """Return the options of the cargo commands in a stage and its base stages; if none compiles, in all stages."""
-    stages = compiled_in(taken, name) or taken.compiling
-    return cargo_command.commands([i for s in stages if s.compiles for i in s.items], taken.values)
 
 
 def sources(stage: Stage) -> Iterator[str]:
@@ -258,7 +257,7 @@ def sources(stage: Stage) -> Iterator[str]:
                 yield mount.options["from"].lower()
 
 
-def _inputs(stages: Sequence[Stage], by_name: Mapping[str, Stage]) -> set[str]:
+def inputs_of(stages: Sequence[Stage], by_name: Mapping[str, Stage]) -> set[str]:
     """Return the names of all stages that these stages copy from, directly or indirectly."""
     found: set[str] = set()
     todo = [name for s in stages for name in sources(s)]
@@ -267,7 +266,7 @@ def _inputs(stages: Sequence[Stage], by_name: Mapping[str, Stage]) -> set[str]:
         if name in found or name not in by_name:
             continue
         found.add(name)
-        todo += [n for s in _chain(by_name[name], by_name) for n in (s.name, *sources(s))]
+        todo += [n for s in chain(by_name[name], by_name) for n in (s.name, *sources(s))]
     return found
 
 

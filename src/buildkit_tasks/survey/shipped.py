@@ -9,12 +9,26 @@ from collections.abc import Collection, Mapping, Sequence
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.workspaces.cargo import CargoWorkspace, Package
 
-from . import install, stage_items
+from . import cargo_command, install, recipe, stage_items
 from .cargo_command import Cargo, builds
-from .recipe import OUTPUT, Recipe, Stage, commands_in, compiled_in, copies
+from .recipe import OUTPUT, Recipe, Stage, copies
 
 #: The path where cargo puts an example.
 EXAMPLE = re.compile(r"(?:^|/)target/(?:[\w-]+/)?[\w-]+/examples/([\w.-]+)$")
+
+
+def compiled_in(taken: Recipe, name: str) -> tuple[Stage, ...]:
+    """Return a stage with its base stages, innermost last, if any of them compiles; else empty."""
+    by_name = {stage.name: stage for stage in taken.stages}
+    stage = by_name.get(name.lower())
+    chain = tuple(recipe.chain(stage, by_name))[::-1] if stage else ()
+    return chain if any(s.compiles for s in chain) else ()
+
+
+def commands_in(taken: Recipe, name: str) -> tuple[Cargo, ...]:
+    """Return the options of the cargo commands in a stage and its base stages; if none compiles, in all stages."""
+    stages = compiled_in(taken, name) or taken.compiling
+    return cargo_command.commands([i for s in stages if s.compiles for i in s.items], taken.values)
 
 
 def program(source: str, binaries: Collection[str]) -> str:

@@ -21,7 +21,7 @@ class Package:
     """A crate of the repository. `directory`: relative to the root, `.` for the root; `paths`: path dependencies.
 
     `built`: the dependencies of a build, without those of tests: the name of each package, and its directory if it is
-    in the repository.
+    in the repository. `conditional`: the programs that need a feature (`required-features`).
     """
 
     name: str
@@ -32,6 +32,7 @@ class Package:
     paths: tuple[str, ...] = ()
     dependencies: frozenset[str] = frozenset()
     built: frozenset[tuple[str, str]] = frozenset()
+    conditional: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Locked:
 class CargoWorkspace:
     """The crates of one Cargo.lock.
 
-    `extra`: other crates that they depend on by path; `globs`: member patterns.
+    `extra`: other crates that they depend on by path; `globs`: member patterns; `defaults`: those of default members.
     """
 
     directory: str
@@ -63,6 +64,7 @@ class CargoWorkspace:
     extra: tuple[Package, ...] = ()
     profiles: frozenset[str] = field(default=frozenset())
     globs: tuple[str, ...] = ()
+    defaults: tuple[str, ...] = ()
 
     @property
     def binaries(self) -> dict[str, Package]:
@@ -169,6 +171,7 @@ def package(files: Tree, directory: str, manifest: Mapping[str, Any], head: str,
         tuple(_path_dependencies(directory, manifest)),
         frozenset(n for kind, table in _tables(manifest) if kind not in ("workspace", "patch") for n in table),
         frozenset(_built(directory, manifest, head, above)),
+        frozenset(str(b.get("name")) for b in _given_binaries(manifest) if b.get("required-features")),
     )
 
 
@@ -203,7 +206,7 @@ def _built(
 
 
 def _binaries(files: Tree, directory: str, name: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    given = [b for b in manifest.get("bin") or () if isinstance(b, dict)]
+    given = _given_binaries(manifest)
     found = [str(b["name"]) for b in given if b.get("name")]
     if manifest["package"].get("autobins") is not False:
         taken = {tree.join(directory, str(b["path"])) for b in given if b.get("path")}
@@ -218,6 +221,10 @@ def _binaries(files: Tree, directory: str, name: str, manifest: Mapping[str, Any
             elif path not in taken and inside.count("/") == 1 and inside.endswith("/main.rs"):
                 found.append(inside.split("/", maxsplit=1)[0])
     return tuple(dict.fromkeys(found))
+
+
+def _given_binaries(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [b for b in manifest.get("bin") or () if isinstance(b, dict)]
 
 
 def _workspace(files: Tree, head: str, inside: Sequence[str], manifests: Mapping[str, Any]) -> CargoWorkspace:
@@ -249,6 +256,7 @@ def _workspace(files: Tree, head: str, inside: Sequence[str], manifests: Mapping
         tuple(extra[d] for d in sorted(extra)),
         frozenset((manifests.get(head, {}).get("profile") or {}).keys()),
         tuple(m for m in _texts((manifests.get(head, {}).get("workspace") or {}).get("members")) if "*" in m),
+        tuple(_texts((manifests.get(head, {}).get("workspace") or {}).get("default-members"))),
     )
 
 
