@@ -310,6 +310,17 @@ OTHER = compose(other="context: ., dockerfile: other.Dockerfile").replace(
             "context tools of builder: add `tools: docker-image://rust:1`",
         ),
         (
+            {
+                "builder.Dockerfile": BUILDER.replace("WORKDIR", "ARG APP=/rust\nRUN mkdir -p $APP\nWORKDIR"),
+                "collect.Dockerfile": "FROM debian\nARG APP=/a\nCOPY --from=acme/builder /das /das\n",
+                "api.Dockerfile": program("api", "shop-collect"),
+                "compose.yaml": compose(collect="context: ., dockerfile: collect.Dockerfile"),
+            },
+            "api.Dockerfile uses the image shop-collect of the service collect: collect.Dockerfile uses the image "
+            "acme/builder of the service builder, but the argument APP is /rust in builder.Dockerfile and /a in "
+            "collect.Dockerfile: rename one of them",
+        ),
+        (
             {"compose.yaml": compose(builder="context: 'https://example.org/a.git'")},
             "api.Dockerfile copies api from the image acme/builder of the service builder, but its context is not in "
             "this repository: https://example.org/a.git",

@@ -115,6 +115,20 @@ def test_a_rust_and_another_service_chosen_together() -> None:
     assert made.definition["group"]["default"]["targets"] == ["worker", "web"]
 
 
+@pytest.mark.parametrize(
+    ("name", "programs"),
+    [
+        ("files", ["api-server worker", "api-server worker"]),
+        ("debian:bookworm-slim", ["api-server", "worker"]),
+        ("compile", ["api-server", None]),
+    ],
+)
+def test_a_context_that_the_dockerfile_does_not_use_keeps_the_group(name: str, programs: list[str | None]) -> None:
+    worker = {"build": {"context": "/p", "additional_contexts": {name: "docker-image://x"}}}
+    made = make(services={"api": SERVICES["api"], "worker": worker})
+    assert [args(made, service).get("PROGRAMS") for service in ("api", "worker")] == programs
+
+
 def test_without_a_compile_group_there_is_no_profile_to_tell() -> None:
     made = make(BuildRequest(services=("web",)))
     assert (made.groups, made.profile, made.incremental) == ((), "", False)

@@ -19,7 +19,7 @@ from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
-from buildkit_tasks.survey import providers
+from buildkit_tasks.survey import providers, spliced
 from buildkit_tasks.workspaces.tree import Tree
 
 OURS = "invoke build"
@@ -142,19 +142,23 @@ def _before(
 ) -> dict[str, dict[str, Any]]:
     """Return how compose built the services before `init`, from init's record; empty without a record.
 
-    Problems: image-unavailable; bad-argument for a build that needs secrets or ssh keys.
+    Problems: image-unavailable; bad-argument for a build that needs secrets, ssh keys or another service's image.
     """
     old = earlier.read_record(session.root)
     files, found = earlier.before_init(session.world, session.root, old)
     if not found or not any(e.before is not None for path, e in old.files.items() if path in old.compose):
         return {}
     builds: dict[str, dict[str, Any]] = {}
+    building = providers.read(files, found.config)
     for name, entry in (found.config.get("services") or {}).items():
         build = entry.get("build") if isinstance(entry, dict) else None
         if name not in services or not isinstance(build, dict):
             continue
         if build.get("secrets") or build.get("ssh"):
             raise Problem("bad-argument", f"the build of {name} needs secrets or ssh keys")
+        user = next(one for one in building if one.name == name)
+        for other in spliced.images_of(user, building).values():
+            raise Problem("bad-argument", f"the build of {name} needs the image of {other.name}")
         builds[name] = _old(session, project, files, name, build, scratch, tree_copy, workspace)
     return builds if builds.keys() == services.keys() else {}
 

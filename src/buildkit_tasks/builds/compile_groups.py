@@ -13,7 +13,7 @@ from buildkit_tasks.config.groups_build import Build
 from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
-from buildkit_tasks.dockerfiles.document import BINARIES, PROGRAMS, Dockerfile, Needs
+from buildkit_tasks.dockerfiles.document import BINARIES, PROGRAMS, Dockerfile, Needs, lookup_name
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ def find(
         shared = names - {binary_arg, BINARIES, PROGRAMS}
         read = tuple(sorted((name, value) for name, value in service.args.items() if name in shared))
         place = (service.context, service.dockerfile, service.inline)
-        keys[service.name] = key = (place, tuple(sorted(service.contexts.items())), read)
+        used = needs[service.name].contexts  # a context that the Dockerfile does not use changes nothing
+        contexts = sorted(i for i in service.contexts.items() if lookup_name(i[0].partition("::")[0]) in used)
+        keys[service.name] = key = (place, tuple(contexts), read)
         members.setdefault(key, []).append(service)
     groups = {key: Group(tuple(services)) for key, services in members.items()}
     return {name: groups[key] for name, key in keys.items()}

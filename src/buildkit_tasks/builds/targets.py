@@ -100,4 +100,5 @@ def needs_of(service: Service, file: Dockerfile | None, places: Sequence[str], e
         for place in places or (platforms.own(engine),)
     ]
     stages = {stage.number: stage for needs in found for stage in needs.stages}
-    return Needs(tuple(stages.values()), tuple(dict.fromkeys(image for needs in found for image in needs.images)))
+    images = tuple(dict.fromkeys(image for needs in found for image in needs.images))
+    return Needs(tuple(stages.values()), images, frozenset(name for needs in found for name in needs.contexts))

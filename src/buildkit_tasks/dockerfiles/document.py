@@ -26,10 +26,11 @@ BINARIES, PROGRAMS, SCOPE = "BINS", "PROGRAMS", "CACHE_SCOPE"
 
 @dataclass(frozen=True)
 class Needs:
-    """What a build up to a stage uses: stages in the order found, and images as written."""
+    """What a build up to a stage uses: stages in the order found, images as written, and names of named contexts."""
 
     stages: tuple[Stage, ...] = ()
     images: tuple[str, ...] = ()
+    contexts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,11 @@ class Dockerfile:
         start = by_name.get(wanted) or by_number.get(wanted)
         found: dict[int, Stage] = {}
         images: dict[str, None] = {}
+        used: set[str] = set()
         pending = [start] if start else []
         while pending:
             stage = pending.pop()
+            used |= {stage.name, lookup_name(stage.base), *map(lookup_name, stage.sources)}
             if stage.number in found or stage.name in given:
                 continue
             found[stage.number] = stage
@@ -144,7 +147,7 @@ class Dockerfile:
                     pending.append(other)
                 elif source.lower() != "scratch" and lookup_name(source) not in given:
                     images[source] = None
-        return Needs(tuple(found.values()), tuple(images))
+        return Needs(tuple(found.values()), tuple(images), frozenset(used & given))
 
 
 def secret_id(mount: Mount) -> str:

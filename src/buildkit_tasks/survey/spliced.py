@@ -47,9 +47,10 @@ def read(user: Provider, others: Sequence[Provider], seen: tuple[str, ...] = ())
         if not compiled:
             continue
         other, one = compiled[0]
-        why = _several(makers) or one.why or _differs(user, other, one, found.parsed)
-        if why:
-            text = f"uses the image {reference} of the service {other.name}, but {why}"
+        why = _several(makers) or ("" if one.why else _differs(user, other, one, found.parsed))
+        if why or one.why:
+            more = f", but {why}" if why else f": {other.path} {one.why}"
+            text = f"uses the image {reference} of the service {other.name}{more}"
             return replace(found, services=(other.name,), why=text)
         parsed, last = _apart(other, one, found.parsed, user.context)
         names[reference.lower()] = last
@@ -62,10 +63,19 @@ def read(user: Provider, others: Sequence[Provider], seen: tuple[str, ...] = ())
 
 def references(parsed: Parsed, target: str) -> list[str]:
     """Return the images and named contexts that the needed stages start from or copy from."""
+    if not parsed.stages:
+        return []
     stages = {stage.name for stage in parsed.stages}
     _, needed = parsed.needed(target)
     used = [name for stage in needed for name in (stage.base, *recipe.sources(stage))]
     return [name for name in dict.fromkeys(used) if name.lower() not in stages]
+
+
+def images_of(user: Provider, others: Sequence[Provider]) -> dict[str, Provider]:
+    """Map the images that a Dockerfile uses to the services that build them."""
+    parsed = recipe.parse(user.path, user.text, user.args)
+    made = {name: providers.makers(name, user, others) for name in references(parsed, user.target)}
+    return {name: makers[0] for name, makers in made.items() if makers}
 
 
 def _compiles(maker: Provider, one: Spliced) -> bool:

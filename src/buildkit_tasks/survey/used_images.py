@@ -40,10 +40,8 @@ def together(
     """
     alone = {item.name for item in left}
     users: dict[str, str] = {}
-    for user in (p for p in building if p.name in alone and p.text):
-        parsed = recipe.parse(user.path, user.text, user.args)
-        for reference in spliced.references(parsed, user.target) if parsed.stages else ():
-            users |= {maker.name: user.name for maker in providers.makers(reference, user, building)}
+    for user in (p for p in building if p.name in alone):
+        users |= {maker.name: user.name for maker in spliced.images_of(user, building).values()}
     # an image that was the toolchain becomes a slim one; the others keep their files
     lost = {s.name: users[s.name] for s in services if s.name in users and s.recipe and not s.recipe.final}
     more = [
