@@ -464,6 +464,12 @@ def test_a_dockerfile_that_is_not_clear_is_named_if_there_is_no_service(tmp_path
             ['web was compiled with RUSTFLAGS="-O"; all services now share RUSTFLAGS="-g"'],
         ),
         ("ARG RUSTFLAGS=-g\nENV RUSTFLAGS=$RUSTFLAGS\n", "ARG RUSTFLAGS=-g\nENV RUSTFLAGS=$RUSTFLAGS\n", []),
+        ("ARG RUSTFLAGS=-g\nENV RUSTFLAGS=$RUSTFLAGS\n", "ENV RUSTFLAGS=-g\n", []),
+        (
+            "ARG RUSTFLAGS=-g\nENV RUSTFLAGS=$RUSTFLAGS\n",
+            "ARG RUSTFLAGS=-O\nENV RUSTFLAGS=${RUSTFLAGS}\n",
+            ['web was compiled with RUSTFLAGS="-O"; all services now share RUSTFLAGS="-g"'],
+        ),
     ],
 )
 def test_a_program_that_is_compiled_with_other_variables_is_named(

@@ -12,13 +12,13 @@ from dataclasses import dataclass, fields, replace
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
-from buildkit_tasks.survey import install, recipe
+from buildkit_tasks.survey import install, recipe, stage_items
 from buildkit_tasks.survey.finding import Note
 from buildkit_tasks.survey.recipe import Recipe, Stage
 
-from . import replaced, shell_variables
+from . import placed, replaced, shell_variables
 from .stage_lines import short
-from .variables import OURS, PLATFORM, TOOLS_READ
+from .variables import ARGUMENTS, OURS, PLATFORM, TOOLS_READ
 
 #: Commands that add a package source or run a script that does.
 _PACKAGE_SOURCE = re.compile(r"\|\s*(?:sudo\s+)?(?:-E\s+)?(?:ba)?sh\b|/etc/apt/|\badd-apt-repository\b|\bapt-key\b")
@@ -28,6 +28,8 @@ _USERS = re.compile(r"(?:user|group)add\b|add(?:user|group)\b")
 #: Commands that work the same in every directory.
 _ANYWHERE = re.compile(r"(?:if command -v rustup|rustup\s|getent\s|export\s+DEBIAN_FRONTEND)")
 _TARGET = re.compile(r"\$(\{?)TARGET(PLATFORM|OS|ARCH|VARIANT)\b")
+#: Variables of the user of the old compile stage. Ours runs as root.
+_USER_OF = re.compile(r"\$\{?(HOME|USER)\b\}?")
 #: The note on a command that cannot be converted.
 LEFT = "this command in the compile stage was not converted"
 
@@ -61,7 +63,7 @@ class _Reader:
         self.workdirs, self.crossing = dict[str, str](), set[str]()
         self.declared, self.arguments = dict[str, str](), dict[str, str]()
         self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
-        self.copied = {posixpath.normpath(source) for copy in recipe.copies(taken) for source in copy.sources}
+        self.copied = stage_items.shipped(taken)
         self.users = bool({"/etc/passwd", "/etc/group"} & self.copied)
         self.now, self.path, self.crosses, self.workdir, self.sources = "", taken.path, False, "/", False
         self.lists: dict[str, dict[object, None]] = {field.name: {} for field in fields(Kept)}
@@ -87,13 +89,27 @@ class _Reader:
         variables = [name for name, text in self.declared.items() if text.startswith("ENV")]
         shell = {name for name in variables if not re.match(r"CARGO|RUST|SQLX", name)}
         used = "\n".join([line, *(self.declared[name] for name in shell)])
-        for name, text in self.declared.items():
+        for name in self.declared:
             if name in shell or re.search(rf"\$\{{?{name}\b", used):
-                self.add("toolchain", text)
-                if text.startswith("ENV"):
-                    self.lists["compile"].pop(text, None)
+                self._declare(name)
         here = self.workdir if not _ANYWHERE.match(re.sub(r"^RUN\s+(?:--\S+\s+)*", "", line)) else "/"
         self.add("toolchain", line if here == "/" else f"WORKDIR {here}\n{line}")
+
+    def _declare(self, name: str) -> None:
+        """Declare a variable in the toolchain stage, after those in its value. An ENV then applies to both stages."""
+        text = self.declared[name]
+        self._needed_by(text, name)
+        self.add("toolchain", text)
+        if text.startswith("ENV"):
+            self.lists["compile"].pop(text, None)
+
+    def _needed_by(self, text: str, name: str) -> None:
+        """Declare the variables in the value of `name` in the toolchain stage."""
+        for used in dict.fromkeys(re.findall(r"\$\{?(\w+)", text)):
+            if used != name and used in self.declared:
+                self._declare(used)
+            elif used in self.arguments:
+                self.add("toolchain", f"ARG {self.arguments[used]}")
 
     def note(self, item: Instruction, text: str, *, open_: bool = True) -> None:
         self.add("notes", Note(f"{self.path}:{item.line}", f"{text}: {short(item)}", open_))
@@ -103,7 +119,7 @@ class _Reader:
         self.now, self.path = stage.name, stage.path
         self.crosses = "BUILD" in stage.platform or stage.base.lower() in self.crossing
         self.crossing |= {stage.name} if self.crosses else set()
-        self.placed = self._placed(stage)
+        self.placed = placed.directories(stage, self.taken.values)
         for item in stage.items:
             if item.keyword == "WORKDIR":
                 self.workdir = posixpath.join(self.workdir, syntax.expand(item.rest.strip("\"'"), self.taken.values))
@@ -125,23 +141,27 @@ class _Reader:
             if name == "PATH" and item.keyword == "ENV" and value:
                 # programs in our own image must be found, too
                 kept = value if re.search(r"\$\{?PATH\b", value) else f"{value}:$PATH"
+                self._needed_by(kept, name)
                 self.add("toolchain", f'ENV PATH="{kept}"')
                 continue
-            if name in OURS or (item.keyword == "ARG" and name in ("BINS", "PROFILE", "SOURCE", "BIN", "CACHE_SCOPE")):
-                continue
+            if name in OURS or name in ARGUMENTS:
+                continue  # an ENV would override the argument of our compile step
+            value = value and _USER_OF.sub(lambda found: self.taken.values.get(found[1], found[0]), value)
             if value is None and item.keyword == "ARG":
                 value = self.before.get(name)  # the default precedes the first FROM
+            if item.keyword == "ARG":
+                self.arguments[name] = name if value is None else f'{name}="{value}"'
             if item.keyword == "ARG" and not TOOLS_READ.fullmatch(name) and not self.reads(name):
                 if not re.search(rf"\$\{{?{name}\b", f"{commands}\n{stage.base}") and value is None:
                     if not PLATFORM.fullmatch(name):
                         text = f"no source file uses {name}, so the argument is not passed to cargo"
                         self.note(item, text, open_=False)
                 else:
-                    self.declared[name] = f"ARG {name}" if value is None else f'ARG {name}="{value}"'
-                self.arguments[name] = name if value is None else f'{name}="{value}"'
+                    self.declared[name] = f"ARG {self.arguments[name]}"
                 continue
             text = name if value is None else f'{name}="{value}"'
             if re.search(r"\$\{?(?:PATH|HOME|PWD)\b", text):
+                self._needed_by(value or "", name)
                 self.add("toolchain", f"{item.keyword} {text}")
             else:
                 # arguments used in the value
@@ -216,7 +236,9 @@ class _Reader:
             self.command(f"RUN if command -v rustup > /dev/null; then {part}; fi")
         elif replaced.TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
             self.add("tools", f"RUN {part.removeprefix('xx-')}")
-        elif replaced.is_replaced(part) or replaced.checks_argument(part):
+        elif not (sources_there and replaced.fills(part, self.workdir, self.copied)) and (
+            replaced.is_replaced(part) or replaced.checks_argument(part)
+        ):
             return  # our compile step does this, or rejects a missing argument itself
         elif sources_there and replaced.SETTINGS.match(part) and "/run/secrets" not in part:
             self.command(f"RUN {part}")
@@ -247,33 +269,13 @@ class _Reader:
             return True
         if copy.stage.lower() in inside or recipe.is_helper(copy.stage, self.taken):
             return False
-        place = self._in_context(target)
+        place = placed.in_context(self.placed, self.context, target)
         if place is None:
             self.add("toolchain", recipe.line(item).text)
             return False
         for source in copy.sources:
             self.add("generated", (copy.stage, source, place))
         return False
-
-    def _in_context(self, target: str) -> str | None:
-        """Return the context path for a path in the compile stage; None if no COPY created it."""
-        for place, origin in self.placed:
-            if target == place or target.startswith(place.rstrip("/") + "/"):
-                rest = posixpath.relpath(target, place)
-                return posixpath.normpath(posixpath.join(self.context, origin, rest))
-        return None
-
-    def _placed(self, stage: Stage) -> list[tuple[str, str]]:
-        """Return the directories of a stage and the context paths copied to them, deepest first."""
-        workdir, found = "/", []
-        for item in stage.items:
-            if item.keyword == "WORKDIR":
-                workdir = posixpath.join(workdir, syntax.expand(item.rest, self.taken.values))
-            copy = recipe.copied(item, self.taken.values)
-            if copy and not copy.stage:
-                place = posixpath.normpath(posixpath.join(workdir, copy.destination))
-                found += [(place, s.strip("/") or ".") for s in copy.sources if len(copy.sources) == 1]
-        return sorted(found, key=lambda pair: -len(pair[0]))
 
 
 def read(

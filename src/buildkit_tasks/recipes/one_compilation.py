@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.survey import prebuilt, recipe, shipped
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Stage
@@ -162,7 +163,7 @@ def _environment(stages: Sequence[Stage]) -> dict[str, str | None]:
 
 def _variables(services: Sequence[Service], kept: Mapping[str, Kept]) -> list[Note]:
     """Return notes on variables in cargo's environment that had a different value, or flags that were not set."""
-    values = {s.name: dict(_assigned(line) for line in kept[s.name].compile) for s in services}
+    values = {s.name: _assigned(kept[s.name].compile) for s in services}
     found: list[Note] = []
     for name in dict.fromkeys(name for each in values.values() for name in each):
         given = [(s, values[s.name].get(name)) for s in services]
@@ -177,6 +178,11 @@ def _variables(services: Sequence[Service], kept: Mapping[str, Kept]) -> list[No
     return found
 
 
-def _assigned(line: str) -> tuple[str, str]:
-    name, _, value = line.partition(" ")[2].partition("=")
-    return name, value
+def _assigned(lines: Sequence[str]) -> dict[str, str]:
+    """Return the values that lines assign, as written, with the values of earlier lines in them."""
+    found: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(" ")[2].partition("=")
+        known = {n: v.strip('"') for n, v in found.items()}
+        found[name] = syntax.expand(value, known, keep=True)
+    return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
-from buildkit_tasks.survey import install, recipe, shipped
+from buildkit_tasks.survey import install, recipe, shipped, stage_items
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 
@@ -138,6 +138,7 @@ class _Reader:
     def __init__(self, taken: Recipe, left: Collection[int], is_dir: Callable[[str], bool]) -> None:
         self.taken, self.left, self.is_dir = taken, frozenset(left), is_dir
         self.built = self.whole = self.moved = False
+        self.shipped = stage_items.shipped(taken)
         self.odd: list[str] = []  # copied to a different path than in the repository
         self.overlays: list[Instruction] = []
         self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
@@ -197,6 +198,11 @@ class _Reader:
             place = posixpath.join(place, posixpath.basename(path))
         return place.removesuffix(f"/{path}") or "/" if place.endswith(f"/{path}") else ""
 
+    def _prepares(self, part: str) -> bool:
+        if replaced.fills(part, self.workdir, self.shipped):
+            return True
+        return not (_COMPILES.search(part) or replaced.SETTINGS.match(part))
+
     def _run(self, item: Instruction) -> None:
         """Keep the commands before the first one that compiles; later commands may need a program."""
         whole = f"{syntax.flags(item)[1]}\n{item.body}"
@@ -207,7 +213,7 @@ class _Reader:
             parts = [whole]
         end = next((at for at, part in enumerate(parts) if _CARGO.search(part)), len(parts))
         self.built = self.built or end < len(parts)
-        kept = [part for part in parts[:end] if not (_COMPILES.search(part) or replaced.SETTINGS.match(part))]
+        kept = [part for part in parts[:end] if self._prepares(part)]
         if replaced.DOWNLOADS.search(whole):
             return  # belongs to the toolchain
         if all(re.match(r"(?:cd|set|export)\b", part) or _ELSEWHERE.search(part) for part in kept):

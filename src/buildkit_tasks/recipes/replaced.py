@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 _REPLACED = re.compile(
     r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\b(?=.*--path))\b"
     r"|fn main|\b(?:cp|mv)\b.*\btarget\b"
     r"|\btouch\b.*\.rs|^\s*(?:cp|mv|install|strip|objcopy|upx)\b.*\btarget/|^\s*(?:cp|mv|strip)\b"
     r"|^\s*mkdir\b|\brm\b.*(?:src|target|deps|\.rs)|cargo-chef|sccache|^\s*(?:ls|echo|cd|pwd|cat|USER|find|du|file|ldd|rmdir)\b"
+    r"|\brm\b.*\b(?:CARGO_HOME\}?|cargo)/(?:registry|git)\b"
     r"|\bxx-(?:info|verify|cargo|clang|go|windres)\b|/env-cargo\b"
     r"|^\s*(?:cargo|rustc|rustup)\s+(?:-V|-vV|--version|show)\b",
     re.M,
@@ -57,9 +59,25 @@ def chains(parts: Sequence[str]) -> list[str]:
     """
     found: list[list[str]] = [[]]
     for part in parts:
-        around = _AROUND.match(part) and not re.search(r"\bfn main|\btarget/|\.rs\b", part)
+        around = _AROUND.match(part) and not re.search(r"\bfn main|\btarget/|\.rs\b|\b(?:registry|git)\b", part)
         alone = RUSTUP.match(part) or TOOL.search(part) or (_REPLACED.search(part) and not around) or "\n" in part
         found += [[part], []] if alone else []
         if not alone:
             found[-1].append(part)
     return [" && ".join(chain) for chain in found if chain]
+
+
+#: A directory of cargo's output: `release`, `debug`, that of a platform, or one that a variable selects.
+_OUTPUT = re.compile(r"/target/(?:[^/]*(?:release|debug|\$|-linux-)|\w+/[\w.-]+$)|/target/?$")
+
+
+def fills(part: str, workdir: str, shipped: Collection[str]) -> bool:
+    """Return whether a command fills a directory in `target/` that an image copies and cargo does not write to, such as
+    `target/site`. `shipped`: paths that images copy."""
+    words = re.sub(r"[\"']", "", part).split()
+    if not words or words[0] not in ("mkdir", "cp", "mv", "install", "rsync") or "&&" in words:
+        return False
+    targets = words if words[0] == "mkdir" else words[-1:]
+    places = {posixpath.normpath(posixpath.join(workdir, word)) for word in targets}
+    wanted = [path for path in shipped if "/target/" in path and not _OUTPUT.search(path)]
+    return any(place == path or place.startswith(f"{path}/") for place in places for path in wanted)

@@ -12,6 +12,8 @@ OURS = frozenset(
         *("USER", "HOME", "BUILDKIT_INLINE_CACHE", "DEBIAN_FRONTEND"),
     )
 )
+#: Build arguments of our compile step.
+ARGUMENTS = frozenset(("BINS", "PROFILE", "SOURCE", "BIN", "CACHE_SCOPE", "FEATURES", "NO_DEFAULT_FEATURES"))
 #: Variables that cargo, rustc, C compilers or the build scripts of dependencies read.
 TOOLS_READ = re.compile(
     r"(?:(?:HOST|TARGET)_)?(?:CC|CXX|AR|LD|RANLIB|C(?:XX|PP)?FLAGS|LDFLAGS|ARFLAGS)(?:_\w+)?"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Iterable
 
 from buildkit_tasks.dockerfiles import syntax
 
-from .recipe import Recipe, Stage, assignments
+from .recipe import Recipe, Stage, assignments, copies
 
 
 def runs(stages: Iterable[Stage]) -> list[str]:
@@ -24,3 +26,21 @@ def declared(taken: Recipe) -> set[str]:
     return {name for name, _ in arguments(taken.stages)} | {
         name for line in taken.header for name in syntax.arguments(line.text)
     }
+
+
+def shipped(taken: Recipe) -> set[str]:
+    """Return the paths that the image and other kept stages copy from the compile stages."""
+    return {posixpath.normpath(posixpath.join("/", source)) for copy in copies(taken) for source in copy.sources}
+
+
+#: Images whose working directory is `/`.
+_IN_ROOT = re.compile(
+    r"^(?:scratch)?$|(?:^|/)(?:distroless/[\w.-]+|debian|ubuntu|[\w.-]*alpine[\w.-]*|rust|busybox|fedora)(?:[:@]|$)"
+)
+
+
+def start_directory(image: str) -> str:
+    """Return the working directory that an image sets; empty if unknown."""
+    if re.search(r"(?:^|/)distroless/[\w.-]+:(?:debug-)?nonroot", image):
+        return "/home/nonroot"
+    return "/" if _IN_ROOT.search(image) else ""
