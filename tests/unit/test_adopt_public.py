@@ -61,3 +61,29 @@ def test_files_that_commands_put_next_to_the_output_of_cargo(tmp_path: Path) -> 
     assert "RUN cp -a static/. target/site/\n" in lines
     assert "COPY --from=sources /app/target/site /srv/site" in text
     assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("shell", "profile", "notes"),
+    [
+        ('FLAG="" && if [ "$MODE" = "fast" ]; then FLAG="--release"; fi && cargo build $FLAG', "", []),
+        ('FLAG="" && if [ "$MODE" = "slow" ]; then FLAG="--release"; fi && cargo build ${FLAG}', "dev", []),
+        ("FLAG=--profile=dist; cargo build ${FLAG}", "dist", []),
+        ("cargo build --release $NOTHING", "", []),
+        (
+            'if [ -f x ]; then FLAG="--release"; fi && cargo build $FLAG',
+            "dev",
+            ["Dockerfile: app was compiled with `${FLAG}`, which was not converted"],
+        ),
+        (
+            "FLAG=$(cat flags) && cargo build --release $FLAG",
+            "",
+            ["Dockerfile: app was compiled with `${FLAG}`, which was not converted"],
+        ),
+    ],
+)
+def test_options_in_shell_variables(tmp_path: Path, shell: str, profile: str, notes: list[str]) -> None:
+    head = f"{START}ARG MODE=fast\nARG NOTHING\nCOPY . .\nRUN {shell} && cp target/*/app /app/app\n"
+    made, found = derived(tmp_path, f"{head}FROM debian:bookworm-slim\nCOPY --from=build /app/app /bin/app\n")
+    assert (f"ARG PROFILE={profile or 'release'}\n") in made
+    assert found == notes

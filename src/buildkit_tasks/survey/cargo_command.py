@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
+
+from . import shell_values
 
 _CARGO = re.compile(
     r"(?:^|[\s;&|(/])(?:xx-)?cargo(?:\s+\+\S+)?\s+(?:auditable\s+)?(?:build|b|install|rustc|zigbuild|leptos|run|r|xtask)\b"
@@ -62,6 +64,7 @@ def _only_tools(text: str) -> bool:
 def commands(items: Sequence[Instruction], values: Mapping[str, str]) -> tuple[Cargo, ...]:
     """Return the options of every command that builds this repository, in order. `cargo chef cook` uses the same."""
     found: list[Cargo] = []
+    empty = {name for item in items for name, value in _arguments(item) if value is None and name not in values}
     for item in (i for i in items if i.keyword == "RUN"):
         text = branches_taken(syntax.expand(f"{item.rest}\n{item.body}", values, keep=True))
         for match in re.finditer(r"cargo(?:\s+\+(\S+))?\s+(auditable\s+)?(\w+)\b([^;&|\n]*)", text):
@@ -69,13 +72,20 @@ def commands(items: Sequence[Instruction], values: Mapping[str, str]) -> tuple[C
                 continue
             if match[3] == "install" and _is_tool(match[4]):
                 continue
-            one = _options(match[3], syntax.words(match[4]))
+            rest = shell_values.expand(match[4], text[: match.start()])
+            one = _options(match[3], syntax.words(rest), empty)
             more = ("cargo auditable", *one.more) if match[2] else one.more
             one = replace(one, toolchain=match[1] or "", more=more)
             if one.profile == "dev" and re.search(r"\$\([^)]*--release", text[match.start() :]):
                 one = replace(one, profile="release")  # for `$(test ... && echo --release)`
             found.append(one)
     return tuple(found)
+
+
+def _arguments(item: Instruction) -> list[tuple[str, str | None]]:
+    """Return the names and values of an ARG; None for an argument without a value."""
+    pairs = (word.partition("=") for word in (syntax.words(item.rest) if item.keyword == "ARG" else ()))
+    return [(name, value if equals else None) for name, equals, value in pairs]
 
 
 def builds(command: Cargo, binary: str, package: str, directory: str) -> bool:
@@ -140,7 +150,8 @@ def _holds(words: Sequence[str]) -> bool | None:
     return None
 
 
-def _options(command: str, words: Sequence[str]) -> Cargo:
+def _options(command: str, words: Sequence[str], empty: Collection[str]) -> Cargo:
+    """`empty`: variables without a value."""
     given: dict[str, list[str]] = {}
     flags: set[str] = set()
     names = {"-F": "features", "-p": "package", "--bin": "bin", "--target": "target", "--profile": "profile"}
@@ -165,6 +176,7 @@ def _options(command: str, words: Sequence[str]) -> Cargo:
             given.setdefault(key, []).append(value)
         else:
             flags.add(word)
+            more += [word] if shell_values.name(word) and shell_values.name(word) not in empty else []
         at += 1
     installs = command in ("install", "leptos") and "--debug" not in flags
     release = "release" if flags & {"--release", "-r"} or installs else ""

@@ -1,0 +1,34 @@
+"""The values of shell variables in the words of a cargo command: `FLAG=""; if …; then FLAG=--release; fi`."""
+
+from __future__ import annotations
+
+import re
+
+from buildkit_tasks.dockerfiles import syntax
+
+_ASSIGNED = re.compile(r"(?:^|(?<=[\s;&|(]))([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^\s;&|()\"']*)(?=[\s;&|)]|$)")
+_NAME = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+
+
+def expand(text: str, before: str) -> str:
+    """Return the words of a command with the variables that the commands `before` it certainly set."""
+    known: dict[str, str] = {}
+    for match in _ASSIGNED.finditer(before):
+        name, value = match[1], match[2].strip("\"'")
+        if "$" in value or "`" in value or (_in_a_branch(before[: match.start()]) and known.get(name) != value):
+            known.pop(name, None)  # computed, or different in some branch
+        else:
+            known[name] = value
+    return _NAME.sub(lambda found: known.get(found[1] or found[2], found[0]), text)
+
+
+def name(word: str) -> str:
+    """Return the name of the variable that a word consists of; empty for other words."""
+    match = _NAME.fullmatch(syntax.words(word)[0] if syntax.words(word) else "")
+    return (match[1] or match[2]) if match else ""
+
+
+def _in_a_branch(before: str) -> bool:
+    words = re.findall(r"\b(if|fi|case|esac|for|while|until|done)\b", before)
+    opened = sum(word in ("if", "case", "for", "while", "until") for word in words)
+    return opened > len(words) - opened
