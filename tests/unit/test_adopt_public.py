@@ -87,3 +87,53 @@ def test_options_in_shell_variables(tmp_path: Path, shell: str, profile: str, no
     made, found = derived(tmp_path, f"{head}FROM debian:bookworm-slim\nCOPY --from=build /app/app /bin/app\n")
     assert (f"ARG PROFILE={profile or 'release'}\n") in made
     assert found == notes
+
+
+def test_an_image_on_alpine_that_debian_cannot_replace_keeps_its_images(tmp_path: Path) -> None:
+    head = START.replace("rust:1-bookworm", "rust:1-alpine") + "RUN apk add musl-dev\n" + SOURCES
+    end = "FROM node:20-alpine\nRUN apk add tini\nCOPY --from=build /app/target/release/app /bin/app\n"
+    text, _ = derived(tmp_path, head + end, images="bookworm")
+    assert "ARG RUST_IMAGE=rust:1-alpine\nARG RUNTIME_IMAGE=node:20-alpine\n" in text
+    assert "apk add" in stage(text, "runtime")
+
+
+def test_commands_of_an_image_that_debian_cannot_replace_are_kept(tmp_path: Path) -> None:
+    end = "FROM node:20-trixie-slim\nRUN apt-get update && apt-get install -y libssl3t64=3.5\n"
+    end += "COPY --from=build /app/target/release/app /bin/app\n"
+    text, _ = derived(tmp_path, START + SOURCES + end, images="bookworm")
+    assert "ARG RUNTIME_IMAGE=node:20-trixie-slim\n" in text
+    assert "libssl3t64" in text
+
+
+@pytest.mark.parametrize("image", ["nixos/nix:2.24", "nvidia/cuda:13.0-devel-ubuntu24.04", "ghcr.io/acme/builder:1"])
+def test_a_compile_image_with_tools_of_its_own_is_named(tmp_path: Path, image: str) -> None:
+    _, notes = derived(tmp_path, START.replace("rust:1-bookworm", image) + SOURCES + RUN, images="bookworm")
+    assert notes == [
+        f"Dockerfile: app was compiled in {image}, which may add tools; it is now compiled in rust:1-bookworm"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image", "lines", "place"),
+    [
+        ("gcr.io/distroless/cc-debian12:nonroot", "", "/home/nonroot/app"),
+        ("gcr.io/distroless/cc-debian12", "", "/app"),
+        ("ghcr.io/acme/runtime:1", "", "./app"),
+        ("ghcr.io/acme/runtime:1", "WORKDIR /srv\n", "/srv/app"),
+        ("ghcr.io/acme/runtime:1", "WORKDIR bin\n", "./app"),
+        ("debian:bookworm-slim", "", "/app"),
+    ],
+)
+def test_a_relative_destination_is_in_the_directory_of_the_base_image(
+    tmp_path: Path, image: str, lines: str, place: str
+) -> None:
+    end = f"FROM {image}\n{lines}COPY --from=build /app/target/release/app ./\n"
+    text, _ = derived(tmp_path, f'{START}{SOURCES}{end}CMD ["./app"]\n')
+    assert f"bin/service {place}\n" in text
+
+
+def test_debian_takes_over_the_home_of_nonroot(tmp_path: Path) -> None:
+    end = "FROM gcr.io/distroless/cc-debian12:nonroot\nCOPY --from=build /app/target/release/app ./\n"
+    text, _ = derived(tmp_path, f"{START}{SOURCES}{end}", images="bookworm")
+    assert "USER 65532:65532\nENV HOME=/home/nonroot\nWORKDIR /home/nonroot\n" in text
+    assert "bin/service /home/nonroot/app\n" in text

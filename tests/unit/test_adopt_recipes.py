@@ -520,8 +520,8 @@ def test_debian_s_image_already_has_the_toolchain(tmp_path: Path, installing: st
         (
             BUILD.replace("debian:bookworm-slim", "gcr.io/distroless/cc-debian12:nonroot")
             + "COPY --from=build --chown=nonroot:nonroot /app/target/release/app /bin/app\n",
-            ["ARG RUNTIME_IMAGE=debian:bookworm-slim", "USER 65532:65532", "--chown=65532:65532"],
-            "nonroot",
+            ["RUNTIME_IMAGE=debian:bookworm-slim", "USER 65532:65532\nENV HOME=/home/nonroot", "--chown=65532:65532"],
+            "nonroot:",
         ),
         (
             BUILD.replace("debian:bookworm-slim", "cgr.dev/chainguard/glibc-dynamic") + END,

@@ -35,4 +35,4 @@ def test_a_shape_is_understood_whole(tmp_path: Path, shape: str) -> None:
     assert written.texts == {}
     text = files["docker/Dockerfile"] if "docker/Dockerfile" in files else files["docker/rust.Dockerfile"]
     assert prints
-    assert "nonroot" not in text
+    assert "USER nonroot" not in text

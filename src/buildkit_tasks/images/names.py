@@ -133,7 +133,7 @@ def recipe_for(reference: str) -> Recipe | None:
 
 #: Distributions and small images that a service can replace with Debian.
 _CONVERTIBLE = re.compile(
-    r"alpine|(?:^|/)(?:debian|ubuntu|buildpack-deps|rust)(?:[:@]|$)"
+    r"(?:^|/)(?:[\w.-]*alpine[\w.-]*|debian|ubuntu|buildpack-deps|rust)(?:[:@]|$)"
     r"|(?:^|/)(?:distroless|chainguard|wolfi|busybox)(?:[/:@-]|$)"
 )
 

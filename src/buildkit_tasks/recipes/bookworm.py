@@ -13,7 +13,7 @@ from dataclasses import replace
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.images import names as image_names
-from buildkit_tasks.survey import called, install, recipe
+from buildkit_tasks.survey import called, install, recipe, stage_items
 from buildkit_tasks.survey.finding import Finding, Note, Service
 from buildkit_tasks.survey.recipe import Recipe, Stage
 
@@ -35,6 +35,13 @@ def _service(service: Service, notes: list[Note], packages: Sequence[str]) -> Se
     taken = service.recipe
     if taken is None:
         return service
+    if "alpine" in taken.runtime and not image_names.convertible(taken.runtime):
+        text = f"{taken.runtime} has no Debian equivalent, so {service.name} keeps the images of its Dockerfile"
+        notes.append(Note(taken.path, text))
+        return service  # a program compiled for Debian would not start in it
+    if taken.toolchain and not _plain(taken.toolchain):
+        text = f"{service.name} was compiled in {taken.toolchain}, which may add tools; it is now compiled in {RUST}"
+        notes.append(Note(taken.path, text, True))
     shared = bool(set(packages) - {"ca-certificates"})
     static = "musl" in service.target or service.target == "gnu" or "alpine" in taken.toolchain
     target = service.target
@@ -57,6 +64,12 @@ def _small(image: str) -> bool:
     return re.search(r"(?:^|/)(?:distroless|chainguard|wolfi|busybox)(?:[/:@-]|$)", image) is not None
 
 
+def _plain(image: str) -> bool:
+    """Return whether a toolchain image contains little more than the toolchain, or none."""
+    known = r"cargo-chef|muslrust|rust-musl-\w+|rustlang/rust"
+    return image_names.convertible(image) or re.search(rf"(?:^|/)(?:{known})(?:[:@]|$)", image) is not None
+
+
 def _toolchain(image: str) -> bool:
     """Return whether a runtime image is a toolchain image, which includes many libraries."""
     return re.search(r"(?:^|/)(?:rust|buildpack-deps)(?:[:@]|$)", image) is not None
@@ -69,8 +82,7 @@ def _with_packages(final: tuple[Stage, ...], packages: Sequence[str]) -> tuple[S
     if not names or not final:
         return final
     text = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(names)}"
-    first = Instruction("RUN", text, final[0].line, ((final[0].line, f"RUN {text}"),))
-    return (replace(final[0], items=(first, *final[0].items)), *final[1:])
+    return (replace(final[0], items=(_line(f"RUN {text}", final[0].line), *final[0].items)), *final[1:])
 
 
 def _recipe(taken: Recipe, notes: list[Note], shared: bool) -> Recipe:
@@ -81,7 +93,7 @@ def _recipe(taken: Recipe, notes: list[Note], shared: bool) -> Recipe:
 
     small = _small(taken.runtime) or (shared and taken.runtime == "scratch")
     runtime = DEBIAN if small or image_names.convertible(taken.runtime) else taken.runtime
-    final = tuple(put(stage) for stage in taken.final)
+    final = tuple(put(stage) for stage in taken.final) if runtime == DEBIAN else taken.final
     if small:
         final = _with_nonroot(final, taken.runtime)
     if final:
@@ -108,13 +120,21 @@ def _with_nonroot(final: tuple[Stage, ...], image: str) -> tuple[Stage, ...]:
     for number, stage in enumerate(final):
         items = [_numbered(item) for item in stage.items]
         if number == 0 and ("nonroot" in image or "chainguard/" in image):
-            first = Instruction("USER", f"{_NONROOT}:{_NONROOT}", stage.line, ((stage.line, _USER),))
-            items.insert(0, first)
+            lines = [_USER]
+            if stage_items.start_directory(image) == _HOME:
+                lines += [f"ENV HOME={_HOME}", f"WORKDIR {_HOME}"]
+            items = [*(_line(text, stage.line) for text in lines), *items]
         found.append(replace(stage, items=tuple(items)))
     return tuple(found)
 
 
 _USER = f"USER {_NONROOT}:{_NONROOT}"
+_HOME = "/home/nonroot"
+
+
+def _line(text: str, number: int) -> Instruction:
+    keyword, _, rest = text.partition(" ")
+    return Instruction(keyword, rest, number, ((number, text),))
 
 
 def _numbered(item: Instruction) -> Instruction:

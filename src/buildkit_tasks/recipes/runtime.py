@@ -35,7 +35,8 @@ class _Writer:
         self.also: dict[str, None] = {}
         self.notes: list[Note] = []
         self.tools = False
-        self.workdir, self.path = "/", taken.path
+        self.workdir = stage_items.start_directory(taken.final[0].base)  # empty: relative paths stay relative
+        self.path = taken.path
         self.compiling = {s.name: s for s in taken.compiling}
         self.renamed = shipped.renamed(taken, binaries)
         self.installed = shipped.installed(taken)
@@ -167,13 +168,15 @@ class _Writer:
         if name != self.service.binary:
             self.also[name] = None
         wanted = posixpath.basename(source.rstrip("/"))
-        place = posixpath.normpath(posixpath.join(self.workdir, copy.destination))
+        base = self.workdir if self.workdir.startswith(("/", "$")) else ""
+        place = posixpath.normpath(posixpath.join(base, copy.destination))
         directory = (
             copy.destination.endswith(("/", "/."))
             or copy.destination in (".", "./")
             or place in {self.workdir, *directories.USUAL, *self.made}
         )
-        end = posixpath.join(place, wanted) if directory else place
+        end = posixpath.normpath(posixpath.join(place, wanted)) if directory else place
+        end = end if end.startswith(("/", "$")) else f"./{end}"
         self.lines.append(_copy_line("COPY", copy.flags, "compile", [f"{BUILT}/{folder}/bin/service"], end))
 
     def _in_context(self, stage: Stage, source: str) -> str:
