@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_adopt_recipes import derived
+from buildkit_tasks.adopt import files as adopted
+from buildkit_tasks.dockerfiles.ignore import Ignore
+from tests.unit.test_adopt_recipes import derived, understand
 
 RUN = "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/app /bin/app\n"
 START = "FROM rust:1-bookworm AS build\nWORKDIR /app\n"
@@ -137,3 +139,21 @@ def test_debian_takes_over_the_home_of_nonroot(tmp_path: Path) -> None:
     text, _ = derived(tmp_path, f"{START}{SOURCES}{end}", images="bookworm")
     assert "USER 65532:65532\nENV HOME=/home/nonroot\nWORKDIR /home/nonroot\n" in text
     assert "bin/service /home/nonroot/app\n" in text
+
+
+@pytest.mark.parametrize("ignored", ["/assets/*.css\n/assets/img/*\n", "assets\n", "assets/*\n!assets/keep.css\n"])
+def test_what_the_compiler_reads_is_in_a_context_copied_whole(tmp_path: Path, ignored: str) -> None:
+    """`!assets` alone does not include files again that a pattern for files excludes."""
+    more = {
+        ".dockerignore": ignored,
+        "assets/a.css": "",
+        "assets/img/b.svg": "",
+        "assets/keep.css": "",
+        "src/main.rs": 'const ALL: Dir = include_dir!("$CARGO_MANIFEST_DIR/assets");\nfn main() {}\n',
+    }
+    head = f"{START}COPY . .\nRUN npm run css\nRUN cargo build --release\n"
+    found, finding = understand(tmp_path, head + RUN, more)
+    text = adopted.write(found, finding).texts["docker/Dockerfile.dockerignore"]
+    ignore = Ignore.parse(text)
+    assert "A stage copies the whole context" in text
+    assert [p for p in more if p.startswith("assets/") and ignore.excludes(p)] == []

@@ -95,7 +95,9 @@ def _context(files: Tree, workspace: Workspace, file: str, ours: Collection[str]
     wanted = [p for p in read if p not in ours and (not p.endswith(".md") or p in workspace.reach.paths)]
     out = [p for p in ignorefile.missing(files.text(name), wanted) if not _noise(p)]
     tops = dict.fromkeys(_top(p, workspace) for p in out)
-    return [Note(name, f"excludes {path}, which the compile step reads: add the line `!{path}`", True) for path in tops]
+    text = "excludes {}, which the compile step reads: add the line `{}`"
+    lines = {p: ignorefile.included(p, [files.text(name)], [o for o in out if o.startswith(p)]) for p in tops}
+    return [Note(name, text.format(path, lines[path][-1]), True) for path in tops]
 
 
 def _top(path: str, workspace: Workspace) -> str:

@@ -51,7 +51,12 @@ def derive(
     if whole:
         head += ["# A stage copies the whole context, so this includes everything that your ignore file allows."]
         theirs = _common([excluded.text_of(files, s) for s in services if s.context == "."])
-        again = _lines(p for p in {*code, *texts, *wanted} if _excludes(files, theirs, p))
+        again = [
+            line
+            for path in sorted({*code, *texts, *wanted})
+            if _excludes(files, theirs, path)
+            for line in included(path, theirs, files.below(path))
+        ]
         return "\n".join([*head, *theirs, *again, *NOISE, *own, *_named(wanted)]) + "\n"
     globs = [posixpath.normpath(cargo_workspace.path(glob)) for glob in cargo_workspace.globs]
     listed = {_escaped(p) for p in code | wanted if not any(fnmatch.fnmatchcase(p, glob) for glob in globs)}
@@ -64,6 +69,16 @@ def derive(
     lines += inside
     lines += _lines(p for p in code if inside and _excludes(files, inside, p, below=False))
     return "\n".join([*lines, *_named(wanted)]) + "\n"
+
+
+def included(path: str, lines: Sequence[str], below: Sequence[str]) -> list[str]:
+    """Return the lines that include a path again; `below`: the files in it. `!DIRECTORY` has no effect if the lines
+    exclude only files in the directory."""
+    own = _lines([path])
+    try:
+        return [*own, f"{own[0]}/**"] if missing("\n".join([*lines, *own]), below) else own
+    except ValueError:
+        return own  # docker rejects the list and reports the pattern
 
 
 def _lines(paths: Iterable[str]) -> list[str]:
