@@ -162,11 +162,12 @@ def test_git_s_configuration_is_that_of_the_stage_in_which_cargo_runs(tmp_path: 
     assert notes == []
 
 
-def test_a_variable_for_a_generator_and_for_cargo_is_still_named(tmp_path: Path) -> None:
+def test_a_variable_for_a_generator_and_for_cargo_is_set_for_both(tmp_path: Path) -> None:
     dockerfile = START + "COPY . .\nRUN export MODE=1 && ./gen.sh && cargo build --release\n" + IMAGE
     text, notes = derived(tmp_path, dockerfile)
     assert stage(text)[-1] == "RUN export MODE=1 && ./gen.sh"
-    assert [n.partition(": ")[0] for n in notes] == ["Dockerfile:4"]
+    assert 'ENV MODE="1"' in text.partition("AS compile")[2]
+    assert notes == []
 
 
 def test_a_program_that_is_downloaded_after_the_sources_is_there_for_cargo(tmp_path: Path) -> None:

@@ -157,3 +157,30 @@ def test_what_the_compiler_reads_is_in_a_context_copied_whole(tmp_path: Path, ig
     ignore = Ignore.parse(text)
     assert "A stage copies the whole context" in text
     assert [p for p in more if p.startswith("assets/") and ignore.excludes(p)] == []
+
+
+@pytest.mark.parametrize(
+    "shell",
+    [
+        'RUSTFLAGS="${RUSTFLAGS}" cargo build --release',
+        "export CARGO_BUILD_JOBS=$(nproc) && cargo build --release",
+        "if [ -n x ]; then env CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc cargo build --release; fi",
+    ],
+)
+def test_a_variable_that_changes_nothing_needs_no_note(tmp_path: Path, shell: str) -> None:
+    _, notes = derived(tmp_path, f'{START}ARG RUSTFLAGS="-g"\nCOPY . .\nRUN {shell}\n{RUN}')
+    assert notes == []
+
+
+def test_sccache_is_replaced_with_its_variables(tmp_path: Path) -> None:
+    head = f"{START}ENV SCCACHE_BUCKET=shop\nCOPY . .\nRUN ci/sccache-setup.sh v0.8\n"
+    head += "RUN . ci/sccache-env.sh && cargo build --release && sccache --show-stats\n"
+    text, notes = derived(tmp_path, head + RUN)
+    assert "sccache" not in text.lower()
+    assert notes == []
+
+
+def test_the_command_that_was_not_converted_is_named(tmp_path: Path) -> None:
+    run = "RUN --mount=type=cache,target=/app/target \\\n    cargo build --release && ./sign.sh app\n"
+    _, notes = derived(tmp_path, f"{START}COPY . .\n{run}{RUN}")
+    assert notes == ["Dockerfile:4: this command in the compile stage was not converted: RUN ./sign.sh app"]

@@ -144,7 +144,7 @@ class _Reader:
                 self._needed_by(kept, name)
                 self.add("toolchain", f'ENV PATH="{kept}"')
                 continue
-            if name in OURS or name in ARGUMENTS:
+            if name in OURS or name in ARGUMENTS or name.startswith("SCCACHE_"):
                 continue  # an ENV would override the argument of our compile step
             value = value and _USER_OF.sub(lambda found: self.taken.values.get(found[1], found[0]), value)
             if value is None and item.keyword == "ARG":
@@ -177,7 +177,7 @@ class _Reader:
             if mount.type in ("ssh", "secret"):
                 spec = ",".join(f"{k}={v}" for k, v in mount.options.items())
                 self.add("mounts", f"--mount={spec}")
-        machine = self._writes_for_an_image(text) or (sources_there and replaced.DOWNLOADS.search(text))
+        machine = replaced.writes_for_an_image(text, self.copied) or (sources_there and replaced.DOWNLOADS.search(text))
         if machine and not replaced.CARGO_RUNS.search(text):
             self.command(recipe.line(item).text)
             return
@@ -209,16 +209,10 @@ class _Reader:
             if name not in OURS:
                 escaped = value.replace("\\", "\\\\").replace('"', '\\"')
                 self.variable(f'ENV {name}="{escaped}"')
-        # tonistiigi/xx sets its variables for the target platform, as our own step does
-        lost = [n for n, v in computed.items() if n not in OURS and "xx-" not in v]
+        lost = [n for n, v in computed.items() if n not in OURS and shell_variables.changes(n, v)]
         lost = [name for name in lost if TOOLS_READ.fullmatch(name) or self.reads(name)]
         if lost:
             self.note(item, f"the shell computes {' and '.join(lost)} for cargo, but the compile step does not")
-
-    def _writes_for_an_image(self, text: str) -> bool:
-        """Return whether a command only writes a file for an image, outside the sources: `echo ... > /etc/info`."""
-        places = {posixpath.normpath(path) for path in re.findall(r">>?\s*(/[\w./-]+)", text)}
-        return bool(places & self.copied) and not re.search(r"(?:^|[\s;&|(])(?:cp|mv|cd)\s", text)
 
     def _command(self, item: Instruction, part: str, sources_there: bool) -> None:
         if re.fullmatch(r"rustup\s+(?:show|toolchain\s+install|update)(?:\s+-\S+)*", part):
@@ -249,7 +243,9 @@ class _Reader:
                 self.command(f"RUN getent {kind} {part.split()[-1]} > /dev/null || {part}")
         elif sources_there:
             self.add("left", item.line)
-            self.note(item, LEFT)
+            with_cargo = replaced.CARGO_RUNS.search(item.rest)  # the rest of the RUN is replaced
+            if not (with_cargo and shell_variables.settled(part)):
+                self.note(replace(item, rest=part) if with_cargo else item, LEFT)
         elif "\n" in part:
             self.command(recipe.line(item).text)
         else:

@@ -55,7 +55,7 @@ def derive(
             line
             for path in sorted({*code, *texts, *wanted})
             if _excludes(files, theirs, path)
-            for line in included(path, theirs, files.below(path))
+            for line in included(path, theirs, list(files.below(path)))
         ]
         return "\n".join([*head, *theirs, *again, *NOISE, *own, *_named(wanted)]) + "\n"
     globs = [posixpath.normpath(cargo_workspace.path(glob)) for glob in cargo_workspace.globs]

@@ -16,7 +16,7 @@ from buildkit_tasks.survey import install, recipe, shipped, stage_items
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 
-from . import compiling, replaced, stage_lines
+from . import compiling, replaced, shell_variables, stage_lines
 from .compiling import Kept
 from .variables import OURS
 
@@ -201,7 +201,7 @@ class _Reader:
     def _prepares(self, part: str) -> bool:
         if replaced.fills(part, self.workdir, self.shipped):
             return True
-        return not (_COMPILES.search(part) or replaced.SETTINGS.match(part))
+        return not (_COMPILES.search(part) or replaced.SETTINGS.match(part) or "sccache" in part)
 
     def _run(self, item: Instruction) -> None:
         """Keep the commands before the first one that compiles; later commands may need a program."""
@@ -225,6 +225,7 @@ class _Reader:
         self.lines.append(stage_lines.with_ca(text))
         self.moved = self.moved or item.line in self.left
         lost = [part for part in parts if part not in kept and not replaced.is_replaced(part)]
-        lost += [part for part in kept if _ELSEWHERE.search(part)] if end < len(parts) else []
+        elsewhere = [part for part in kept if _ELSEWHERE.search(part) and not shell_variables.settled(part)]
+        lost += elsewhere if end < len(parts) else []
         if not [part for part in lost if not replaced.SETTINGS.match(part)]:
             self.numbers |= {item.line} & self.left

@@ -81,3 +81,9 @@ def fills(part: str, workdir: str, shipped: Collection[str]) -> bool:
     places = {posixpath.normpath(posixpath.join(workdir, word)) for word in targets}
     wanted = [path for path in shipped if "/target/" in path and not _OUTPUT.search(path)]
     return any(place == path or place.startswith(f"{path}/") for place in places for path in wanted)
+
+
+def writes_for_an_image(text: str, shipped: Collection[str]) -> bool:
+    """Return whether a command only writes a file for an image, outside the sources: `echo ... > /etc/info`."""
+    places = {posixpath.normpath(path) for path in re.findall(r">>?\s*(/[\w./-]+)", text)}
+    return bool(places & set(shipped)) and not re.search(r"(?:^|[\s;&|(])(?:cp|mv|cd)\s", text)

@@ -32,6 +32,28 @@ def read(text: str) -> tuple[dict[str, str], dict[str, str]]:
     return {name: value for name, value in fixed.items() if name not in computed}, computed
 
 
+#: How many commands run at once. Does not affect a program.
+_JOBS = frozenset(("CARGO_BUILD_JOBS", "NUM_JOBS", "MAKEFLAGS"))
+#: Variables that `cross.sh` sets, too, if it compiles for another platform.
+_CROSS = re.compile(r"CARGO_TARGET_\w+_LINKER|(?:CC|CXX|AR|STRIP)_\w+")
+
+
+def changes(name: str, value: str) -> bool:
+    """Return whether a program may differ without a variable that the shell computes."""
+    if name in _JOBS or re.fullmatch(rf"[\"']?\$(?:{name}|\{{{name}\}})[\"']?", value):
+        return False  # the argument itself
+    # tonistiigi/xx sets its variables for the target platform, as our own step does
+    return "xx-" not in value and not (_CROSS.fullmatch(name) and re.search(r"-linux-(?:gnu|musl)", value))
+
+
+def settled(part: str) -> bool:
+    """Return whether a command only exports variables with a fixed value, or those that do not matter."""
+    value = rf"(?:\$\([^()]*\)|{_VALUE})"
+    if not re.fullmatch(rf"export(?:\s+{_NAME}={value})+\s*", part.strip()):
+        return False
+    return all(_plain(v) is not None or not changes(n, v) for n, v in re.findall(rf"({_NAME})=({value})", part))
+
+
 def _plain(value: str) -> str | None:
     """Return the value without its quotes; None if the shell expands something in it."""
     if "$" in value or "`" in value:

@@ -46,8 +46,8 @@ def packages_step(names: Sequence[str], *, argument: str, alpine: bool, recommen
 
 
 def short(item: Instruction) -> str:
-    """Return an instruction on one line of at most 100 characters."""
-    text = f"{item.keyword} {' '.join(item.rest.split())}"
+    """Return an instruction on one line of at most 100 characters, without mounts."""
+    text = f"{item.keyword} {' '.join(word for word in item.rest.split() if not word.startswith('--mount='))}"
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
