@@ -8,7 +8,10 @@ import pytest
 
 from buildkit_tasks.adopt import files as adopted
 from buildkit_tasks.dockerfiles.ignore import Ignore
-from tests.unit.test_adopt_recipes import derived, understand
+from buildkit_tasks.survey import look
+from buildkit_tasks.workspaces import tree
+from tests.support import repositories
+from tests.unit.test_adopt_recipes import CRATE, derived, understand
 
 RUN = "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/app /bin/app\n"
 START = "FROM rust:1-bookworm AS build\nWORKDIR /app\n"
@@ -164,6 +167,7 @@ def test_what_the_compiler_reads_is_in_a_context_copied_whole(tmp_path: Path, ig
     [
         'RUSTFLAGS="${RUSTFLAGS}" cargo build --release',
         "export CARGO_BUILD_JOBS=$(nproc) && cargo build --release",
+        '[ -n "$RUSTFLAGS" ] && export RUSTFLAGS="$RUSTFLAGS" || true; cargo build --release',
         "if [ -n x ]; then env CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc cargo build --release; fi",
     ],
 )
@@ -184,3 +188,41 @@ def test_the_command_that_was_not_converted_is_named(tmp_path: Path) -> None:
     run = "RUN --mount=type=cache,target=/app/target \\\n    cargo build --release && ./sign.sh app\n"
     _, notes = derived(tmp_path, f"{START}COPY . .\n{run}{RUN}")
     assert notes == ["Dockerfile:4: this command in the compile stage was not converted: RUN ./sign.sh app"]
+
+
+def test_commands_that_read_the_context_from_a_mount_do_not_run_in_the_toolchain_stage(tmp_path: Path) -> None:
+    run = "RUN --mount=type=bind,source=src,target=src --mount=type=bind,source=Cargo.toml,target=Cargo.toml \\\n"
+    text, notes = derived(tmp_path, f"{START}{run}    ./src/gen.sh && cargo build --release\n{RUN}")
+    assert "gen.sh" not in text
+    assert notes == ["Dockerfile:3: this command in the compile stage was not converted: RUN ./src/gen.sh"]
+
+
+def test_a_copied_file_is_not_the_whole_context(tmp_path: Path) -> None:
+    head = f"{START}COPY Cargo.toml .\nCOPY src src\nCOPY static/ assets/\nRUN cargo build --release\n"
+    text, notes = derived(tmp_path, head + RUN)
+    assert "AS sources" not in text
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "named"),
+    [
+        ("ARG FLAGS=--locked\n", "--release $FLAGS", "FLAGS"),
+        ("ARG DB=pg\n", "--release --features=db-${DB}", "DB"),
+        ("ARG PROFILE=release\nARG APP=app\nARG TARGETARCH\n", "--profile $PROFILE --bin $APP", ""),
+    ],
+)
+def test_arguments_that_selected_cargo_options_are_named(
+    tmp_path: Path, arguments: str, options: str, named: str
+) -> None:
+    found, finding = understand(tmp_path, f"{START}{arguments}COPY . .\nRUN cargo build {options}\n{RUN}")
+    notes = [n.text for n in adopted.write(found, finding).notes if "no longer selects" in n.text]
+    assert [text.split()[0] for text in notes] == ([named] if named else [])
+
+
+def test_a_dockerfile_whose_last_stage_is_something_else(tmp_path: Path) -> None:
+    """Without a compose file, every target is looked at, even if the default one compiles nothing."""
+    dockerfile = f"{START}{SOURCES}{RUN.replace('slim', 'slim AS server')}FROM nginx AS site\nCOPY static /site\n"
+    repositories.write(tmp_path, {**{n: t for n, t in CRATE.items() if n != "compose.yaml"}, "Dockerfile": dockerfile})
+    finding = look.find(tree.read(tmp_path), {}, ())
+    assert [(s.binary, s.recipe.target if s.recipe else "") for s in finding.services] == [("app", "server")]

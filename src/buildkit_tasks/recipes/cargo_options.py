@@ -10,6 +10,8 @@ from buildkit_tasks.survey.finding import Note, Service, Workspace
 from buildkit_tasks.workspaces import cargo_config
 from buildkit_tasks.workspaces.tree import Tree
 
+from .variables import ARGUMENTS, PLATFORM
+
 #: An empty value, or the argument itself: `ENV RUSTFLAGS=$RUSTFLAGS`.
 _EMPTY_FLAGS = re.compile(r"""(?:ARG|ENV) RUSTFLAGS=(["']?)(?:\$RUSTFLAGS|\$\{RUSTFLAGS\})?\1""")
 
@@ -44,6 +46,28 @@ def arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[st
             args["PROFILE"] = service.profile
         found[service.name] = args
     return found, notes
+
+
+#: A command that compiles, up to its end.
+_COMMAND = re.compile(r"\bcargo\s+(?:\+\S+\s+)?(?:build|b|install|rustc)\b((?:\\\n|[^;&|\n])*)")
+#: Words that select the program, as the argument BIN does now.
+_SELECTS = re.compile(r"(?:--bin|--package|-p)[= ]+[\"']?\$\{?\w+\}?[\"']?")
+
+
+def selecting(services: Sequence[Service]) -> list[Note]:
+    """Return notes on arguments of the old Dockerfiles that selected cargo options and no longer do."""
+    found: list[Note] = []
+    for taken in (s.recipe for s in services if s.recipe):
+        stages = [stage for stage in taken.compiling if stage.compiles]
+        words = " ".join(
+            _SELECTS.sub("", match[1]) for run in stage_items.runs(stages) for match in _COMMAND.finditer(run)
+        )
+        used = dict.fromkeys(re.findall(r"\$\{?(\w+)", words))
+        names = [n for n in used if n in stage_items.declared(taken) - ARGUMENTS and not PLATFORM.fullmatch(n)]
+        if names:
+            text = f"{', '.join(names)} no longer selects cargo options: set FEATURES, NO_DEFAULT_FEATURES or PROFILE"
+            found.append(Note(taken.path, text))
+    return found
 
 
 def _without_value(service: Service, word: str) -> bool:

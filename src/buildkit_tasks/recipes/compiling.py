@@ -126,7 +126,7 @@ class _Reader:
             elif item.keyword in ("ENV", "ARG"):
                 self._variables(item, stage)
             elif item.keyword == "RUN":
-                self._run(item, sources_there)
+                self._run(item, sources_there or placed.mounts_context(item))
             elif item.keyword in ("COPY", "ADD"):
                 sources_there = self._copy(item, self.workdir) or sources_there
             elif item.keyword == "USER":

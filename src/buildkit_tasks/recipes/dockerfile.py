@@ -82,6 +82,7 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     text = stages_text.insert(text, stages_text.side(services), kept, before)
     arguments, more = cargo_options.arguments(services, text)
     more += one_compilation.notes(services, each, workspace.cargo.binaries)
+    more += cargo_options.selecting(services)
     more += prepared.unmet(services, files.is_dir) if before is None else []
     context = [p for r in stages.values() for p in r.context]
     context += [p for s in services if s.recipe for p in stages_text.side_context(s)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles import mounts, syntax
+from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.survey import recipe
 from buildkit_tasks.survey.recipe import Stage
 
@@ -30,3 +31,8 @@ def in_context(placed: Sequence[tuple[str, str]], context: str, target: str) -> 
             rest = posixpath.relpath(target, place)
             return posixpath.normpath(posixpath.join(context, origin, rest))
     return None
+
+
+def mounts_context(item: Instruction) -> bool:
+    """Return whether a RUN reads files of the build context from a mount."""
+    return any(mount.type == "bind" and "from" not in mount.options for mount in mounts.run_mounts(item))

@@ -181,7 +181,7 @@ class _Reader:
         self.lines.append(recipe.line(item).text)
         if len(roots) == 1 and (root := roots.pop()) and self.root in ("", root):
             self.root = root
-            self.whole = self.whole or (place == root and len(copy.sources) == 1)
+            self.whole = self.whole or [posixpath.normpath(s.strip("/") or ".") for s in copy.sources] == ["."]
         elif self.whole and f"{place}/".startswith(f"{self.root.rstrip('/')}/"):
             self.overlays.append(item)
             self.moved = True

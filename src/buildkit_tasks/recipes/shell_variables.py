@@ -47,9 +47,11 @@ def changes(name: str, value: str) -> bool:
 
 
 def settled(part: str) -> bool:
-    """Return whether a command only exports variables with a fixed value, or those that do not matter."""
+    """Return whether a command only exports variables with a fixed value or that do not matter, or is a test."""
     value = rf"(?:\$\([^()]*\)|{_VALUE})"
-    if not re.fullmatch(rf"export(?:\s+{_NAME}={value})+\s*", part.strip()):
+    if re.fullmatch(r"(?:test|\[\[?)\s[^&|;]*", part.strip()):
+        return True  # only decides whether the next command runs
+    if not re.fullmatch(rf"export(?:\s+{_NAME}={value})+\s*(?:\|\|\s*true)?", part.strip()):
         return False
     return all(_plain(v) is not None or not changes(n, v) for n, v in re.findall(rf"({_NAME})=({value})", part))
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.workspaces.cargo import CargoWorkspace
 from buildkit_tasks.workspaces.tree import Tree
 
@@ -131,7 +132,7 @@ def _of_dockerfiles(
         if ASIDE.search(path) or path.endswith(".dockerignore"):
             continue
         variant, unclear = False, ""
-        taken = recipe.read(path, files.text(path), {})
+        taken = _read(path, files.text(path))
         for context in dict.fromkeys((".", posixpath.dirname(path) or ".", *(s.directory for s in spaces))):
             if variant and not path.startswith(f"{context}/"):
                 continue
@@ -170,6 +171,13 @@ def _of_dockerfiles(
         if path not in used and chosen:
             notes.append(Note(path, f"not converted, because {chosen.path} also ships {binary}"))
     return list(found.values()), notes
+
+
+def _read(path: str, text: str) -> recipe.Recipe | None:
+    """Analyze a Dockerfile: its default target, or else the first target that compiles Rust."""
+    named = [item.rest.split()[-1] for item in syntax.instructions(text) if item.keyword == "FROM" and item.rest]
+    read = (recipe.read(path, text, {}, target) for target in ("", *reversed(named)))
+    return next((taken for taken in read if taken), None)
 
 
 def _nearer(service: Service, other: Service, spaces: Sequence[CargoWorkspace]) -> bool:
