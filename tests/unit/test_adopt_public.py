@@ -226,3 +226,14 @@ def test_a_dockerfile_whose_last_stage_is_something_else(tmp_path: Path) -> None
     repositories.write(tmp_path, {**{n: t for n, t in CRATE.items() if n != "compose.yaml"}, "Dockerfile": dockerfile})
     finding = look.find(tree.read(tmp_path), {}, ())
     assert [(s.binary, s.recipe.target if s.recipe else "") for s in finding.services] == [("app", "server")]
+
+
+@pytest.mark.parametrize("end", ["/", "/out/", "."])
+def test_several_programs_copied_at_once_out_of_the_target_directory(tmp_path: Path, end: str) -> None:
+    folder = {".": "/app/"}.get(end, end)
+    build = f'COPY . .\nRUN cargo build --release && cp target/"release"/app \\\n    target/release/migrate {end}\n'
+    image = f"FROM debian:bookworm-slim\nCOPY --from=build {folder}migrate {folder}app ./\n"
+    text, notes = derived(tmp_path, START + build + image)
+    assert "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service /app\n" in text
+    assert "COPY --from=compile /out/${CACHE_SCOPE}/migrate/bin/service /migrate\n" in text
+    assert notes == []

@@ -38,7 +38,7 @@ class _Writer:
         self.workdir = stage_items.start_directory(taken.final[0].base)  # empty: relative paths stay relative
         self.path = taken.path
         self.compiling = {s.name: s for s in taken.compiling}
-        self.renamed = shipped.renamed(taken, binaries)
+        self.renamed, self.there = shipped.renamed(taken, binaries), shipped.places(taken, binaries)
         self.installed = shipped.installed(taken)
         self.made = directories.made(taken, files, service.context)
         self.labelled = False
@@ -125,6 +125,7 @@ class _Writer:
         known = self.renamed.get(posixpath.basename(source)) or shipped.program(source, self.binaries)
         if where and self.files.is_dir(where) and posixpath.basename(source) not in self.renamed:
             known = ""  # a source directory with a program's name
+        known = self.there.get(posixpath.normpath(posixpath.join("/", source)), known)
         if not (known or where or shipped.EXAMPLE.search(source)) and posixpath.basename(source) in self.binaries:
             known = posixpath.basename(source)
         whole = posixpath.normpath(posixpath.join("/", source)) in self.installed

@@ -53,10 +53,11 @@ def programs(workspace: CargoWorkspace, taken: recipe.Recipe) -> tuple[Program, 
     if taken.kind == prebuilt.KIND:
         return tuple(Program(name, place) for name, place in prebuilt.programs(taken, workspace.binaries).items())
     found: dict[str, Program] = {}
-    renamed = shipped.renamed(taken, workspace.binaries)
+    renamed, there = shipped.renamed(taken, workspace.binaries), shipped.places(taken, workspace.binaries)
     for copy in recipe.copies(taken):
         for source in copy.sources:
-            name = renamed.get(posixpath.basename(source)) or shipped.program(source, workspace.binaries)
+            name = there.get(posixpath.normpath(posixpath.join("/", source)))
+            name = name or renamed.get(posixpath.basename(source)) or shipped.program(source, workspace.binaries)
             if name:
                 found.setdefault(name, Program(name, copy.destination))
     return tuple(found.values())

@@ -107,9 +107,11 @@ def installed(taken: Recipe) -> frozenset[str]:
 
 def stages(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
     """Map each program of the image to the compile stage it is copied from."""
-    own = renamed(taken, binaries)
+    own, there = _moved(taken, binaries)
     named = (
-        (own.get(posixpath.basename(s)) or program(s, binaries), c.stage) for c in copies(taken) for s in c.sources
+        (there.get(_absolute("/", s)) or own.get(posixpath.basename(s)) or program(s, binaries), c.stage)
+        for c in copies(taken)
+        for s in c.sources
     )
     return {name: stage for name, stage in named if name}
 
@@ -171,11 +173,23 @@ def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
     Files keep their names if several are copied at once or if `mkdir` created the destination. Copies of copies
     count, too.
     """
+    return _moved(taken, binaries)[0]
+
+
+def places(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
+    """Map the paths in compile stages that programs were copied to, to these programs."""
+    return _moved(taken, binaries)[1]
+
+
+def _moved(taken: Recipe, binaries: Collection[str]) -> tuple[dict[str, str], dict[str, str]]:
     found: dict[str, str] = {}
     places: dict[str, str] = {}
     made: set[str] = set()
     for stage in taken.compiling:
+        workdir = "/"
         for item in stage.items:
+            if item.keyword == "WORKDIR":
+                workdir = posixpath.join(workdir, syntax.expand(item.rest, taken.values))
             text = install.unrolled(f"{item.rest}\n{item.body}") if item.keyword == "RUN" else ""
             for command in install.commands(text):
                 words = syntax.words(command)
@@ -183,15 +197,21 @@ def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
                     made.update(syntax.expand(word, taken.values).rstrip("/") for word in words[1:])
                 # `target/$(cat /target)/release/api`: the computed part contains no spaces
                 plain = re.sub(r"\$\([^()]*\)|`[^`]*`", "computed", command)
-                source, target = (syntax.expand(word, taken.values) for word in _one_file(plain))
-                name = posixpath.basename(source)
-                built = re.search(r"target|release", source) and not EXAMPLE.search(source)
-                copied = places.get(source) or (name if name in binaries and built else "")
-                if copied and not target.endswith(("/", ".")) and target not in made:
-                    found[posixpath.basename(target)] = places[target] = copied
-                elif copied:
-                    places[posixpath.join(target, name)] = copied
-    return found
+                sources, target = copied_files(plain)
+                target = syntax.expand(target, taken.values)
+                for source in (syntax.expand(word, taken.values) for word in sources):
+                    name = posixpath.basename(source)
+                    built = re.search(r"target|release", source) and not EXAMPLE.search(source)
+                    copied = places.get(_absolute(workdir, source)) or (name if name in binaries and built else "")
+                    if copied and len(sources) == 1 and not target.endswith(("/", ".")) and target not in made:
+                        found[posixpath.basename(target)] = places[_absolute(workdir, target)] = copied
+                    elif copied:
+                        places[_absolute(workdir, posixpath.join(target, name))] = copied
+    return found, places
+
+
+def _absolute(workdir: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(workdir, path))
 
 
 #: Options of `strip` that remove all symbols or only debug symbols, with cargo's names for them.
@@ -220,12 +240,6 @@ def stripped(several: Sequence[Stage]) -> str:
 
 #: Options of `install` that take the next word as their value.
 _VALUED = ("-m", "--mode", "-o", "-g", "--owner", "--group")
-
-
-def _one_file(command: str) -> tuple[str, str]:
-    """Return the source and target of a command that copies exactly one file; empty otherwise."""
-    files, end = copied_files(command)
-    return (files[0], end) if len(files) == 1 else ("", "")
 
 
 #: Commands that end with the files they read and write.
