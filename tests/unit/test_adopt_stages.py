@@ -466,6 +466,15 @@ def test_a_dockerfile_that_is_not_clear_is_named_if_there_is_no_service(tmp_path
         ("ARG RUSTFLAGS=-g\nENV RUSTFLAGS=$RUSTFLAGS\n", "ARG RUSTFLAGS=-g\nENV RUSTFLAGS=$RUSTFLAGS\n", []),
         ("ARG RUSTFLAGS=-g\nENV RUSTFLAGS=$RUSTFLAGS\n", "ENV RUSTFLAGS=-g\n", []),
         (
+            # the last value of the argument counts for both
+            "ARG flags=-g\nENV RUSTFLAGS=$flags\n",
+            "ARG flags=-O\nENV RUSTFLAGS=$flags\n",
+            [
+                'api was compiled with flags="-g"; all services now share flags="-O"',
+                'api was compiled with RUSTFLAGS="-g"; all services now share RUSTFLAGS="-O"',
+            ],
+        ),
+        (
             "ARG RUSTFLAGS=-g\nENV RUSTFLAGS=$RUSTFLAGS\n",
             "ARG RUSTFLAGS=-O\nENV RUSTFLAGS=${RUSTFLAGS}\n",
             ['web was compiled with RUSTFLAGS="-O"; all services now share RUSTFLAGS="-g"'],

@@ -164,16 +164,18 @@ def _environment(stages: Sequence[Stage]) -> dict[str, str | None]:
 def _variables(services: Sequence[Service], kept: Mapping[str, Kept]) -> list[Note]:
     """Return notes on variables in cargo's environment that had a different value, or flags that were not set."""
     values = {s.name: _assigned(kept[s.name].compile) for s in services}
+    # the last line of a variable counts, but the first RUSTFLAGS become an argument after all other lines
+    lines = list(dict.fromkeys(line for s in services for line in kept[s.name].compile))
+    flags = [line for line in lines if re.match(r"(?:ARG|ENV) RUSTFLAGS=", line)][:1]
+    shared = _assigned([*(line for line in lines if not re.match(r"(?:ARG|ENV) RUSTFLAGS\b", line)), *flags])
     found: list[Note] = []
     for name in dict.fromkeys(name for each in values.values() for name in each):
-        given = [(s, values[s.name].get(name)) for s in services]
-        set_ = [value for _, value in given if value]
-        # the first RUSTFLAGS become an argument of our step; for other variables, the last line counts
-        now = (set_[:1] if name == "RUSTFLAGS" else set_[-1:] or [""]) or [""]
-        for service, value in given:
-            if service.recipe and now[0] and value != now[0] and (value or _FLAGS.match(name)):
+        now = shared.get(name, "")
+        for service in services:
+            value = values[service.name].get(name)
+            if service.recipe and now and value != now and (value or _FLAGS.match(name)):
                 before = f"with {name}={value}" if value else f"without {name}"
-                text = f"{service.name} was compiled {before}; all services now share {name}={now[0]}"
+                text = f"{service.name} was compiled {before}; all services now share {name}={now}"
                 found.append(Note(service.recipe.path, text, True))
     return found
 
