@@ -692,6 +692,12 @@ impl Name {
     fn is_rust(&self) -> bool {
         self.0.ends_with(b".rs")
     }
+
+    /// Returns whether the name is the directory itself or below it.
+    fn is_below(&self, directory: &Name) -> bool {
+        let rest = self.0.strip_prefix(&directory.0[..]);
+        rest.map_or(false, |rest| directory.0.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
+    }
 }
 
 impl fmt::Display for Name {
@@ -1034,6 +1040,27 @@ struct Package {
     scripted: bool,
     /// Whether it is vendored. cargo assumes that vendored crates never change and does not recheck their files.
     vendored: bool,
+    /// Whether Cargo.toml sets the path of a target or build script outside the package's directory.
+    outlying: bool,
+    /// Whether it inherits values of `[workspace.package]`.
+    inherits: bool,
+    /// The names of its dependencies and of its build script's.
+    needs: Vec<String>,
+    script_needs: Vec<String>,
+}
+
+impl Package {
+    /// Returns the path of a name relative to the package's directory, if the name is below it.
+    fn inside<'n>(&self, name: &'n Name) -> Option<&'n [u8]> {
+        name.0.strip_prefix(&self.manifest.0[..self.manifest.0.len() - b"Cargo.toml".len()])
+    }
+
+    /// Returns whether a name is in one of the directories in which cargo looks for code.
+    fn is_code_of(&self, name: &Name) -> bool {
+        let places: [&[u8]; 4] = [b"src", b"tests", b"examples", b"benches"];
+        let first = self.inside(name).and_then(|inside| inside.split(|byte| *byte == b'/').next());
+        first.map_or(false, |first| places.contains(&first))
+    }
 }
 
 /// All packages, sorted by manifest. Packages are identified by their index.
@@ -1050,13 +1077,17 @@ impl Packages {
             // for a dangling link or a link to a directory, cargo reports the error
             let readable = here.is_some() && fs::metadata(&place).map_or(false, |found| found.is_file());
             let text = if readable { fs::read(&place).doing("read", &place)? } else { Vec::new() };
-            let (name, named_script) = read_manifest(&String::from_utf8_lossy(&text), &directory);
+            let read = read_manifest(&String::from_utf8_lossy(&text), &directory);
             found.push(Package {
                 manifest: manifest.clone(),
-                name,
+                name: read.name,
                 present: here.is_some(),
-                scripted: named_script || tree.in_context(&directory.join("build.rs")).is_some(),
+                scripted: read.scripted || tree.in_context(&directory.join("build.rs")).is_some(),
                 vendored: tree.get(&directory.join(".cargo-checksum.json")).is_some(),
+                outlying: read.outlying,
+                inherits: read.inherits,
+                needs: read.needs,
+                script_needs: read.script_needs,
             });
         }
         Ok(Packages(found))
@@ -1075,29 +1106,155 @@ impl Packages {
         None
     }
 
+    /// Returns the vendored packages that a link that differs leads to, and those with a link to a name that differs.
+    fn vendored_behind_links(&self, tree: &Tree, roots: Roots) -> Vec<usize> {
+        let is_link = |look: Option<Look>| look.map_or(false, |look| look.kind == Kind::Link);
+        let mut found = Vec::new();
+        for entry in tree.0.iter().filter(|entry| is_link(entry.context) || is_link(entry.copied)) {
+            let owner = self.owner(&entry.name).filter(|owner| self.0[*owner].vendored);
+            if !entry.differs() && owner.is_none() {
+                continue;
+            }
+            for root in [roots.context, roots.src] {
+                let real = [root.to_path_buf(), entry.name.below(root)].map(fs::canonicalize);
+                let leads_to = match &real {
+                    [Ok(root), Ok(real)] => match real.strip_prefix(root) {
+                        Ok(inside) => Name(inside.as_os_str().as_bytes().to_vec()),
+                        Err(_) => continue,
+                    },
+                    _ => continue,
+                };
+                if entry.differs() {
+                    let inside = |at: &usize| self.0[*at].vendored && self.0[*at].manifest.is_below(&leads_to);
+                    found.extend((0..self.0.len()).filter(inside));
+                }
+                if tree.0.iter().any(|other| other.differs() && other.name.is_below(&leads_to)) {
+                    found.extend(owner);
+                }
+            }
+        }
+        found
+    }
+
+    /// Returns the packages of the workspace that are compiled into a package's build script.
+    fn needed_by_script(&self, at: usize) -> Vec<usize> {
+        let named = |names: &[String]| -> Vec<usize> {
+            let is = |package: &Package| package.name.as_ref().map_or(false, |name| names.contains(name));
+            (0..self.0.len()).filter(|at| is(&self.0[*at])).collect()
+        };
+        let mut found = named(&self.0[at].script_needs);
+        let mut next = 0;
+        while next < found.len() {
+            let more = named(&self.0[found[next]].needs);
+            more.into_iter().for_each(|at| {
+                if !found.contains(&at) {
+                    found.push(at)
+                }
+            });
+            next += 1;
+        }
+        found
+    }
+
     /// Like `owner`, but returns None for a virtual workspace.
     fn owning_package(&self, name: &Name) -> Option<usize> {
         self.owner(name).filter(|at| self.0[*at].name.is_some())
     }
 }
 
-/// Returns the package's name, if Cargo.toml has a `[package]`, and whether it sets a build script.
-fn read_manifest(text: &str, directory: &Name) -> (Option<String>, bool) {
-    let (mut inside, mut name, mut scripted) = (false, None, false);
+/// The relevant content of a Cargo.toml.
+#[derive(Default)]
+struct Manifest {
+    /// None without a `[package]`.
+    name: Option<String>,
+    /// Whether it sets a build script.
+    scripted: bool,
+    outlying: bool,
+    inherits: bool,
+    needs: Vec<String>,
+    script_needs: Vec<String>,
+}
+
+fn read_manifest(text: &str, directory: &Name) -> Manifest {
+    let (mut table, mut found) = (String::new(), Manifest::default());
     for line in text.lines().map(str::trim_start) {
         if line.starts_with('[') {
-            inside =
-                line.split('#').next().map_or(false, |head| head.split_whitespace().collect::<String>() == "[package]");
-            name = name.or_else(|| Some(directory.to_string()).filter(|_| inside));
-        } else if let (true, Some((left, right))) = (inside, line.split_once('=')) {
+            table = header(line);
+            if table == "[package]" && found.name.is_none() {
+                found.name = Some(directory.to_string());
+            }
+        }
+        if table.contains("dependencies") {
+            let needs = if table.contains("build-") { &mut found.script_needs } else { &mut found.needs };
+            needs.extend(dependency(line).map(String::from));
+        }
+        if line.starts_with('[') {
+            continue;
+        }
+        let inside = table == "[package]";
+        if let (true, Some((left, right))) = (inside, line.split_once('=')) {
             match left.trim() {
-                "name" => name = right.split(|c| c == '"' || c == '\'').nth(1).map(String::from).or(name),
-                "build" => scripted = true,
+                "name" => found.name = quoted_value(right).map(String::from).or_else(|| found.name.take()),
+                "build" => {
+                    found.scripted = true;
+                    found.outlying |= leads_out(right);
+                }
                 _ => {}
             }
         }
+        let of_packages = ["dependencies", "[patch", "[replace"];
+        if !of_packages.iter().any(|word| table.contains(word) || line.starts_with(word)) {
+            let values = line.split("path").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('='));
+            found.outlying |= values.into_iter().any(leads_out);
+        }
+        let of_package = table.starts_with("[package") || (table.is_empty() && line.starts_with("package"));
+        found.inherits |= of_package && line.contains("workspace");
     }
-    (name, scripted)
+    found
+}
+
+/// Returns the header of a table without spaces, quotes and comments.
+fn header(line: &str) -> String {
+    let head = line.split('#').next().unwrap_or_default();
+    head.chars().filter(|c| !c.is_whitespace() && *c != '"' && *c != '\'').collect()
+}
+
+/// Returns the names that a line of a table of dependencies may contain: of `[dependencies.NAME]`, `NAME = …`, or
+/// `package = "NAME"`.
+fn dependency(line: &str) -> impl Iterator<Item = &str> {
+    let key = match line.strip_prefix('[') {
+        Some(head) => head.split(']').next().and_then(|head| head.rsplit('.').next()),
+        None => line.split(|c| c == '=' || c == '.').next(),
+    };
+    let key = key.map(|key| key.trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\''));
+    key.into_iter().chain(line.split("package").nth(1).and_then(quoted_value))
+}
+
+/// Returns the first string in a TOML value.
+fn quoted_value(text: &str) -> Option<&str> {
+    text.split(|c| c == '"' || c == '\'').nth(1)
+}
+
+/// Returns whether the first string in a TOML value is a path that leads out of a directory.
+fn leads_out(text: &str) -> bool {
+    quoted_value(text).map_or(false, |path| path.starts_with('/') || path.split('/').any(|part| part == ".."))
+}
+
+/// Returns the lines of a workspace's Cargo.toml that its packages inherit: those of `[workspace.package]`. Returns the
+/// whole text if the table is written in another way.
+fn inherited_lines(text: &str) -> String {
+    let (mut table, mut lines) = (String::new(), Vec::new());
+    for line in text.lines().map(str::trim) {
+        if line.starts_with('[') {
+            table = header(line);
+        } else if table.starts_with("[workspace.package") {
+            lines.push(line);
+        } else if (table == "[workspace]" && line.starts_with("package")) || line.starts_with("workspace.package") {
+            return text.into();
+        }
+    }
+    lines.retain(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.join("\n")
 }
 
 /// Returns whether the code contains words that suggest that it reads files outside its package.
@@ -1138,6 +1295,14 @@ impl fmt::Display for Reason {
     }
 }
 
+/// The directories that a plan is about.
+#[derive(Clone, Copy)]
+struct Roots<'a> {
+    context: &'a Path,
+    src: &'a Path,
+    target: &'a Path,
+}
+
 /// The changes to make to the mount, in this order.
 #[derive(Default)]
 struct Plan {
@@ -1146,6 +1311,8 @@ struct Plan {
     copy: Vec<(Name, Kind)>,
     /// Packages whose cargo fingerprints are deleted.
     forget: Vec<String>,
+    /// Directories of build scripts (`build/NAME-HASH`) that run again and must find an empty `OUT_DIR`.
+    empty: Vec<PathBuf>,
     touch: Vec<Name>,
     /// Messages for the user: what is recompiled, and why.
     said: Vec<String>,
@@ -1153,13 +1320,21 @@ struct Plan {
 
 impl Plan {
     /// `everything`: the reason to recompile the whole workspace, if one is already known.
-    fn new(tree: &Tree, recorded: bool, everything: Option<Reason>, context: &Path) -> Outcome<Plan> {
+    fn new(tree: &Tree, recorded: bool, everything: Option<Reason>, roots: Roots) -> Outcome<Plan> {
         let mut plan = Plan::default();
         let first = tree.0.iter().all(|entry| entry.copied.is_none()); // no earlier sync, so nothing has been compiled
-        let packages =
-            if tree.0.iter().any(Entry::differs) { Packages::of(tree, context)? } else { Packages(Vec::new()) };
+        let read = everything.is_some() || !recorded || tree.0.iter().any(Entry::differs);
+        let packages = if read { Packages::of(tree, roots.context)? } else { Packages(Vec::new()) };
         let marked = packages.0.iter().map(|_| None).collect();
-        let mut marks = Marks { tree, packages: &packages, context, everything, marked, outside_readers_marked: false };
+        let mut marks = Marks {
+            tree,
+            packages: &packages,
+            roots,
+            everything,
+            marked,
+            outside_readers_marked: false,
+            records: None,
+        };
         if !recorded {
             marks.mark_everything(&Reason::NoRecord);
         }
@@ -1175,6 +1350,11 @@ impl Plan {
                 marks.judge(entry)?;
             }
         }
+        // step: vendored-links {
+        for at in packages.vendored_behind_links(tree, roots) {
+            forgotten[at] = true;
+        }
+        // step: vendored-links }
         let forgotten = packages.0.iter().zip(forgotten).filter(|(_, forgotten)| *forgotten);
         for name in forgotten.filter_map(|(package, _)| package.name.clone()) {
             if !first {
@@ -1182,33 +1362,40 @@ impl Plan {
             }
             plan.forget.push(name);
         }
-        let Marks { everything, marked, .. } = marks;
+        // step: out-dir {
+        plan.empty = marks.scripts_that_run_again(first)?;
+        // step: out-dir }
         if first {
             return Ok(plan);
         }
+        let Marks { everything, marked, .. } = marks;
+        let mut all = false;
         // step: everything {
         if let Some(reason) = everything {
+            all = true;
             plan.said.push(format!("marked everything ({})", reason));
             plan.touch.push(Name(Vec::new()));
             plan.touch.extend(tree.context().filter(|(_, look)| look.kind != Kind::Link).map(|(name, _)| name.clone()));
-            return Ok(plan);
         }
         // step: everything }
-        for (package, reason) in packages.0.iter().zip(&marked) {
-            if let (Some(name), Some(reason)) = (&package.name, reason) {
-                plan.said.push(format!("marked {} ({})", name, reason));
+        if !all {
+            for (package, reason) in packages.0.iter().zip(&marked) {
+                if let (Some(name), Some(reason)) = (&package.name, reason) {
+                    plan.said.push(format!("marked {} ({})", name, reason));
+                }
             }
+            if marked.iter().all(Option::is_none) {
+                return Ok(plan);
+            }
+            // step: mark {
+            let code = tree.context().filter(|(name, look)| name.is_rust() && look.kind.is_file());
+            let code = code.filter(|(name, _)| packages.owner(name).map_or(false, |owner| marked[owner].is_some()));
+            plan.touch.extend(code.map(|(name, _)| name.clone()));
+            // step: mark }
         }
-        // step: mark {
-        if marked.iter().all(Option::is_none) {
-            return Ok(plan);
-        }
-        let code = tree.context().filter(|(name, look)| name.is_rust() && look.kind.is_file());
-        let code = code.filter(|(name, _)| packages.owner(name).map_or(false, |owner| marked[owner].is_some()));
-        plan.touch.extend(code.map(|(name, _)| name.clone()));
-        // step: mark }
         // step: links {
-        // cargo follows links, so it checks the mtime of the target, which may be old and is not touched
+        // cargo follows links, so it checks the mtime of the target, which may be old and is not touched: it may be
+        // outside the sources. A package without code in its own directory has nothing to touch
         let [mut linked, mut coded] = [(); 2].map(|_| vec![false; packages.0.len()]);
         for (name, look) in tree.context().filter(|(name, look)| look.kind == Kind::Link || name.is_rust()) {
             if let Some(owner) = packages.owner(name) {
@@ -1216,7 +1403,11 @@ impl Plan {
                 coded[owner] |= look.kind.is_file();
             }
         }
-        let beyond = (0..packages.0.len()).filter(|at| marked[*at].is_some() && (linked[*at] || !coded[*at]));
+        // step: outlying {
+        packages.0.iter().zip(&mut linked).for_each(|(package, linked)| *linked |= package.outlying);
+        // step: outlying }
+        let compiled = |at: usize| marked[at].is_some() || (all && !packages.0[at].vendored);
+        let beyond = (0..packages.0.len()).filter(|at| compiled(*at) && (linked[*at] || !coded[*at]));
         plan.forget.extend(beyond.filter_map(|at| packages.0[at].name.clone()));
         // step: links }
         Ok(plan)
@@ -1241,7 +1432,7 @@ impl Plan {
         }
     }
 
-    fn apply(&self, context: &Path, src: &Path, target: &Path) -> Outcome<()> {
+    fn apply(&self, Roots { context, src, target }: Roots) -> Outcome<()> {
         for text in &self.said {
             say(text);
         }
@@ -1258,35 +1449,120 @@ impl Plan {
         if !self.forget.is_empty() {
             self.forget_fingerprints(target)?;
         }
+        for directory in &self.empty {
+            remove(&fingerprint_of(directory))?;
+            remove(&directory.join("out"))?;
+            create_directory(&directory.join("out"))?;
+        }
         parallel(self.touch.len(), &|at, _| set_time(&self.touch[at].below(src), None))
     }
 
-    /// Deletes cargo's fingerprints, which are in `target/[TRIPLE/]PROFILE/.fingerprint/NAME-HASH`.
     fn forget_fingerprints(&self, target: &Path) -> Outcome<()> {
-        let mut forgotten = Vec::new();
-        walk(target, &mut |entry, kind, name| {
-            let parts: Vec<&[u8]> = name.0.split(|byte| *byte == b'/').collect();
-            let unit =
-                parts.last().and_then(|last| std::str::from_utf8(last).ok()).and_then(|last| last.rsplit_once('-'));
-            let within = parts.len() >= 2 && parts[parts.len() - 2] == b".fingerprint";
-            if within && unit.map_or(false, |(package, _)| self.forget.iter().any(|name| name == package)) {
-                forgotten.push(entry.path());
-            }
-            Ok(kind == Kind::Directory && !within && (parts.len() < 3 || parts[parts.len() - 1] == b".fingerprint"))
-        })?;
-        forgotten.iter().try_for_each(|path| remove(path))
+        let forgotten = units(target, b".fingerprint", &|package| self.forget.iter().any(|name| name == package))?;
+        forgotten.iter().try_for_each(|(_, path)| remove(path))
     }
+}
+
+/// Returns cargo's directories for packages: `target/[TRIPLE/]PROFILE/PART/NAME-HASH`.
+fn units(target: &Path, part: &[u8], wanted: &dyn Fn(&str) -> bool) -> Outcome<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    walk(target, &mut |entry, kind, name| {
+        let parts: Vec<&[u8]> = name.0.split(|byte| *byte == b'/').collect();
+        let unit = parts.last().and_then(|last| std::str::from_utf8(last).ok()).and_then(|last| last.rsplit_once('-'));
+        let within = parts.len() >= 2 && parts[parts.len() - 2] == part;
+        if let (true, Some((package, _))) = (within && kind == Kind::Directory, unit) {
+            if wanted(package) {
+                found.push((package.to_string(), entry.path()));
+            }
+        }
+        Ok(kind == Kind::Directory && !within && (parts.len() < 3 || parts[parts.len() - 1] == part))
+    })?;
+    Ok(found)
+}
+
+/// Returns the fingerprint that belongs to `build/NAME-HASH`.
+fn fingerprint_of(build: &Path) -> PathBuf {
+    let profile = build.ancestors().nth(2).unwrap_or(build);
+    profile.join(".fingerprint").join(build.file_name().unwrap_or_default())
+}
+
+/// What cargo knows about the last run of a build script.
+struct Run {
+    /// Whether it succeeded.
+    succeeded: bool,
+    /// Whether it declared inputs. If not, cargo runs it again when any file of the package changes.
+    declares: bool,
+    /// The declared files and directories in the sources.
+    paths: Vec<Name>,
+}
+
+impl Run {
+    /// Reads `build/NAME-HASH/output`. cargo empties the fingerprint before the script runs.
+    fn read(build: &Path, directory: &Name, src: &Path) -> Outcome<Run> {
+        let text = read_if_there(&build.join("output"))?.unwrap_or_default();
+        let mut run = Run { succeeded: false, declares: false, paths: Vec::new() };
+        for line in String::from_utf8_lossy(&text).lines() {
+            let line = line.strip_prefix("cargo:").map_or("", |line| line.trim_start_matches(':'));
+            run.declares |= line.starts_with("rerun-if-");
+            if let Some(path) = line.strip_prefix("rerun-if-changed=") {
+                let path = Path::new("/").join(OsStr::from_bytes(&directory.0)).join(path);
+                let path = path.strip_prefix(src).or_else(|_| path.strip_prefix("/")).unwrap_or(&path);
+                run.paths.push(Name(normal(path.as_os_str().as_bytes())));
+            }
+        }
+        let fingerprint = fingerprint_of(build);
+        if exists(&fingerprint)? {
+            for entry in fs::read_dir(&fingerprint).doing("list", &fingerprint)? {
+                let path = entry.doing("list", &fingerprint)?.path();
+                let is_hash = path.file_name().map_or(false, |name| name.as_bytes().starts_with(b"run-build-script"))
+                    && path.extension().is_none();
+                run.succeeded |= is_hash && fs::metadata(&path).doing("stat", &path)?.len() > 0;
+            }
+        }
+        Ok(run)
+    }
+}
+
+/// Resolves `.` and `..` in a path.
+fn normal(path: &[u8]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|byte| *byte == b'/') {
+        match part {
+            b"." => {}
+            b".." => drop(parts.pop()),
+            _ => parts.push(part),
+        }
+    }
+    parts.join(&b'/')
+}
+
+/// Returns whether one of the paths in cargo's record ends with the path of a file. Lengths and flags between the paths
+/// contain control characters.
+fn lists(record: &[u8], file: &[u8]) -> bool {
+    record
+        .split(|byte| *byte < b' ')
+        .any(|path| normal(path).strip_suffix(file).map_or(false, |before| before.is_empty() || before.ends_with(b"/")))
 }
 
 /// The packages marked by the differences.
 struct Marks<'a> {
     tree: &'a Tree,
     packages: &'a Packages,
-    context: &'a Path,
+    roots: Roots<'a>,
     everything: Option<Reason>,
     /// The first reason for each package.
     marked: Vec<Option<Reason>>,
     outside_readers_marked: bool,
+    /// What cargo compiled, if it has been read.
+    records: Option<Vec<Compiled>>,
+}
+
+/// The files that rustc reported for a target: `target/[TRIPLE/]PROFILE/.fingerprint/NAME-HASH/dep-TARGET`, in a binary
+/// format, with paths that are absolute or relative to the package.
+struct Compiled {
+    package: String,
+    is_script: bool,
+    files: Vec<u8>,
 }
 
 impl Marks<'_> {
@@ -1298,7 +1574,7 @@ impl Marks<'_> {
         // step: generated }
         if let (Some(here), Some(there), true) = (found.context, found.copied, found.name.is_rust()) {
             if here.kind == there.kind && here.kind.is_file() {
-                return Ok(()); // cargo detects this
+                return self.plain_edit(&found.name);
             }
         }
         // step: attribute {
@@ -1328,20 +1604,165 @@ impl Marks<'_> {
         let packages = self.packages;
         let owner = packages.owner(name);
         match owner.map(|owner| (owner, &packages.0[owner])) {
-            // cargo handles the effect on crates, but does not know which build scripts read the file
-            _ if name.base() == b"Cargo.lock" => self.mark_scripted(reason),
+            // cargo handles the effect on crates, but does not know which build scripts and macros read the file
+            found if name.base() == b"Cargo.lock" => {
+                self.mark_scripted(reason);
+                // step: lock {
+                if let Some((owner, _)) = found.filter(|(_, package)| package.name.is_some()) {
+                    self.mark(owner, reason);
+                }
+                // step: lock }
+                let _ = found;
+            }
             Some((_, package)) if is_manifest && present && package.name.is_none() => self.mark_scripted(reason),
-            Some((owner, package)) if package.name.is_some() => self.mark(owner, reason),
+            Some((owner, package)) if package.name.is_some() => {
+                self.mark(owner, reason);
+                self.mark_nested(owner, name, reason);
+            }
             // a package that was deleted, or a directory that is no longer a package
             Some((_, package)) if !package.present => {}
             _ => self.mark_everything(reason),
         }
+        // step: inherited {
+        if is_manifest && self.changes_inherited_lines(name)? {
+            for at in (0..packages.0.len()).filter(|at| packages.0[*at].inherits) {
+                self.mark(at, reason);
+            }
+        }
+        // step: inherited }
         if is_manifest {
             if let Some(around) = name.parent().and_then(|directory| packages.owning_package(&directory)) {
                 self.mark(around, reason);
             }
         }
         self.mark_who_looks_outside(reason)
+    }
+
+    /// A package around other packages, usually the root package of a workspace: like files outside all packages, its
+    /// files may be read by the packages in it, except for code. If the file is a Cargo.toml, cargo handles the effect
+    /// on crates.
+    fn mark_nested(&mut self, owner: usize, name: &Name, reason: &Reason) {
+        // step: nested {
+        let (packages, around) = (self.packages, &self.packages.0[owner]);
+        if around.vendored || around.is_code_of(name) {
+            return;
+        }
+        let is_manifest = name.base() == b"Cargo.toml";
+        for (at, package) in packages.0.iter().enumerate() {
+            let nested = at != owner && !package.vendored && around.inside(&package.manifest).is_some();
+            if nested && (package.scripted || !is_manifest) {
+                self.mark(at, reason);
+            }
+        }
+        // step: nested }
+        let _ = (owner, name, reason);
+    }
+
+    /// Returns whether a Cargo.toml changes values that packages inherit.
+    fn changes_inherited_lines(&self, name: &Name) -> Outcome<bool> {
+        let mut lines = Vec::new();
+        for root in [self.roots.context, self.roots.src] {
+            let place = name.below(root);
+            let readable = fs::metadata(&place).map_or(false, |found| found.is_file());
+            let text = if readable { fs::read(&place).doing("read", &place)? } else { Vec::new() };
+            lines.push(inherited_lines(&String::from_utf8_lossy(&text)));
+        }
+        Ok(lines[0] != lines[1])
+    }
+
+    /// An edit of a `.rs` file is left to cargo, unless the file is outside the directories for code and cargo's record
+    /// of the last compilation does not list it: a macro may read it as data.
+    fn plain_edit(&mut self, name: &Name) -> Outcome<()> {
+        // step: data {
+        let reason = Reason::Changed(name.clone());
+        match self.packages.owning_package(name) {
+            Some(owner) if self.packages.0[owner].vendored || self.packages.0[owner].is_code_of(name) => {}
+            Some(owner) => {
+                let package = &self.packages.0[owner];
+                let inside = package.inside(name).unwrap_or_default();
+                if inside != b"build.rs" && self.compiles(package.name.as_deref(), false, inside)? == Some(false) {
+                    self.attribute(name, true, &reason)?;
+                }
+            }
+            // a package can only read it through a link or a path that leads out of its directory
+            None if self.compiles(None, false, &name.0)? == Some(true) => {}
+            None => self.mark_who_looks_outside(&reason)?,
+        }
+        // step: data }
+        let _ = name;
+        Ok(())
+    }
+
+    /// Returns whether rustc compiled a file of a package (None: of all packages), as far as cargo recorded it. Returns
+    /// None without a record: the package has not been compiled.
+    fn compiles(&mut self, package: Option<&str>, script: bool, file: &[u8]) -> Outcome<Option<bool>> {
+        let records = match self.records.take() {
+            Some(records) => records,
+            None => self.read_records()?,
+        };
+        let wanted = |record: &&Compiled| {
+            package.map_or(true, |package| package == record.package) && (record.is_script || !script)
+        };
+        let listed = records.iter().filter(wanted).map(|record| lists(&record.files, file)).max();
+        self.records = Some(records);
+        Ok(listed)
+    }
+
+    fn read_records(&self) -> Outcome<Vec<Compiled>> {
+        let known = |name: &str| {
+            let mut packages = self.packages.0.iter().filter(|package| !package.vendored);
+            packages.any(|package| package.name.as_deref() == Some(name))
+        };
+        let mut records = Vec::new();
+        for (package, directory) in units(self.roots.target, b".fingerprint", &known)? {
+            for entry in fs::read_dir(&directory).doing("list", &directory)? {
+                let path = entry.doing("list", &directory)?.path();
+                let name = path.file_name().unwrap_or_default().as_bytes();
+                if name.starts_with(b"dep-") {
+                    let (package, is_script) = (package.clone(), name.starts_with(b"dep-build-script"));
+                    records.push(Compiled { package, is_script, files: fs::read(&path).doing("read", &path)? });
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    /// Returns the directories of the build scripts that cargo will run again. cargo leaves the files of the last run in
+    /// `OUT_DIR`, where the script or a macro may find them.
+    fn scripts_that_run_again(&mut self, first: bool) -> Outcome<Vec<PathBuf>> {
+        let (packages, tree) = (self.packages, self.tree);
+        let scripted = |package: &Package| package.scripted && package.present && !package.vendored;
+        if !packages.0.iter().any(scripted) {
+            return Ok(Vec::new());
+        }
+        let changed: Vec<&Name> = tree.0.iter().filter(|entry| entry.differs()).map(|entry| &entry.name).collect();
+        let mut affected: Vec<bool> = self.marked.iter().map(Option::is_some).collect();
+        changed.iter().filter_map(|name| packages.owner(name)).for_each(|owner| affected[owner] = true);
+        let (all, mut found) = (first || self.everything.is_some(), Vec::new());
+        for (name, build) in units(self.roots.target, b"build", &|_| true)? {
+            if !exists(&build.join("out"))? {
+                continue; // the directory of a compiled script
+            }
+            let is = |at: &usize| scripted(&packages.0[*at]) && packages.0[*at].name.as_ref() == Some(&name);
+            for at in (0..packages.0.len()).filter(is) {
+                let package = &packages.0[at];
+                let mut again = all || self.marked[at].is_some();
+                again = again || packages.needed_by_script(at).iter().any(|needed| affected[*needed]);
+                for file in changed.iter().filter(|name| name.is_rust()).filter_map(|name| package.inside(name)) {
+                    again = again || self.compiles(Some(&name), true, file)? == Some(true);
+                }
+                if !again {
+                    let directory = package.manifest.parent().unwrap_or_else(|| Name(Vec::new()));
+                    let run = Run::read(&build, &directory, self.roots.src)?;
+                    let declared = changed.iter().any(|name| run.paths.iter().any(|path| name.is_below(path)));
+                    again = !run.succeeded || declared || (affected[at] && !run.declares);
+                }
+                if again {
+                    found.push(build.clone());
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Marks the packages that may have written a file, because only a build can write it again.
@@ -1379,12 +1800,19 @@ impl Marks<'_> {
         }
         // step: outlook {
         let found: Vec<AtomicBool> = self.packages.0.iter().map(|_| AtomicBool::new(false)).collect();
+        // step: outlying {
+        self.packages
+            .0
+            .iter()
+            .zip(&found)
+            .for_each(|(package, found)| found.store(package.outlying, Ordering::Relaxed));
+        // step: outlying }
         parallel(self.tree.0.len(), &|at, _| {
             let Entry { name, context: look, .. } = &self.tree.0[at];
             let is_link = matches!(look, Some(look) if look.kind == Kind::Link);
             let is_code = name.is_rust() && matches!(look, Some(look) if look.kind.is_file());
             if let Some(owner) = self.packages.owning_package(name).filter(|_| is_link || is_code) {
-                let path = name.below(self.context);
+                let path = name.below(self.roots.context);
                 if is_link
                     || (!found[owner].load(Ordering::Relaxed) && looks_outside(&fs::read(&path).doing("read", &path)?))
                 {
@@ -1459,7 +1887,8 @@ impl Step {
             self.bring_back(&ahead, now)?;
         }
         // step: clock }
-        Plan::new(&tree, !record.0.is_empty(), everything, context)?.apply(context, src, target)?;
+        let roots = Roots { context, src, target };
+        Plan::new(&tree, !record.0.is_empty(), everything, roots)?.apply(roots)?;
         if tree.0.iter().any(Entry::differs) || record.0.len() != tree.context().count() {
             Record::write(&self.state("tree"), &tree)?;
         }
@@ -1512,6 +1941,10 @@ impl Step {
         variables.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         let mut digest = Sha256::new();
         variables.iter().for_each(|(text, _)| digest.update(text));
+        // step: source {
+        // cargo does not distinguish members of two workspaces with the same name, version and relative path
+        digest.update(&[b"SOURCE=", &self.wanted.source.0[..], b"\0"].concat());
+        // step: source }
         // this may be a secret: BuildKit ignores changes to it, but if the step runs, they are detected here
         digest.update(&read_if_there(&self.cargo_home.join("config.toml"))?.unwrap_or_default());
         Ok(hex(&digest.finish()))
@@ -2641,12 +3074,17 @@ mod tests {
         }
 
         fn plan(&self) -> Plan {
+            self.planned(None)
+        }
+
+        fn planned(&self, everything: Option<Reason>) -> Plan {
             let (step, nobody) = (self.step(), [self.step().wanted.source.join("target")]);
             let lists = [&step.places.context, &step.src()].map(|root| list(root, &nobody, None).unwrap().0);
             let [here, there] = lists;
             let record = Record::read(&step.state("tree")).unwrap();
             let tree = compare(&step.places.context, &step.src(), here, there, &record).unwrap();
-            Plan::new(&tree, !record.0.is_empty(), None, &step.places.context).unwrap()
+            let (context, src, target) = (&step.places.context, &step.src(), &step.target());
+            Plan::new(&tree, !record.0.is_empty(), everything, Roots { context, src, target }).unwrap()
         }
 
         /// Returns the marked packages, or `everything`.
@@ -3237,7 +3675,10 @@ mod tests {
     #[test]
     fn manifests_are_read_as_far_as_needed() {
         let directory = Name(b"here".to_vec());
-        let read = |text: &str| read_manifest(text, &directory);
+        let read = |text: &str| {
+            let found = read_manifest(text, &directory);
+            (found.name, found.scripted)
+        };
         assert_eq!(read("[package] # x\nname = 'a'\n[lib]\nname = \"b\"\nbuild = 1"), (Some("a".into()), false));
         assert_eq!(read("[ package ]\nversion = \"1\"\nbuild = \"b.rs\""), (Some("here".into()), true));
         assert_eq!(read("[workspace]\nname = \"x\""), (None, false));

@@ -52,6 +52,7 @@ class Case:
     classic: str | None = None  # "?": depends on timing, "-": does not apply; otherwise see classic.json
     before: Change | None = None  # a change to the tree before the first build
     unguarded: str | None = None  # cells with plain `docker build`, if they differ from those with the guard
+    first: str = "R5"  # the cell of the first build
 
     @property
     def cells(self) -> str:
@@ -65,8 +66,9 @@ def case(
     classic: str | None = None,
     before: Change | None = None,
     unguarded: str | None = None,
+    first: str = "R5",
 ) -> Case:
-    return Case(name, steps, classic, before, unguarded)
+    return Case(name, steps, classic, before, unguarded, first)
 
 
 def part(text: str, time: str = "now") -> Write:
@@ -182,6 +184,133 @@ LOCK_READER = Several(
             'found.sort();\n    found.push(env!("LOCK").into());',
             "old",
         ),
+    )
+)
+
+#: A second workspace with the same members. cargo does not distinguish them: the relative paths are the same, too.
+SECOND = Several(
+    tuple(
+        Link(f"services/second/{path}", content[2:])
+        if content.startswith("->")
+        else Write(f"services/second/{path}", content.replace('println!("api one', 'println!("api 2nd'), "old")
+        for path, content in ((name.removeprefix("services/"), text) for name, text in tree.BASE.items())
+        if not path.startswith(("vendor/", ".cargo/"))
+    )
+)
+
+LEAF = "services/crates/leaf"
+#: A crate without links, build script or paths that lead out of it. Its macros read files and a variable.
+LEAFY = Several(
+    (
+        Write(
+            f"{LEAF}/Cargo.toml",
+            tree.package("leaf") + 'license.workspace = true\n\n[dependencies]\nmac = { path = "../mac" }\n',
+            "old",
+        ),
+        Write(
+            f"{LEAF}/src/lib.rs",
+            "pub fn report() -> String {\n"
+            '    [mac::listing!("snippets"), mac::listing!("locks"), mac::variable!("CARGO_PKG_LICENSE")].join("\\n")\n'
+            "}\n",
+            "old",
+        ),
+        Write(f"{LEAF}/snippets/a.rs", "snippet one\n", "old"),
+        Write(f"{LEAF}/locks/Cargo.lock", "lock one\n", "old"),
+        Replace(
+            f"{MAC}/src/lib.rs",
+            "/// The names",
+            "#[proc_macro]\npub fn variable(input: TokenStream) -> TokenStream {\n"
+            "    let name = input.to_string();\n"
+            "    let value = std::env::var(name.trim_matches('\"')).unwrap_or_default();\n"
+            '    format!("{value:?}").parse().unwrap()\n}\n\n/// The names',
+            "old",
+        ),
+        Replace("services/Cargo.toml", "[workspace]", '[workspace.package]\nlicense = "one"\n\n[workspace]', "old"),
+        Replace(f"{API}/Cargo.toml", "common = ", 'leaf = { path = "../leaf" }\ncommon = ', "old"),
+        Replace(f"{API}/src/main.rs", "fn main() {", 'fn main() {\n    println!("{}", leaf::report());', "old"),
+        Replace(
+            "services/Cargo.lock",
+            ' "common",\n "mac",\n]\n\n[[package]]\nname = "common"',
+            ' "common",\n "leaf",\n "mac",\n]\n\n[[package]]\nname = "common"',
+            "old",
+        ),
+        Replace(
+            "services/Cargo.lock",
+            '[[package]]\nname = "mac"',
+            '[[package]]\nname = "leaf"\nversion = "0.1.0"\ndependencies = [\n "mac",\n]\n\n[[package]]\nname = "mac"',
+            "old",
+        ),
+    )
+)
+
+#: The workspace has a root package; a member reads one of its files and a variable.
+ROOTED = Several(
+    (
+        Replace("services/Cargo.toml", "[workspace]", tree.package("root") + "\n[workspace]", "old"),
+        Write("services/src/lib.rs", "", "old"),
+        Write("services/notes.txt", "one", "old"),
+        Replace(
+            "services/Cargo.lock",
+            '[[package]]\nname = "worker"',
+            '[[package]]\nname = "root"\nversion = "0.1.0"\n\n[[package]]\nname = "worker"',
+            "old",
+        ),
+        Write(
+            f"{MAC}/build.rs",
+            _AROUND + '    let notes = std::fs::read_to_string(around(2).join("notes.txt")).unwrap();\n'
+            '    println!("cargo:rustc-env=NOTES={notes} {}", std::env::var("NOTE").unwrap_or_default());\n}\n',
+            "old",
+        ),
+        Replace(f"{MAC}/src/lib.rs", "found.sort();", 'found.sort();\n    found.push(env!("NOTES").into());', "old"),
+    )
+)
+
+#: A library outside its package. Its macro reads a file in the package.
+OUTLYING = Several(
+    (
+        Replace(
+            f"{API}/Cargo.toml",
+            "\n[dependencies]",
+            '\n[lib]\nname = "outer"\npath = "../../code/outer.rs"\n\n[dependencies]',
+            "old",
+        ),
+        Write("services/code/outer.rs", 'pub fn text() -> &\'static str {\n    mac::listing!("notes")\n}\n', "old"),
+        Write(f"{API}/notes/a.txt", "note one", "old"),
+        Replace(f"{API}/src/main.rs", "fn main() {", 'fn main() {\n    println!("{}", outer::text());', "old"),
+    )
+)
+
+#: A build script that lists the directory to which it writes a file.
+COLLECTING = Several(
+    (
+        Write(
+            f"{MAC}/build.rs",
+            'fn main() {\n    println!("cargo:rerun-if-changed=name");\n'
+            '    let out = std::path::PathBuf::from(std::env::var("OUT_DIR").unwrap());\n'
+            '    let name = std::fs::read_to_string("name").unwrap();\n'
+            '    std::fs::write(out.join(format!("file {}", name.trim())), "").unwrap();\n'
+            "    let names = std::fs::read_dir(out).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());\n"
+            "    let mut names: Vec<_> = names.collect();\n    names.sort();\n"
+            '    println!("cargo:rustc-env=NAMES={}", names.join(","));\n}\n',
+            "old",
+        ),
+        Write(f"{MAC}/name", "one\n", "old"),
+        Replace(f"{MAC}/src/lib.rs", "found.sort();", 'found.sort();\n    found.push(env!("NAMES").into());', "old"),
+    )
+)
+
+#: The vendored crates are behind a symlink, and the sources of one of them behind another.
+VENDOR_LINKED = Several(
+    (
+        Move("services/vendor", "services/third/v1"),
+        Link("services/vendor", "third/v1"),
+        *(
+            Write(path.replace("vendor/", "third/v2/"), text.replace("dep one", "dep new"), "old")
+            for path, text in tree.BASE.items()
+            if path.startswith("services/vendor/") and "1.0.1/src" not in path
+        ),
+        Write("services/third/code/lib.rs", 'pub const TEXT: &str = "dep two";\n', "old"),
+        Link("services/third/v2/dep-1.0.1/src", "../../code"),
     )
 )
 
@@ -538,6 +667,57 @@ CASES: tuple[Case, ...] = (
             "R0",
         ),
     ),
+    case(
+        "another workspace of the context with the same members; the first one again",
+        Step(None, "R4", Build(args=(("SOURCE", "services/second"),))),
+        Step(None, "R4"),
+        before=SECOND,
+        classic="-",
+    ),
+    case(
+        "value of [workspace.package] read by a macro edited",
+        Step(Replace("services/Cargo.toml", 'license = "one"', 'license = "two"'), "R4"),
+        before=LEAFY,
+        first="R6",
+    ),
+    case(
+        ".rs file read as data by a macro edited",
+        Step(Write(f"{LEAF}/snippets/a.rs", "snippet two\n"), "R4"),
+        before=LEAFY,
+        first="R6",
+    ),
+    case(
+        "Cargo.lock in a package read by a macro edited",
+        Step(Write(f"{LEAF}/locks/Cargo.lock", "lock two\n"), "R4"),
+        before=LEAFY,
+        first="R6",
+    ),
+    case(
+        "root package: its file read by a member edited; [env] in .cargo/config.toml",
+        Step(Write("services/notes.txt", "two"), "R4"),
+        Step(
+            Write("services/.cargo/config.toml", f'{tree.BASE["services/.cargo/config.toml"]}\n[env]\nNOTE = "1"\n'),
+            "R4",
+        ),
+        before=ROOTED,
+    ),
+    case(
+        "library outside its package; file read by its macro edited",
+        Step(Write(f"{API}/notes/a.txt", "note two"), "R3"),
+        before=OUTLYING,
+    ),
+    case(
+        "build.rs lists OUT_DIR; name of its file changed; build.rs edited",
+        Step(Write(f"{MAC}/name", "two\n"), "R4"),
+        Step(Replace(f"{MAC}/build.rs", '"file {}"', '"item {}"'), "R4"),
+        before=COLLECTING,
+    ),
+    case(
+        "symlink to the vendored crates retargeted; file behind a vendored crate's symlink edited",
+        Step(Link("services/vendor", "third/v2"), "R5"),
+        Step(Write("services/third/code/lib.rs", 'pub const TEXT: &str = "dep six";\n'), "R4"),
+        before=VENDOR_LINKED,
+    ),
     case("sources pruned from the mount", Step(in_mount("rm -rf */src src", part("two", "old")), "R5"), classic="-"),
     case("target pruned from the mount", Step(in_mount("rm -rf */target *", part("two", "old")), "R5")),
     case("state pruned from the mount", Step(in_mount("rm -rf */state", part("two", "old")), "R5"), classic="-"),
@@ -551,7 +731,7 @@ def run(site: Site, one: Case) -> list[str]:
         one.before.apply(site.context)
     first = site.build(PLAIN)
     assert first.programs is not None, first.log
-    assert site.judge(PLAIN, first) == "R5", first.log
+    assert site.judge(PLAIN, first) == one.first, first.log
     cells = []
     for step in one.steps:
         if isinstance(step.do, Change):

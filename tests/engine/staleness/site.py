@@ -146,7 +146,7 @@ class Oracle:
 
     def programs(self, context: Path, build: Build) -> dict[str, str] | None:
         """Return what the programs print, or None if the tree does not compile."""
-        packed = _pack(context)
+        packed = _pack(context)  # SOURCE is below services
         key = hashlib.sha256(packed + repr((build.bins, build.args, build.image)).encode()).hexdigest()
         if key not in self._known:
             self._known[key] = self._build(packed, build)
@@ -162,10 +162,11 @@ class Oracle:
     def _build(self, packed: bytes, build: Build) -> dict[str, str] | None:
         args = dict(build.args)
         profile = args.pop("PROFILE", "release")
+        source = args.pop("SOURCE", "services")
         bins = " ".join(f"--bin {name}" for name in build.bins.split())
         work = f"/work/{secrets.token_hex(6)}"
         script = (
-            f"mkdir -p {work} && cd {work} && tar -xf - && cd services && "
+            f"mkdir -p {work} && cd {work} && tar -xf - && cd {source} && "
             f"cargo build -q --locked --workspace --profile {profile} {bins} || exit 9\n"
             f'for b in {build.bins}; do echo "=== $b"; target/*/$b || exit 8; done; rm -rf {work}'
         )
