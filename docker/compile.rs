@@ -3219,6 +3219,9 @@ mod tests {
     fn lock_file_and_workspace_manifest_mark_build_scripts() {
         assert_eq!(after(|site| site.put("services/Cargo.lock", "version = 3\n")).marked(), ["curious", "scripted"]);
         assert_eq!(after(|site| site.put("services/Cargo.toml", "[workspace]\n")).marked(), ["curious", "scripted"]);
+        // a macro of the package may read a lock file in it
+        let site = after(|site| site.put("services/plain/Cargo.lock", "version = 3\n"));
+        assert_eq!(site.marked(), ["curious", "plain", "scripted"]);
     }
 
     #[test]
@@ -3277,6 +3280,168 @@ mod tests {
         let plan = site.plan();
         assert_eq!(plan.forget, ["elsewhere", "linked"]); // `plain` and `curious` are marked by touching their files
         assert_eq!(site.marked(), ["curious", "elsewhere", "linked", "plain"]);
+    }
+
+    #[test]
+    fn if_everything_is_marked_a_package_of_links_loses_its_fingerprint_too() {
+        let site = Site::new();
+        site.put("services/linked/Cargo.toml", "[package]\nname = \"linked\"\n");
+        site.link("services/linked/lib.rs", "/opt/v1.rs"); // a file of the image: the sync does not touch it
+        site.sync();
+        site.link("services/linked/lib.rs", "/opt/v2.rs");
+        site.put("elsewhere/1.sql", "alter");
+        assert_eq!(site.marked(), ["everything"]);
+        assert_eq!(site.plan().forget, ["linked"]);
+        site.sync();
+        assert_eq!(site.planned(Some(Reason::Environment)).forget, ["linked"]);
+    }
+
+    #[test]
+    fn a_package_with_code_outside_its_directory_looks_outside_and_loses_its_fingerprint() {
+        let site = Site::new();
+        site.put("services/plain/Cargo.toml", "[package]\nname = \"plain\"\n[lib]\npath = \"../code/lib.rs\"\n");
+        site.put("services/code/lib.rs", "");
+        site.sync();
+        site.put("services/scripted/data.txt", "other\n");
+        assert_eq!(site.marked(), ["curious", "plain", "scripted"]);
+        assert_eq!(site.plan().forget, ["plain"]);
+    }
+
+    #[test]
+    fn a_root_packages_files_mark_the_packages_in_it() {
+        let rooted = |change: &dyn Fn(&Site)| {
+            let site = Site::new();
+            site.put("services/Cargo.toml", "[package]\nname = \"root\"\n[workspace]\n");
+            site.put("services/src/lib.rs", "");
+            site.put("services/src/page.html", "");
+            site.sync();
+            change(&site);
+            site.marked()
+        };
+        let all = ["root", "curious", "plain", "scripted"];
+        assert_eq!(rooted(&|site| site.put("services/notes.txt", "")), all);
+        assert_eq!(rooted(&|site| site.put("services/.cargo/config.toml", "[env]\nA = \"1\"\n")), all);
+        assert_eq!(rooted(&|site| site.put("services/src/page.html", "<p>")), ["root", "curious"]);
+        assert_eq!(rooted(&|site| site.put("services/src/new.rs", "")), ["root", "curious"]);
+        let manifest = "[package]\nname = \"root\"\n[workspace]\n[dependencies]\n";
+        assert_eq!(rooted(&|site| site.put("services/Cargo.toml", manifest)), ["root", "curious", "scripted"]);
+        assert_eq!(rooted(&|site| site.put("services/src/lib.rs", "fn f() {}")), [""; 0]);
+    }
+
+    #[test]
+    fn values_that_a_package_inherits_mark_it() {
+        let inheriting = |text: &str| {
+            let site = Site::new();
+            site.put("services/Cargo.toml", "[workspace]\n[workspace.package]\nlicense = \"one\"\n");
+            site.put("services/plain/Cargo.toml", "[package]\nname = \"plain\"\nlicense.workspace = true\n");
+            site.sync();
+            site.put("services/Cargo.toml", text);
+            site.marked()
+        };
+        let edited = "[workspace]\n[workspace.package]\nlicense = \"two\"\n";
+        assert_eq!(inheriting(edited), ["curious", "plain", "scripted"]);
+        let other = "[workspace]\n[workspace.package]\n# the same\nlicense = \"one\"\n\n[workspace.dependencies]\n";
+        assert_eq!(inheriting(other), ["curious", "scripted"]);
+    }
+
+    #[test]
+    fn an_edited_rust_file_that_cargo_did_not_compile_is_data() {
+        let edited = |file: &str, record: Option<&str>| {
+            let site = Site::new();
+            site.put(file, "one\n");
+            site.sync();
+            if let Some(record) = record {
+                let unit = site.step().target().join("release/.fingerprint/plain-0123456789abcdef");
+                fs::create_dir_all(&unit).unwrap();
+                fs::write(unit.join("dep-lib-plain"), format!("\u{1}\0\0\0{}\0\0\0\0", record)).unwrap();
+            }
+            site.put(file, "two\n");
+            site.marked()
+        };
+        assert_eq!(edited("services/plain/snippets/a.rs", Some("src/lib.rs")), ["curious", "plain"]);
+        for (file, record) in [
+            ("services/plain/snippets/a.rs", Some("snippets/a.rs")),
+            ("services/plain/snippets/a.rs", Some("src/../snippets/./a.rs")),
+            ("services/plain/snippets/a.rs", None), // not compiled yet
+            ("services/plain/src/a.rs", Some("src/lib.rs")),
+            ("services/plain/tests/a.rs", Some("src/lib.rs")),
+            ("services/plain/build.rs", Some("src/lib.rs")),
+            ("services/shared/a.rs", Some("/build/src/services/plain/src/../../shared/a.rs")),
+        ] {
+            assert_eq!(edited(file, record), [""; 0], "{} {:?}", file, record);
+        }
+        assert_eq!(edited("services/shared/a.rs", Some("src/lib.rs")), ["curious"]);
+    }
+
+    #[test]
+    fn a_build_script_that_runs_again_finds_an_empty_directory() {
+        let build = "release/build/scripted-0123456789abcdef";
+        let emptied = |output: &str, ended: bool, change: &dyn Fn(&Site)| {
+            let site = Site::new();
+            let needs = "[package]\nname = \"scripted\"\n[build-dependencies]\nplain = { path = \"../plain\" }\n";
+            site.put("services/scripted/Cargo.toml", needs);
+            site.put("services/scripted/build/part.rs", "");
+            site.sync();
+            let target = site.step().target();
+            let run = target.join("release/.fingerprint/scripted-0123456789abcdef");
+            let compiled = target.join("release/.fingerprint/scripted-fedcba9876543210");
+            for directory in [&target.join(build).join("out"), &run, &compiled] {
+                fs::create_dir_all(directory).unwrap();
+            }
+            fs::write(target.join(build).join("out/left.txt"), "").unwrap();
+            fs::write(target.join(build).join("output"), output).unwrap();
+            fs::write(run.join("run-build-script-build-script-build"), if ended { "0123" } else { "" }).unwrap();
+            fs::write(compiled.join("dep-build-script-build-script-build"), "\0build.rs\0\0build/part.rs\0").unwrap();
+            change(&site);
+            site.sync();
+            let left = target.join(build).join("out/left.txt").exists();
+            assert!(target.join(build).join("out").exists() && left == run.exists());
+            !left
+        };
+        let (declared, outside) = ("cargo:rerun-if-changed=build.rs\n", "cargo::rerun-if-changed=../vendored/src\n");
+        let code: &dyn Fn(&Site) = &|site| site.put("services/scripted/src/lib.rs", "fn g() {}");
+        assert!(!emptied(declared, true, &|_| {}));
+        assert!(!emptied(declared, true, code) && emptied("", true, code) && emptied(declared, false, code));
+        assert!(emptied(declared, true, &|site| site.put("services/scripted/build.rs", "fn main() { }")));
+        assert!(emptied(declared, true, &|site| site.put("services/scripted/build/part.rs", "fn f() {}")));
+        assert!(emptied(declared, true, &|site| site.put("services/scripted/data.txt", "other\n")));
+        assert!(emptied(declared, true, &|site| site.put("services/plain/src/lib.rs", "fn g() {}"))); // it needs `plain`
+        assert!(emptied(declared, true, &|site| site.put("elsewhere/1.sql", "")));
+        let neighbor: &dyn Fn(&Site) = &|site| site.put("services/vendored/src/lib.rs", "fn g() {}");
+        assert!(!emptied(declared, true, neighbor) && emptied(outside, true, neighbor));
+    }
+
+    #[test]
+    fn vendored_crates_behind_links_lose_their_fingerprints() {
+        let site = Site::new();
+        for version in ["v1", "v2"] {
+            for (file, text) in
+                [("Cargo.toml", "[package]\nname = \"dep\"\n"), (".cargo-checksum.json", "{}"), ("src/lib.rs", version)]
+            {
+                site.put(&format!("third/{}/dep/{}", version, file), text);
+            }
+        }
+        site.link("services/vendor", "../third/v1");
+        site.link("third/v1/dep/more", "../../../shared");
+        site.put("shared/more.rs", "");
+        site.sync();
+        site.put("shared/more.rs", "fn f() {}");
+        assert!(site.plan().forget.contains(&"dep".to_string()));
+        site.sync();
+        site.put("services/plain/src/lib.rs", "fn g() {}");
+        assert!(site.plan().forget.is_empty());
+        site.link("services/vendor", "../third/v2");
+        assert!(site.plan().forget.contains(&"dep".to_string()));
+    }
+
+    #[test]
+    fn another_source_is_another_environment() {
+        let site = Site::new();
+        let digest = |source: &str| {
+            let wanted = Wanted::from(&Environment(vec![("SOURCE".into(), source.into())])).unwrap();
+            Step { wanted, ..site.step() }.environment_digest().unwrap()
+        };
+        assert!(digest("services") != digest("other") && digest("services") == digest("./services//"));
     }
 
     #[test]
@@ -3682,6 +3847,45 @@ mod tests {
         assert_eq!(read("[package] # x\nname = 'a'\n[lib]\nname = \"b\"\nbuild = 1"), (Some("a".into()), false));
         assert_eq!(read("[ package ]\nversion = \"1\"\nbuild = \"b.rs\""), (Some("here".into()), true));
         assert_eq!(read("[workspace]\nname = \"x\""), (None, false));
+        let flags = |text: &str| {
+            let found = read_manifest(text, &directory);
+            (found.outlying, found.inherits)
+        };
+        for text in [
+            "[lib]\npath = \"../x.rs\"",
+            "lib = { path = '/x.rs' }",
+            "[[bin]]\npath=\"a/../../x.rs\"",
+            "[package]\nbuild = \"../b.rs\"",
+        ] {
+            assert_eq!(flags(text), (true, false), "{}", text);
+        }
+        for text in [
+            "[lib]\npath = \"x..rs\"",
+            "[dependencies]\na = { path = \"../a\" }",
+            "[dependencies.a]\npath = \"../a\"",
+            "dependencies.a.path = \"../a\"",
+        ] {
+            assert_eq!(flags(text), (false, false), "{}", text);
+        }
+        for text in [
+            "[package]\nlicense.workspace = true",
+            "[package.license]\nworkspace = true",
+            "package.license = { workspace = true }",
+        ] {
+            assert_eq!(flags(text), (false, true), "{}", text);
+        }
+        assert_eq!(flags("[dependencies]\na.workspace = true\n[lints]\nworkspace = true"), (false, false));
+        let needs = "[dependencies]\na = \"1\"\nb.workspace = true\n[build-dependencies.c]\npath = \"../c\"\n[target.'cfg(unix)'.build-dependencies]\nd = { package = \"e\" }\n";
+        let needs = read_manifest(needs, &directory);
+        assert!(["a", "b"].iter().all(|name| needs.needs.contains(&name.to_string())));
+        assert!(["c", "d", "e"].iter().all(|name| needs.script_needs.contains(&name.to_string())));
+        assert_eq!(
+            inherited_lines("[workspace]\n[workspace.package] # x\na = 1\n\n# b\n[workspace.metadata]\nc = 1\n"),
+            "a = 1"
+        );
+        for text in ["[workspace]\npackage.a = 1", "[workspace]\npackage = { a = 1 }", "workspace.package.a = 1"] {
+            assert_eq!(inherited_lines(text), text);
+        }
         for code in
             ["include!(\"../x\")", "join(\"..\")", "p.parent()", "p.pop()", "ancestors()", "CARGO_WORKSPACE_DIR"]
         {
