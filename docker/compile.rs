@@ -31,22 +31,30 @@
 //!    build itself wrote to `src`. An entry differs unless all three are equal ([`Entry::differs`]).
 //! 3. [`Plan::new`] applies the rules: it turns the differences into a plan and does not modify any files. In code
 //!    order:
-//!      - A plain edit of a `.rs` file is copied. cargo does the rest.
+//!      - A plain edit of a `.rs` file is copied. cargo does the rest. The exception is a file outside `src`, `tests`,
+//!        `examples` and `benches` that cargo has not compiled ([`Marks::plain_edit`]): it is data.
 //!      - Any other change (an edit of another file, an addition, a deletion, a retargeted link, an executable bit)
 //!        marks the package that contains the file and every package that may read outside its own directory. These are
-//!        the packages that contain links or whose code mentions `../`, `parent()` and similar ([`looks_outside`]).
+//!        the packages that contain links, whose code mentions `../`, `parent()` and similar ([`looks_outside`]), or
+//!        whose Cargo.toml sets the path of a target outside the package.
 //!        cargo follows links, but only checks the *mtime* of the link's target. After a link is retargeted, this mtime
-//!        may be older than cargo's last output. A marked package that contains links, or no `.rs` files, therefore
-//!        also loses cargo's fingerprints: touching its own files would not recompile it.
+//!        may be older than cargo's last output. A marked package that contains links, no `.rs` files, or such a path
+//!        therefore also loses cargo's fingerprints: touching its own files would not recompile it. The same holds if
+//!        everything is marked.
 //!      - A file outside all packages (migrations next to the crates, `.cargo/config.toml`) marks everything.
-//!      - `Cargo.lock` and a workspace's `Cargo.toml` mark the packages with build scripts. cargo handles the rest.
+//!      - A file of a package that contains other packages also marks those ([`Marks::mark_nested`]).
+//!      - `Cargo.lock` and a workspace's `Cargo.toml` mark the packages with build scripts, and the package that
+//!        contains the file. If values of `[workspace.package]` change, the packages that inherit from it are marked.
+//!        cargo handles the rest.
 //!      - Files that a build wrote to `src` are restored or deleted. The packages that may have written them are
 //!        marked, because only a build can write them again.
-//!      - A vendored crate that differs loses cargo's fingerprint: cargo assumes that vendored sources never change.
+//!      - A vendored crate that differs loses cargo's fingerprint: cargo assumes that vendored sources never change. So
+//!        do crates behind a link that differs, and crates with a link to something that differs.
+//!      - If cargo will run a build script again, its `OUT_DIR` is emptied ([`Marks::scripts_that_run_again`]).
 //!    "Marks everything" means every package of the workspace. Registry crates stay compiled. Everything is also marked
-//!    if the environment changed, if a sync was interrupted (`state/pending` is created first and deleted last), or if
-//!    a file in the mount has an mtime in the future, because it was written while the clock was ahead.
-//! 4. [`Plan::apply`] deletes, copies and touches files.
+//!    if the environment or SOURCE changed, if a sync was interrupted (`state/pending` is created first and deleted
+//!    last), or if a file in the mount has an mtime in the future, because it was written while the clock was ahead.
+//! 4. [`Plan::apply`] deletes, copies and touches files, and deletes fingerprints.
 //! 5. [`Step::run_cargo`] builds the packages of the requested programs and parses cargo's JSON messages. If a killed
 //!    build left damaged downloads in the registry mount, it removes them and runs cargo again.
 //! 6. [`Step::write_out`] writes these files to the working directory for every program that cargo reports:
@@ -181,9 +189,9 @@ impl Environment {
     }
 }
 
-/// Variables that are excluded from the comparison of environments and are not passed to cargo. Some are build
-/// arguments of the Dockerfile. The last ones are set by a standalone BuildKit daemon, with a different value in every
-/// build.
+/// Variables that are not passed to cargo and are excluded from the comparison of environments, except for SOURCE. Some
+/// are build arguments of the Dockerfile. The last ones are set by a standalone BuildKit daemon, with a different value
+/// in every build.
 const HIDDEN: &[&str] = &[
     "BINS",
     "PROGRAMS",
@@ -1727,8 +1735,8 @@ impl Marks<'_> {
         Ok(records)
     }
 
-    /// Returns the directories of the build scripts that cargo will run again. cargo leaves the files of the last run in
-    /// `OUT_DIR`, where the script or a macro may find them.
+    /// Returns the directories of the build scripts that cargo will run again. cargo leaves the files of the last run
+    /// in `OUT_DIR`, where the script or a macro may find them.
     fn scripts_that_run_again(&mut self, first: bool) -> Outcome<Vec<PathBuf>> {
         let (packages, tree) = (self.packages, self.tree);
         let scripted = |package: &Package| package.scripted && package.present && !package.vendored;

@@ -14,10 +14,10 @@ from . import manifests
 from .causes import comparable
 from .comparison import PROGRAMS, Cause, Kept
 
-#: Arguments that compile.rs hides from cargo. Unlike other variables, changing one does not mark every crate.
+#: Arguments that compile.rs does not compare. Unlike other variables, changing one does not mark every crate.
 HIDDEN = frozenset(
     {
-        *("BINS", "PROGRAMS", "FEATURES", "NO_DEFAULT_FEATURES", "PROFILE", "SOURCE", "CACHE_SCOPE", "REBUILD"),
+        *("BINS", "PROGRAMS", "FEATURES", "NO_DEFAULT_FEATURES", "PROFILE", "CACHE_SCOPE", "REBUILD"),
         *("STRICT_TOOLCHAIN", "CARGO_INCREMENTAL", "TARGETPLATFORM", "TARGETOS", "TARGETARCH", "TARGETVARIANT"),
         *("BUILDPLATFORM", "BUILDOS", "BUILDARCH", "BUILDVARIANT"),
     }
