@@ -668,9 +668,9 @@ CASES: tuple[Case, ...] = (
         ),
     ),
     case(
-        "another workspace of the context with the same members; the first one again",
+        "another workspace of the context with the same members; the first one again, edited",
         Step(None, "R4", Build(args=(("SOURCE", "services/second"),))),
-        Step(None, "R4"),
+        Step(main("two"), "R4"),
         before=SECOND,
         classic="-",
     ),

@@ -50,7 +50,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("links", "symlinked source directory retargeted"),
     Mutation("outlook", "file added to another package's directory read by a macro"),
     Mutation("scripted", "build.rs reads Cargo.lock; dependency bumped"),
-    Mutation("source", "another workspace of the context with the same members; the first one again"),
+    Mutation("source", "another workspace of the context with the same members; the first one again, edited"),
     Mutation("inherited", "value of [workspace.package] read by a macro edited"),
     Mutation("data", ".rs file read as data by a macro edited"),
     Mutation("lock", "Cargo.lock in a package read by a macro edited"),
