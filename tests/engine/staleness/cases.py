@@ -189,12 +189,19 @@ LOCK_READER = Several(
 
 #: A second workspace with the same members. cargo does not distinguish them: the relative paths are the same, too.
 SECOND = Several(
-    tuple(
-        Link(f"services/second/{path}", content[2:])
-        if content.startswith("->")
-        else Write(f"services/second/{path}", content.replace('println!("api one', 'println!("api 2nd'), "old")
-        for path, content in ((name.removeprefix("services/"), text) for name, text in tree.BASE.items())
-        if not path.startswith(("vendor/", ".cargo/"))
+    (
+        DECLARED,
+        *(
+            Link(f"services/second/{path}", content[2:])
+            if content.startswith("->")
+            else Write(
+                f"services/second/{path}",
+                content.replace('println!("api one', 'println!("api 2nd').replace(DECLARED.old, DECLARED.new),
+                "old",
+            )
+            for path, content in ((name.removeprefix("services/"), text) for name, text in tree.BASE.items())
+            if not path.startswith(("vendor/", ".cargo/"))
+        ),
     )
 )
 
@@ -265,18 +272,13 @@ ROOTED = Several(
     )
 )
 
-#: A library outside its package. Its macro reads a file in the package.
+#: The library of `leaf` is outside its package, which contains other code.
 OUTLYING = Several(
     (
-        Replace(
-            f"{API}/Cargo.toml",
-            "\n[dependencies]",
-            '\n[lib]\nname = "outer"\npath = "../../code/outer.rs"\n\n[dependencies]',
-            "old",
-        ),
-        Write("services/code/outer.rs", 'pub fn text() -> &\'static str {\n    mac::listing!("notes")\n}\n', "old"),
-        Write(f"{API}/notes/a.txt", "note one", "old"),
-        Replace(f"{API}/src/main.rs", "fn main() {", 'fn main() {\n    println!("{}", outer::text());', "old"),
+        LEAFY,
+        Move(f"{LEAF}/src/lib.rs", "services/code/leaf.rs"),
+        Replace(f"{LEAF}/Cargo.toml", "[dependencies]", '[lib]\npath = "../../code/leaf.rs"\n\n[dependencies]', "old"),
+        Write(f"{LEAF}/examples/show.rs", "fn main() {}\n", "old"),
     )
 )
 
@@ -702,9 +704,10 @@ CASES: tuple[Case, ...] = (
         before=ROOTED,
     ),
     case(
-        "library outside its package; file read by its macro edited",
-        Step(Write(f"{API}/notes/a.txt", "note two"), "R3"),
+        "library outside its package; file added to a directory read by its macro",
+        Step(Write(f"{LEAF}/snippets/b.txt", "snippet two\n"), "R4"),
         before=OUTLYING,
+        first="R6",
     ),
     case(
         "build.rs lists OUT_DIR; name of its file changed; build.rs edited",

@@ -55,7 +55,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("data", ".rs file read as data by a macro edited"),
     Mutation("lock", "Cargo.lock in a package read by a macro edited"),
     Mutation("nested", "root package: its file read by a member edited; [env] in .cargo/config.toml"),
-    Mutation("outlying", "library outside its package; file read by its macro edited"),
+    Mutation("outlying", "library outside its package; file added to a directory read by its macro"),
     Mutation("out-dir", "build.rs lists OUT_DIR; name of its file changed; build.rs edited"),
     Mutation(
         "vendored-links",
