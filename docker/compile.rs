@@ -1115,7 +1115,7 @@ impl Packages {
     }
 
     /// Returns the vendored packages that a link that differs leads to, and those with a link to a name that differs.
-    fn vendored_behind_links(&self, tree: &Tree, roots: Roots) -> Vec<usize> {
+    fn vendored_behind_links(&self, tree: &Tree, roots: Roots) -> Outcome<Vec<usize>> {
         let is_link = |look: Option<Look>| look.map_or(false, |look| look.kind == Kind::Link);
         let mut found = Vec::new();
         for entry in tree.0.iter().filter(|entry| is_link(entry.context) || is_link(entry.copied)) {
@@ -1124,13 +1124,9 @@ impl Packages {
                 continue;
             }
             for root in [roots.context, roots.src] {
-                let real = [root.to_path_buf(), entry.name.below(root)].map(fs::canonicalize);
-                let leads_to = match &real {
-                    [Ok(root), Ok(real)] => match real.strip_prefix(root) {
-                        Ok(inside) => Name(inside.as_os_str().as_bytes().to_vec()),
-                        Err(_) => continue,
-                    },
-                    _ => continue,
+                let leads_to = match leads_to(&entry.name, root)? {
+                    Some(name) => name,
+                    None => continue,
                 };
                 if entry.differs() {
                     let inside = |at: &usize| self.0[*at].vendored && self.0[*at].manifest.is_below(&leads_to);
@@ -1141,7 +1137,7 @@ impl Packages {
                 }
             }
         }
-        found
+        Ok(found)
     }
 
     /// Returns the packages of the workspace that are compiled into a package's build script.
@@ -1167,6 +1163,28 @@ impl Packages {
     /// Like `owner`, but returns None for a virtual workspace.
     fn owning_package(&self, name: &Name) -> Option<usize> {
         self.owner(name).filter(|at| self.0[*at].name.is_some())
+    }
+}
+
+/// Resolves all links in a name below a directory. Returns None if it does not lead to anything in the directory.
+fn leads_to(name: &Name, root: &Path) -> Outcome<Option<Name>> {
+    let place = name.below(root);
+    if !leads_anywhere(&place)? {
+        return Ok(None);
+    }
+    let real = fs::canonicalize(&place).doing("resolve the link", &place)?;
+    let root = fs::canonicalize(root).doing("resolve", root)?;
+    Ok(real.strip_prefix(root).ok().map(|inside| Name(inside.as_os_str().as_bytes().to_vec())))
+}
+
+/// Follows links. Returns false if there is nothing, or a loop.
+fn leads_anywhere(path: &Path) -> Outcome<bool> {
+    const NOT_A_DIRECTORY: i32 = 20;
+    const LOOP: i32 = 40;
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if matches!(error.raw_os_error(), Some(NOT_A_DIRECTORY | LOOP)) => Ok(false),
+        found => found.doing("stat", path).map(|_| true),
     }
 }
 
@@ -1359,7 +1377,7 @@ impl Plan {
             }
         }
         // step: vendored-links {
-        for at in packages.vendored_behind_links(tree, roots) {
+        for at in packages.vendored_behind_links(tree, roots)? {
             forgotten[at] = true;
         }
         // step: vendored-links }
@@ -1547,8 +1565,10 @@ fn normal(path: &[u8]) -> Vec<u8> {
 /// Returns whether one of the paths in cargo's record ends with the path of a file. Lengths and flags between the paths
 /// contain control characters.
 fn lists(record: &[u8], file: &[u8]) -> bool {
+    let base = file.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     record
         .split(|byte| *byte < b' ')
+        .filter(|path| path.ends_with(base))
         .any(|path| normal(path).strip_suffix(file).map_or(false, |before| before.is_empty() || before.ends_with(b"/")))
 }
 
@@ -1671,7 +1691,7 @@ impl Marks<'_> {
         let mut lines = Vec::new();
         for root in [self.roots.context, self.roots.src] {
             let place = name.below(root);
-            let readable = fs::metadata(&place).map_or(false, |found| found.is_file());
+            let readable = leads_anywhere(&place)? && fs::metadata(&place).doing("stat", &place)?.is_file();
             let text = if readable { fs::read(&place).doing("read", &place)? } else { Vec::new() };
             lines.push(inherited_lines(&String::from_utf8_lossy(&text)));
         }
@@ -1688,12 +1708,12 @@ impl Marks<'_> {
             Some(owner) => {
                 let package = &self.packages.0[owner];
                 let inside = package.inside(name).unwrap_or_default();
-                if inside != b"build.rs" && self.compiles(package.name.as_deref(), false, inside)? == Some(false) {
+                if inside != b"build.rs" && !self.compiles(package.name.as_deref(), false, inside)? {
                     self.attribute(name, true, &reason)?;
                 }
             }
             // a package can only read it through a link or a path that leads out of its directory
-            None if self.compiles(None, false, &name.0)? == Some(true) => {}
+            None if self.compiles(None, false, &name.0)? => {}
             None => self.mark_who_looks_outside(&reason)?,
         }
         // step: data }
@@ -1701,9 +1721,9 @@ impl Marks<'_> {
         Ok(())
     }
 
-    /// Returns whether rustc compiled a file of a package (None: of all packages), as far as cargo recorded it. Returns
-    /// None without a record: the package has not been compiled.
-    fn compiles(&mut self, package: Option<&str>, script: bool, file: &[u8]) -> Outcome<Option<bool>> {
+    /// Returns whether cargo recorded that rustc compiled a file of a package (None: of all packages), or of its build
+    /// script.
+    fn compiles(&mut self, package: Option<&str>, script: bool, file: &[u8]) -> Outcome<bool> {
         let records = match self.records.take() {
             Some(records) => records,
             None => self.read_records()?,
@@ -1711,7 +1731,7 @@ impl Marks<'_> {
         let wanted = |record: &&Compiled| {
             package.map_or(true, |package| package == record.package) && (record.is_script || !script)
         };
-        let listed = records.iter().filter(wanted).map(|record| lists(&record.files, file)).max();
+        let listed = records.iter().filter(wanted).any(|record| lists(&record.files, file));
         self.records = Some(records);
         Ok(listed)
     }
@@ -1757,7 +1777,7 @@ impl Marks<'_> {
                 let mut again = all || self.marked[at].is_some();
                 again = again || packages.needed_by_script(at).iter().any(|needed| affected[*needed]);
                 for file in changed.iter().filter(|name| name.is_rust()).filter_map(|name| package.inside(name)) {
-                    again = again || self.compiles(Some(&name), true, file)? == Some(true);
+                    again = again || self.compiles(Some(&name), true, file)?;
                 }
                 if !again {
                     let directory = package.manifest.parent().unwrap_or_else(|| Name(Vec::new()));
@@ -3367,10 +3387,10 @@ mod tests {
             site.marked()
         };
         assert_eq!(edited("services/plain/snippets/a.rs", Some("src/lib.rs")), ["curious", "plain"]);
+        assert_eq!(edited("services/plain/snippets/a.rs", None), ["curious", "plain"]);
         for (file, record) in [
             ("services/plain/snippets/a.rs", Some("snippets/a.rs")),
             ("services/plain/snippets/a.rs", Some("src/../snippets/./a.rs")),
-            ("services/plain/snippets/a.rs", None), // not compiled yet
             ("services/plain/src/a.rs", Some("src/lib.rs")),
             ("services/plain/tests/a.rs", Some("src/lib.rs")),
             ("services/plain/build.rs", Some("src/lib.rs")),
