@@ -31,8 +31,8 @@
 //!    build itself wrote to `src`. An entry differs unless all three are equal ([`Entry::differs`]).
 //! 3. [`Plan::new`] applies the rules: it turns the differences into a plan and does not modify any files. In code
 //!    order:
-//!      - A plain edit of a `.rs` file is copied. cargo does the rest. The exception is a file outside `src`, `tests`,
-//!        `examples` and `benches` that cargo has not compiled ([`Marks::plain_edit`]): it is data.
+//!      - A plain edit of a `.rs` file is copied. cargo does the rest. The exception is a file that is not code: cargo
+//!        has not compiled it, and it does not look like a test or a module ([`Marks::plain_edit`]).
 //!      - Any other change (an edit of another file, an addition, a deletion, a retargeted link, an executable bit)
 //!        marks the package that contains the file and every package that may read outside its own directory. These are
 //!        the packages that contain links, whose code mentions `../`, `parent()` and similar ([`looks_outside`]), or
@@ -1698,17 +1698,22 @@ impl Marks<'_> {
         Ok(lines[0] != lines[1])
     }
 
-    /// An edit of a `.rs` file is left to cargo, unless the file is outside the directories for code and cargo's record
-    /// of the last compilation does not list it: a macro may read it as data.
+    /// An edit of a `.rs` file is left to cargo. But if cargo did not record that rustc compiled the file, a macro may
+    /// read it as data, unless it looks like code of a test or of a program that is not built.
     fn plain_edit(&mut self, name: &Name) -> Outcome<()> {
         // step: data {
         let reason = Reason::Changed(name.clone());
         match self.packages.owning_package(name) {
-            Some(owner) if self.packages.0[owner].vendored || self.packages.0[owner].is_code_of(name) => {}
             Some(owner) => {
                 let package = &self.packages.0[owner];
                 let inside = package.inside(name).unwrap_or_default();
-                if inside != b"build.rs" && !self.compiles(package.name.as_deref(), false, inside)? {
+                let for_tests: [&[u8]; 3] = [b"tests/", b"examples/", b"benches/"];
+                let is_code = package.vendored
+                    || inside == b"build.rs"
+                    || for_tests.iter().any(|directory| inside.starts_with(directory))
+                    || self.compiles(package.name.as_deref(), false, inside)?
+                    || self.is_target_or_module(owner, name, inside)?;
+                if !is_code {
                     self.attribute(name, true, &reason)?;
                 }
             }
@@ -1719,6 +1724,28 @@ impl Marks<'_> {
         // step: data }
         let _ = name;
         Ok(())
+    }
+
+    /// Returns whether a file is a program or library by its path, or a module declared anywhere in its package.
+    fn is_target_or_module(&self, owner: usize, name: &Name, inside: &[u8]) -> Outcome<bool> {
+        if inside == b"src/lib.rs" || inside == b"src/main.rs" || inside.starts_with(b"src/bin/") {
+            return Ok(true);
+        }
+        let module = match name.base() {
+            b"mod.rs" => name.parent().unwrap_or_else(|| name.clone()).base().to_vec(),
+            file => file[..file.len() - b".rs".len()].to_vec(),
+        };
+        let declaration = [b"mod ", &module[..], b";"].concat();
+        for (other, look) in self.tree.context().filter(|(other, _)| other.is_rust()) {
+            if look.kind.is_file() && self.packages.owner(other) == Some(owner) {
+                let path = other.below(self.roots.context);
+                let code = fs::read(&path).doing("read", &path)?;
+                if code.windows(declaration.len()).any(|words| words == declaration) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Returns whether cargo recorded that rustc compiled a file of a package (None: of all packages), or of its build
@@ -3376,6 +3403,7 @@ mod tests {
     fn an_edited_rust_file_that_cargo_did_not_compile_is_data() {
         let edited = |file: &str, record: Option<&str>| {
             let site = Site::new();
+            site.put("services/plain/src/lib.rs", "#[cfg(test)]\nmod f;\nmod g;\n");
             site.put(file, "one\n");
             site.sync();
             if let Some(record) = record {
@@ -3388,10 +3416,14 @@ mod tests {
         };
         assert_eq!(edited("services/plain/snippets/a.rs", Some("src/lib.rs")), ["curious", "plain"]);
         assert_eq!(edited("services/plain/snippets/a.rs", None), ["curious", "plain"]);
+        assert_eq!(edited("services/plain/src/a.rs", Some("src/lib.rs")), ["curious", "plain"]);
         for (file, record) in [
             ("services/plain/snippets/a.rs", Some("snippets/a.rs")),
             ("services/plain/snippets/a.rs", Some("src/../snippets/./a.rs")),
-            ("services/plain/src/a.rs", Some("src/lib.rs")),
+            ("services/plain/src/f.rs", Some("src/lib.rs")), // a module for tests
+            ("services/plain/src/g/mod.rs", Some("src/lib.rs")),
+            ("services/plain/src/lib.rs", None),
+            ("services/plain/src/bin/a.rs", Some("src/lib.rs")),
             ("services/plain/tests/a.rs", Some("src/lib.rs")),
             ("services/plain/build.rs", Some("src/lib.rs")),
             ("services/shared/a.rs", Some("/build/src/services/plain/src/../../shared/a.rs")),
@@ -3450,13 +3482,12 @@ mod tests {
             }
         }
         site.link("services/vendor", "../third/v1");
-        site.link("third/v1/dep/more", "../../../shared");
-        site.put("shared/more.rs", "");
-        site.sync();
-        site.put("shared/more.rs", "fn f() {}");
-        assert!(site.plan().forget.contains(&"dep".to_string()));
+        site.link("third/v1/dep/more", "../../../services/plain/src");
         site.sync();
         site.put("services/plain/src/lib.rs", "fn g() {}");
+        assert_eq!(site.plan().forget, ["dep"]);
+        site.sync();
+        site.put("services/curious/src/lib.rs", "include_str!(\"../../data\"); fn g() {}");
         assert!(site.plan().forget.is_empty());
         site.link("services/vendor", "../third/v2");
         assert!(site.plan().forget.contains(&"dep".to_string()));

@@ -217,11 +217,13 @@ LEAFY = Several(
         Write(
             f"{LEAF}/src/lib.rs",
             "pub fn report() -> String {\n"
-            '    [mac::listing!("snippets"), mac::listing!("locks"), mac::variable!("CARGO_PKG_LICENSE")].join("\\n")\n'
+            '    let files = [mac::listing!("snippets"), mac::listing!("src/texts"), mac::listing!("locks")];\n'
+            '    format!("{}\\n{}", files.join("\\n"), mac::variable!("CARGO_PKG_LICENSE"))\n'
             "}\n",
             "old",
         ),
         Write(f"{LEAF}/snippets/a.rs", "snippet one\n", "old"),
+        Write(f"{LEAF}/src/texts/a.rs", "text one\n", "old"),
         Write(f"{LEAF}/locks/Cargo.lock", "lock one\n", "old"),
         Replace(
             f"{MAC}/src/lib.rs",
@@ -301,7 +303,7 @@ COLLECTING = Several(
     )
 )
 
-#: The vendored crates are behind a symlink, and the sources of one of them behind another.
+#: The vendored crates are behind a symlink.
 VENDOR_LINKED = Several(
     (
         Move("services/vendor", "services/third/v1"),
@@ -309,10 +311,8 @@ VENDOR_LINKED = Several(
         *(
             Write(path.replace("vendor/", "third/v2/"), text.replace("dep one", "dep new"), "old")
             for path, text in tree.BASE.items()
-            if path.startswith("services/vendor/") and "1.0.1/src" not in path
+            if path.startswith("services/vendor/")
         ),
-        Write("services/third/code/lib.rs", 'pub const TEXT: &str = "dep two";\n', "old"),
-        Link("services/third/v2/dep-1.0.1/src", "../../code"),
     )
 )
 
@@ -683,8 +683,9 @@ CASES: tuple[Case, ...] = (
         first="R6",
     ),
     case(
-        ".rs file read as data by a macro edited",
+        ".rs files read as data by a macro edited: outside src; in src",
         Step(Write(f"{LEAF}/snippets/a.rs", "snippet two\n"), "R4"),
+        Step(Write(f"{LEAF}/src/texts/a.rs", "text two\n"), "R4"),
         before=LEAFY,
         first="R6",
     ),
@@ -702,6 +703,7 @@ CASES: tuple[Case, ...] = (
             "R4",
         ),
         before=ROOTED,
+        classic="-",
     ),
     case(
         "library outside its package; file added to a directory read by its macro",
@@ -716,9 +718,8 @@ CASES: tuple[Case, ...] = (
         before=COLLECTING,
     ),
     case(
-        "symlink to the vendored crates retargeted; file behind a vendored crate's symlink edited",
+        "symlink to the vendored crates retargeted",
         Step(Link("services/vendor", "third/v2"), "R5"),
-        Step(Write("services/third/code/lib.rs", 'pub const TEXT: &str = "dep six";\n'), "R4"),
         before=VENDOR_LINKED,
     ),
     case("sources pruned from the mount", Step(in_mount("rm -rf */src src", part("two", "old")), "R5"), classic="-"),

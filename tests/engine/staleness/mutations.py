@@ -52,15 +52,12 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("scripted", "build.rs reads Cargo.lock; dependency bumped"),
     Mutation("source", "another workspace of the context with the same members; the first one again, edited"),
     Mutation("inherited", "value of [workspace.package] read by a macro edited"),
-    Mutation("data", ".rs file read as data by a macro edited"),
+    Mutation("data", ".rs files read as data by a macro edited: outside src; in src"),
     Mutation("lock", "Cargo.lock in a package read by a macro edited"),
     Mutation("nested", "root package: its file read by a member edited; [env] in .cargo/config.toml"),
     Mutation("outlying", "library outside its package; file added to a directory read by its macro"),
     Mutation("out-dir", "build.rs lists OUT_DIR; name of its file changed; build.rs edited"),
-    Mutation(
-        "vendored-links",
-        "symlink to the vendored crates retargeted; file behind a vendored crate's symlink edited",
-    ),
+    Mutation("vendored-links", "symlink to the vendored crates retargeted"),
     Mutation(
         "copied files keep their mtimes",
         "edit with an older mtime",
