@@ -1359,7 +1359,7 @@ impl Plan {
             everything,
             marked,
             outside_readers_marked: false,
-            records: None,
+            records: Vec::new(),
         };
         if !recorded {
             marks.mark_everything(&Reason::NoRecord);
@@ -1581,14 +1581,13 @@ struct Marks<'a> {
     /// The first reason for each package.
     marked: Vec<Option<Reason>>,
     outside_readers_marked: bool,
-    /// What cargo compiled, if it has been read.
-    records: Option<Vec<Compiled>>,
+    /// What cargo compiled, for each package for which it has been read (None: for all packages).
+    records: Vec<(Option<String>, Vec<Compiled>)>,
 }
 
 /// The files that rustc reported for a target: `target/[TRIPLE/]PROFILE/.fingerprint/NAME-HASH/dep-TARGET`, in a binary
 /// format, with paths that are absolute or relative to the package.
 struct Compiled {
-    package: String,
     is_script: bool,
     files: Vec<u8>,
 }
@@ -1749,33 +1748,33 @@ impl Marks<'_> {
     }
 
     /// Returns whether cargo recorded that rustc compiled a file of a package (None: of all packages), or of its build
-    /// script.
+    /// script. Reads the records of each package at most once.
     fn compiles(&mut self, package: Option<&str>, script: bool, file: &[u8]) -> Outcome<bool> {
-        let records = match self.records.take() {
-            Some(records) => records,
-            None => self.read_records()?,
+        let at = match self.records.iter().position(|(key, _)| key.as_deref() == package) {
+            Some(at) => at,
+            None => {
+                let records = self.read_records(package)?;
+                self.records.push((package.map(String::from), records));
+                self.records.len() - 1
+            }
         };
-        let wanted = |record: &&Compiled| {
-            package.map_or(true, |package| package == record.package) && (record.is_script || !script)
-        };
-        let listed = records.iter().filter(wanted).any(|record| lists(&record.files, file));
-        self.records = Some(records);
-        Ok(listed)
+        let mut records = self.records[at].1.iter().filter(|record| record.is_script || !script);
+        Ok(records.any(|record| lists(&record.files, file)))
     }
 
-    fn read_records(&self) -> Outcome<Vec<Compiled>> {
-        let known = |name: &str| {
-            let mut packages = self.packages.0.iter().filter(|package| !package.vendored);
-            packages.any(|package| package.name.as_deref() == Some(name))
+    fn read_records(&self, package: Option<&str>) -> Outcome<Vec<Compiled>> {
+        let wanted = |name: &str| match package {
+            Some(package) => name == package,
+            None => self.packages.0.iter().any(|known| !known.vendored && known.name.as_deref() == Some(name)),
         };
         let mut records = Vec::new();
-        for (package, directory) in units(self.roots.target, b".fingerprint", &known)? {
+        for (_, directory) in units(self.roots.target, b".fingerprint", &wanted)? {
             for entry in fs::read_dir(&directory).doing("list", &directory)? {
                 let path = entry.doing("list", &directory)?.path();
                 let name = path.file_name().unwrap_or_default().as_bytes();
                 if name.starts_with(b"dep-") {
-                    let (package, is_script) = (package.clone(), name.starts_with(b"dep-build-script"));
-                    records.push(Compiled { package, is_script, files: fs::read(&path).doing("read", &path)? });
+                    let is_script = name.starts_with(b"dep-build-script");
+                    records.push(Compiled { is_script, files: fs::read(&path).doing("read", &path)? });
                 }
             }
         }
