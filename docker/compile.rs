@@ -1514,8 +1514,6 @@ fn fingerprint_of(build: &Path) -> PathBuf {
 
 /// What cargo knows about the last run of a build script.
 struct Run {
-    /// Whether it succeeded.
-    succeeded: bool,
     /// Whether it declared inputs. If not, cargo runs it again when any file of the package changes.
     declares: bool,
     /// The declared files and directories in the sources.
@@ -1523,10 +1521,10 @@ struct Run {
 }
 
 impl Run {
-    /// Reads `build/NAME-HASH/output`. cargo empties the fingerprint before the script runs.
+    /// Reads `build/NAME-HASH/output`.
     fn read(build: &Path, directory: &Name, src: &Path) -> Outcome<Run> {
         let text = read_if_there(&build.join("output"))?.unwrap_or_default();
-        let mut run = Run { succeeded: false, declares: false, paths: Vec::new() };
+        let mut run = Run { declares: false, paths: Vec::new() };
         for line in String::from_utf8_lossy(&text).lines() {
             let line = line.strip_prefix("cargo:").map_or("", |line| line.trim_start_matches(':'));
             run.declares |= line.starts_with("rerun-if-");
@@ -1536,16 +1534,21 @@ impl Run {
                 run.paths.push(Name(normal(path.as_os_str().as_bytes())));
             }
         }
-        let fingerprint = fingerprint_of(build);
+        Ok(run)
+    }
+
+    /// Returns whether the last run succeeded: cargo empties the fingerprint before the script runs.
+    fn succeeded(build: &Path) -> Outcome<bool> {
+        let (fingerprint, mut found) = (fingerprint_of(build), false);
         if exists(&fingerprint)? {
             for entry in fs::read_dir(&fingerprint).doing("list", &fingerprint)? {
                 let path = entry.doing("list", &fingerprint)?.path();
                 let is_hash = path.file_name().map_or(false, |name| name.as_bytes().starts_with(b"run-build-script"))
                     && path.extension().is_none();
-                run.succeeded |= is_hash && fs::metadata(&path).doing("stat", &path)?.len() > 0;
+                found |= is_hash && fs::metadata(&path).doing("stat", &path)?.len() > 0;
             }
         }
-        Ok(run)
+        Ok(found)
     }
 }
 
@@ -1793,7 +1796,9 @@ impl Marks<'_> {
         let mut affected: Vec<bool> = self.marked.iter().map(Option::is_some).collect();
         changed.iter().filter_map(|name| packages.owner(name)).for_each(|owner| affected[owner] = true);
         let (all, mut found) = (first || self.everything.is_some(), Vec::new());
-        for (name, build) in units(self.roots.target, b"build", &|_| true)? {
+        let wanted =
+            |name: &str| packages.0.iter().any(|package| scripted(package) && package.name.as_deref() == Some(name));
+        for (name, build) in units(self.roots.target, b"build", &wanted)? {
             if !exists(&build.join("out"))? {
                 continue; // the directory of a compiled script
             }
@@ -1809,7 +1814,7 @@ impl Marks<'_> {
                     let directory = package.manifest.parent().unwrap_or_else(|| Name(Vec::new()));
                     let run = Run::read(&build, &directory, self.roots.src)?;
                     let declared = changed.iter().any(|name| run.paths.iter().any(|path| name.is_below(path)));
-                    again = !run.succeeded || declared || (affected[at] && !run.declares);
+                    again = declared || (affected[at] && !(run.declares && Run::succeeded(&build)?));
                 }
                 if again {
                     found.push(build.clone());
