@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildkit_tasks.dockerfiles import syntax
-from buildkit_tasks.survey import cargo_command, look
+from buildkit_tasks.existing import cargo_command
+from buildkit_tasks.survey import look
 from buildkit_tasks.survey.finding import Service
 from buildkit_tasks.workspaces import tree
 from tests.support import process, repositories

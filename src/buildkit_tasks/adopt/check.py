@@ -11,8 +11,8 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 
 from buildkit_tasks.dotenv import text as dotenv_text
+from buildkit_tasks.existing import recipe
 from buildkit_tasks.recipes import ignorefile, package_files
-from buildkit_tasks.survey import recipe
 from buildkit_tasks.survey.finding import Finding, Note, Workspace
 from buildkit_tasks.workspaces.tree import Tree
 

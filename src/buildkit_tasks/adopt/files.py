@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.existing import stage_items
 from buildkit_tasks.recipes import dockerfile, ignorefile, package_files
-from buildkit_tasks.survey import look, stage_items
+from buildkit_tasks.survey import look
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.workspaces.tree import Tree
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.existing.recipe import Recipe
 from buildkit_tasks.recipes import package_files
 from buildkit_tasks.survey.finding import Finding, Note
-from buildkit_tasks.survey.recipe import Recipe
 
 from .disk import Change
 

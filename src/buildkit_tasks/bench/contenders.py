@@ -15,11 +15,11 @@ from buildkit_tasks.core.model import Service
 from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.dockerfiles import stages
 from buildkit_tasks.dockerfiles.document import Dockerfile
+from buildkit_tasks.existing import providers, spliced
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
-from buildkit_tasks.survey import providers, spliced
 from buildkit_tasks.workspaces.tree import Tree
 
 OURS = "invoke build"

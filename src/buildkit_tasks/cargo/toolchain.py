@@ -23,9 +23,9 @@ from buildkit_tasks.core.model import BuildRequest, Service
 from buildkit_tasks.dockercli import docker_run
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.document import Dockerfile
+from buildkit_tasks.existing.recipe import assignments
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
-from buildkit_tasks.survey.recipe import assignments
 
 #: The stage in our Dockerfiles, the stage that adds requested components, and the last stage.
 STAGE, ADDED, LAST = "toolchain", "buildkit-tasks-components", "buildkit-tasks-toolchain"

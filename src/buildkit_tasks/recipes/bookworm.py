@@ -12,10 +12,11 @@ from dataclasses import replace
 
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.existing import install, recipe, stage_items
+from buildkit_tasks.existing.recipe import Recipe, Stage
 from buildkit_tasks.images import names as image_names
-from buildkit_tasks.survey import called, install, recipe, stage_items
+from buildkit_tasks.survey import called
 from buildkit_tasks.survey.finding import Finding, Note, Service
-from buildkit_tasks.survey.recipe import Recipe, Stage
 
 from . import alpine, releases
 

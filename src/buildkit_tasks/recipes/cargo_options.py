@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from buildkit_tasks.survey import stage_items
+from buildkit_tasks.existing import stage_items
 from buildkit_tasks.survey.finding import Note, Service, Workspace
 from buildkit_tasks.workspaces import cargo_config
 from buildkit_tasks.workspaces.tree import Tree

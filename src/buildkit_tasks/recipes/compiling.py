@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields, replace
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
-from buildkit_tasks.survey import install, recipe, stage_items
+from buildkit_tasks.existing import install, recipe, stage_items
+from buildkit_tasks.existing.recipe import Recipe, Stage
 from buildkit_tasks.survey.finding import Note
-from buildkit_tasks.survey.recipe import Recipe, Stage
 
 from . import placed, replaced, shell_variables
 from .stage_lines import short

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from buildkit_tasks.dockerfiles import syntax
-from buildkit_tasks.survey import install, recipe
-from buildkit_tasks.survey.recipe import Recipe
+from buildkit_tasks.existing import install, recipe
+from buildkit_tasks.existing.recipe import Recipe
 from buildkit_tasks.workspaces.tree import Tree
 
 #: Directories in every image with a root file system.

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
-from buildkit_tasks.survey import recipe
-from buildkit_tasks.survey.recipe import Stage
+from buildkit_tasks.existing import recipe
+from buildkit_tasks.existing.recipe import Stage
 
 
 def directories(stage: Stage, values: Mapping[str, str]) -> list[tuple[str, str]]:

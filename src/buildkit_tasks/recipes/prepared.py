@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
-from buildkit_tasks.survey import install, recipe, shipped, stage_items
+from buildkit_tasks.existing import install, recipe, shipped, stage_items
+from buildkit_tasks.existing.recipe import Copy, Recipe, Stage
 from buildkit_tasks.survey.finding import Note, Service
-from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 
 from . import compiling, replaced, shell_variables, stage_lines
 from .compiling import Kept

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
-from buildkit_tasks.survey import install, prebuilt, recipe, shipped, stage_items
+from buildkit_tasks.existing import install, prebuilt, recipe, shipped, stage_items
+from buildkit_tasks.existing.recipe import Copy, Recipe, Stage
 from buildkit_tasks.survey.finding import Note, Service
-from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 from buildkit_tasks.workspaces.tree import Tree
 
 from . import directories, single_stage

@@ -7,9 +7,10 @@ import re
 from collections.abc import Sequence
 
 from buildkit_tasks.dockerfiles import syntax
-from buildkit_tasks.survey import called, install, recipe
+from buildkit_tasks.existing import install, recipe
+from buildkit_tasks.existing.recipe import Recipe
+from buildkit_tasks.survey import called
 from buildkit_tasks.survey.finding import Note, Service
-from buildkit_tasks.survey.recipe import Recipe
 from buildkit_tasks.workspaces.tree import Tree
 
 from .stage_lines import BUILT, Runtime, is_alpine, labels, packages_step

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from buildkit_tasks.survey import renamed
+from buildkit_tasks.existing import renamed
+from buildkit_tasks.existing.recipe import Recipe, Stage, sources
 from buildkit_tasks.survey.finding import Service
-from buildkit_tasks.survey.recipe import Recipe, Stage, sources
 
 #: Stages of our own Dockerfile.
 _OURS = frozenset(("toolchain", "compile", "sources", "tools"))

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from buildkit_tasks.dockerfiles.syntax import Instruction
-from buildkit_tasks.survey import recipe
+from buildkit_tasks.existing import recipe
+from buildkit_tasks.existing.recipe import Stage
 from buildkit_tasks.survey.finding import Service
-from buildkit_tasks.survey.recipe import Stage
 
 from . import prepared, stage_lines
 from .compiling import Kept

@@ -13,9 +13,9 @@ from typing import Any
 
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.existing import recipe
 from buildkit_tasks.workspaces.tree import Tree
 
-from . import recipe
 from .finding import Service
 
 #: BusyBox programs that Debian's slim image lacks, with the Debian packages that provide them.

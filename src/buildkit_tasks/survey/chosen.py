@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.existing import prebuilt, recipe, shipped
 from buildkit_tasks.workspaces.cargo import CargoWorkspace
 
-from . import prebuilt, recipe, shipped
 from .finding import Program
 
 

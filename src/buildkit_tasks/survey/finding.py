@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from buildkit_tasks.existing.recipe import Recipe
 from buildkit_tasks.workspaces.cargo import CargoWorkspace
 from buildkit_tasks.workspaces.debian import Packages
 from buildkit_tasks.workspaces.reach import Reach
-
-from .recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -9,28 +9,24 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from buildkit_tasks.workspaces import cargo, reach
-from buildkit_tasks.workspaces.cargo import CargoWorkspace
-from buildkit_tasks.workspaces.tree import Tree
-
-from . import (
-    called,
+from buildkit_tasks.existing import (
     cargo_command,
-    chosen,
     gathered,
-    needed,
     prebuilt,
-    propose,
     providers,
     recipe,
     shipped,
     spliced,
     stage_items,
     through,
-    used_images,
 )
+from buildkit_tasks.existing.providers import Provider
+from buildkit_tasks.workspaces import cargo, reach
+from buildkit_tasks.workspaces.cargo import CargoWorkspace
+from buildkit_tasks.workspaces.tree import Tree
+
+from . import called, chosen, needed, propose, used_images
 from .finding import Finding, LeftAlone, Note, Program, Service, Workspace
-from .providers import Provider
 from .workspace_notes import notes_of
 
 _NO_RUST = "does not compile Rust code from this repository"

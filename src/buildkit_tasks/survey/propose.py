@@ -10,10 +10,11 @@ from typing import Any
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.existing import prebuilt, recipe, shipped, stage_items
 from buildkit_tasks.workspaces.cargo import CargoWorkspace
 from buildkit_tasks.workspaces.tree import Tree
 
-from . import composed, prebuilt, recipe, shipped, stage_items
+from . import composed
 from .finding import LeftAlone, Note, Service
 
 #: Folders with programs and Dockerfiles that are not shipped.

@@ -6,10 +6,11 @@ import posixpath
 import re
 from collections.abc import Collection, Sequence
 
-from . import providers, recipe, shipped, spliced
+from buildkit_tasks.existing import providers, recipe, shipped, spliced
+from buildkit_tasks.existing.providers import Provider
+from buildkit_tasks.existing.recipe import Recipe
+
 from .finding import LeftAlone, Note, Service
-from .providers import Provider
-from .recipe import Recipe
 
 
 def lacks(taken: Recipe) -> str:

@@ -1,0 +1,1 @@
+"""Reads a repository's existing Dockerfiles: what their stages compile, install and ship. Pure."""
