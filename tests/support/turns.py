@@ -87,7 +87,18 @@ SESSIONS = (
         "adopt",
         9,
         (
-            *(_SRC + place for place in ("adopt", "survey", "existing", "workspaces", "recipes", "buildlog/lacks.py")),
+            *(
+                _SRC + place
+                for place in (
+                    "adopt",
+                    "survey",
+                    "existing",
+                    "distributions",
+                    "workspaces",
+                    "recipes",
+                    "buildlog/lacks.py",
+                )
+            ),
             *(f"tests/engine/{name}.py" for name in ("test_adopt", "test_adopt_remedies", "test_adopt_wheel")),
             *("tests/support/repositories.py", "tests/support/repositories_served.py", "docker"),
         ),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks.adopt import files as adopted
-from buildkit_tasks.recipes import bookworm
+from buildkit_tasks.distributions import bookworm
 from buildkit_tasks.survey import look
 from buildkit_tasks.survey.finding import Finding
 from buildkit_tasks.workspaces import debian, tree

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks.adopt import files as adopted
-from buildkit_tasks.recipes import bookworm
+from buildkit_tasks.distributions import bookworm
 from buildkit_tasks.survey import look
 from buildkit_tasks.workspaces import tree
 from tests.support import repositories

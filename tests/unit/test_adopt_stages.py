@@ -10,8 +10,8 @@ from buildkit_tasks.adopt import files as adopted
 from buildkit_tasks.adopt import init
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
+from buildkit_tasks.distributions import bookworm
 from buildkit_tasks.existing import install
-from buildkit_tasks.recipes import bookworm
 from buildkit_tasks.survey import look, model
 from buildkit_tasks.survey.finding import Finding
 from buildkit_tasks.workspaces import tree

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.distributions import bookworm
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.existing import recipe
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.images import names as image_names
-from buildkit_tasks.recipes import bookworm, dockerfile
+from buildkit_tasks.recipes import dockerfile
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable
 from buildkit_tasks.survey.finding import Finding, Note

@@ -9,13 +9,13 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from buildkit_tasks.distributions import alpine
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.existing import prebuilt, recipe, shipped
 from buildkit_tasks.existing.recipe import Stage
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.workspaces.cargo import Package
 
-from . import alpine
 from .compiling import Kept
 from .stage_lines import is_alpine
 from .variables import OURS
