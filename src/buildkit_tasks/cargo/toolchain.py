@@ -23,7 +23,6 @@ from buildkit_tasks.core.model import BuildRequest, Service
 from buildkit_tasks.dockercli import docker_run
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.document import Dockerfile
-from buildkit_tasks.existing.recipe import assignments
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 
@@ -195,7 +194,7 @@ def used_arguments(file: Dockerfile, args: Mapping[str, str], contexts: Iterable
     for item in file.items:
         if item.keyword == "FROM":
             break
-        names |= {name for name, _ in assignments(item)}
+        names |= {name for name, _ in syntax.assignments(item)}
     return {name: value for name, value in args.items() if name in names}
 
 
@@ -227,9 +226,11 @@ def environment(file: Dockerfile, args: Mapping[str, str]) -> dict[str, str]:
     for item in file.items:
         number += item.keyword == "FROM"
         if number in numbers and item.keyword == "ENV":
-            found.update((n, syntax.expand(v, {**values, **found})) for n, v in assignments(item) if v is not None)
+            found.update(
+                (n, syntax.expand(v, {**values, **found})) for n, v in syntax.assignments(item) if v is not None
+            )
         elif number in numbers and item.keyword == "ARG":
-            found.update((n, args[n]) for n, _ in assignments(item) if n in args and n not in _OF_THE_STEP)
+            found.update((n, args[n]) for n, _ in syntax.assignments(item) if n in args and n not in _OF_THE_STEP)
     return {n: v for n, v in found.items() if n not in syntax.PLATFORM_ARGS and n != "PATH"}
 
 

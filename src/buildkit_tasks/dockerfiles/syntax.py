@@ -163,6 +163,15 @@ def _flags(item: Instruction) -> tuple[list[tuple[str, str, str]], str]:
     return found, rest
 
 
+def assignments(item: Instruction) -> list[tuple[str, str | None]]:
+    """Return the names and values of an ARG or ENV; None for an ARG without a value."""
+    given = words(item.rest)
+    if item.keyword == "ENV" and given and "=" not in given[0]:
+        return [(given[0], item.rest.partition(given[0])[2].strip())]
+    pairs = (word.partition("=") for word in given)
+    return [(name, value if equals else None) for name, equals, value in pairs]
+
+
 def arguments(text: str) -> frozenset[str]:
     """Return the names that any `ARG` declares, in any stage."""
     names: set[str] = set()

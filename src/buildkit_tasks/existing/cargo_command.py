@@ -64,7 +64,8 @@ def _only_tools(text: str) -> bool:
 def commands(items: Sequence[Instruction], values: Mapping[str, str]) -> tuple[Cargo, ...]:
     """Return the options of every command that builds this repository, in order. `cargo chef cook` uses the same."""
     found: list[Cargo] = []
-    empty = {name for item in items for name, value in _arguments(item) if value is None and name not in values}
+    declared = [pair for item in items if item.keyword == "ARG" for pair in syntax.assignments(item)]
+    empty = {name for name, value in declared if value is None and name not in values}
     for item in (i for i in items if i.keyword == "RUN"):
         text = branches_taken(syntax.expand(f"{item.rest}\n{item.body}", values, keep=True))
         for match in re.finditer(r"cargo(?:\s+\+(\S+))?\s+(auditable\s+)?(\w+)\b([^;&|\n]*)", text):
@@ -80,12 +81,6 @@ def commands(items: Sequence[Instruction], values: Mapping[str, str]) -> tuple[C
                 one = replace(one, profile="release")  # for `$(test ... && echo --release)`
             found.append(one)
     return tuple(found)
-
-
-def _arguments(item: Instruction) -> list[tuple[str, str | None]]:
-    """Return the names and values of an ARG; None for an argument without a value."""
-    pairs = (word.partition("=") for word in (syntax.words(item.rest) if item.keyword == "ARG" else ()))
-    return [(name, value if equals else None) for name, equals, value in pairs]
 
 
 def builds(command: Cargo, binary: str, package: str, directory: str) -> bool:

@@ -80,9 +80,7 @@ def split(item: Instruction) -> Installed | None:
     if item.keyword != "RUN" or item.body or "<<" in item.rest:
         return None
     text = " ".join(syntax.flags(item)[1].split())
-    if re.search(
-        rf"{_BACKGROUND}|" r"\$\(|`|\|\||\||\bif\b|\bfor\b|\bcase\b|\bwhile\b|>\s*/etc/apt|\bkeyring|deb \[", text
-    ):
+    if _MORE.search(text):
         return None
     found: list[str] = []
     rest: list[str] = []

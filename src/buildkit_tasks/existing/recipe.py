@@ -6,6 +6,7 @@ be kept is reported with its number. Nothing is dropped silently.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -178,19 +179,10 @@ def syntax_defaults(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for item in syntax.instructions(text):
         if item.keyword in ("ARG", "ENV"):
-            for name, value in assignments(item):
+            for name, value in syntax.assignments(item):
                 if value is not None:
                     found.setdefault(name, syntax.expand(value, found))
     return found
-
-
-def assignments(item: Instruction) -> list[tuple[str, str | None]]:
-    """Return the names and values of an ARG or ENV; None for an ARG without a value."""
-    words = syntax.words(item.rest)
-    if item.keyword == "ENV" and words and "=" not in words[0]:
-        return [(words[0], item.rest.partition(words[0])[2].strip())]
-    pairs = (word.partition("=") for word in words)
-    return [(name, value if equals else None) for name, equals, value in pairs]
 
 
 def line(item: Instruction) -> Line:
@@ -278,6 +270,13 @@ def copies(recipe: Recipe) -> Iterator[Copy]:
             taken = copied(item, recipe.values)
             if taken and taken.stage.lower() in names:
                 yield taken
+
+
+def rewritten(item: Instruction, flags: Sequence[str], words: Sequence[str]) -> Instruction:
+    """Return a COPY or ADD with other options and paths, as a JSON list if a path contains spaces."""
+    text = json.dumps(words) if any(re.search(r"\s", word) for word in words) else " ".join(words)
+    rest = " ".join([*flags, text])
+    return replace(item, rest=rest, parts=((item.line, f"{item.keyword} {rest}"),))
 
 
 def copied(item: Instruction, values: Mapping[str, str]) -> Copy | None:

@@ -6,7 +6,6 @@ program from it. With the stages in one list, such a Dockerfile is like any othe
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
@@ -146,9 +145,7 @@ def _rebased(item: Instruction, folder: str) -> Instruction:
         for source in copy.sources
     ]
     words = [*sources, copy.destination]
-    text = json.dumps(words) if any(re.search(r"\s", word) for word in words) else " ".join(words)
-    rest = " ".join([*copy.flags, text])
-    return replace(item, rest=rest, parts=((item.line, f"{item.keyword} {rest}"),))
+    return recipe.rewritten(item, copy.flags, words)
 
 
 def _joined(found: Spliced, other: Provider, one: Spliced, parsed: Parsed) -> Spliced:

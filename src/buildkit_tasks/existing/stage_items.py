@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from buildkit_tasks.dockerfiles import syntax
 
-from .recipe import Recipe, Stage, assignments, copies
+from .recipe import Recipe, Stage, copies
 
 
 def runs(stages: Iterable[Stage]) -> list[str]:
@@ -18,7 +18,7 @@ def runs(stages: Iterable[Stage]) -> list[str]:
 
 def arguments(stages: Iterable[Stage]) -> list[tuple[str, str | None]]:
     """Return the arguments that stages declare; the value is None if not set."""
-    return [pair for stage in stages for i in stage.items if i.keyword == "ARG" for pair in assignments(i)]
+    return [pair for stage in stages for i in stage.items if i.keyword == "ARG" for pair in syntax.assignments(i)]
 
 
 def declared(taken: Recipe) -> set[str]:

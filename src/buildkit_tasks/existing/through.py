@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-import json
 import posixpath
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 
 from . import install
-from .recipe import OUTPUT, Copy, Parsed, Stage, chain, copied
+from .recipe import OUTPUT, Copy, Parsed, Stage, chain, copied, rewritten
 
 #: Destinations that may be directories of the image.
 _FOLDER = re.compile(
@@ -103,9 +102,7 @@ class _Walk:
         modes = dict.fromkeys(mode for origin in origins for mode in origin.modes)
         flags = [*copy.flags, *(() if any(f.startswith("--chmod") for f in copy.flags) else modes)]
         words = [*(path for origin in origins for path in origin.paths), end]
-        text = json.dumps(words) if any(re.search(r"\s", word) for word in words) else " ".join(words)
-        rest = " ".join([f"--from={origins[0].stage}", *flags, text])
-        return replace(item, rest=rest, parts=((item.line, f"{item.keyword} {rest}"),))
+        return rewritten(item, [f"--from={origins[0].stage}", *flags], words)
 
     def is_idle(self, stage: Stage, item: Instruction, needed: Sequence[Stage], values: Mapping[str, str]) -> bool:
         """Return whether an instruction of a stage only copies compiled files that no needed stage uses."""

@@ -137,7 +137,7 @@ class _Reader:
         commands = "\n".join(
             f"{i.rest}\n{i.body}" for s in self.taken.compiling for i in s.items if i.keyword in ("RUN", "ENV")
         )
-        for name, value in recipe.assignments(item):
+        for name, value in syntax.assignments(item):
             if name == "PATH" and item.keyword == "ENV" and value:
                 # programs in our own image must be found, too
                 kept = value if re.search(r"\$\{?PATH\b", value) else f"{value}:$PATH"

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from buildkit_tasks.distributions import alpine
 from buildkit_tasks.dockerfiles import syntax
-from buildkit_tasks.existing import prebuilt, recipe, shipped
+from buildkit_tasks.existing import prebuilt, shipped
 from buildkit_tasks.existing.recipe import Stage
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.workspaces.cargo import Package
@@ -158,7 +158,7 @@ def _more(services: Sequence[Service], binaries: Mapping[str, Package]) -> list[
 def _environment(stages: Sequence[Stage]) -> dict[str, str | None]:
     """Return the variables that stages set for cargo, except those that our own step sets."""
     lines = [item for stage in stages for item in stage.items if item.keyword == "ENV"]
-    return {name: value for item in lines for name, value in recipe.assignments(item) if name not in OURS}
+    return {name: value for item in lines for name, value in syntax.assignments(item) if name not in OURS}
 
 
 def _variables(services: Sequence[Service], kept: Mapping[str, Kept]) -> list[Note]:

@@ -161,7 +161,7 @@ class _Reader:
                 self._run(item)
 
     def _variables(self, item: Instruction) -> Iterator[str]:
-        for name, value in recipe.assignments(item):
+        for name, value in syntax.assignments(item):
             given = self.before.get(name) if value is None else value
             if name not in OURS or name == "PATH":
                 yield f"{item.keyword} {name}" if given is None else f'{item.keyword} {name}="{given}"'

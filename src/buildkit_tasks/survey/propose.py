@@ -234,7 +234,7 @@ def _shipping(found: Service | LeftAlone) -> Service | LeftAlone:
     taken = found.recipe if isinstance(found, Service) else None
     if taken is None or isinstance(found, LeftAlone) or not taken.final or any(p.path for p in found.programs):
         return found
-    copied = {posixpath.normpath(posixpath.join("/", s)) for c in recipe.copies(taken) for s in c.sources}
+    copied = stage_items.shipped(taken)
     if copied & shipped.installed(taken):
         return found  # the image copies the whole directory
     items = [f"{i.rest}\n{i.body}" for s in taken.final for i in s.items if i.keyword not in ("LABEL", "COPY")]

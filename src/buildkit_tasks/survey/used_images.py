@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Collection, Sequence
 
-from buildkit_tasks.existing import providers, recipe, shipped, spliced
+from buildkit_tasks.existing import providers, recipe, shipped, spliced, stage_items
 from buildkit_tasks.existing.providers import Provider
 from buildkit_tasks.existing.recipe import Recipe
 
@@ -28,7 +28,7 @@ def ships(service: Service) -> bool:
     taken = service.recipe
     if taken is None or not taken.final or any(program.path for program in service.programs):
         return True
-    copied = {posixpath.normpath(posixpath.join("/", s)) for copy in recipe.copies(taken) for s in copy.sources}
+    copied = stage_items.shipped(taken)
     return bool(copied & shipped.installed(taken))  # the image copies the whole directory
 
 
