@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+import buildkit_tasks
 from tests.cli.conftest import Bench
 from tests.support import process
 
@@ -33,3 +35,19 @@ def test_no_heavy_module_is_imported(bench: Bench, args: tuple[str, ...]) -> Non
     found = imported(bench, *args)
     assert "invoke" in found
     assert not {f"{name}: {why}" for name, why in HEAVY.items() if name in found}
+
+
+@pytest.mark.parametrize("off", [None, "1"])
+def test_the_first_command_caches_our_bytecode_and_nothing_next_to_tasks_py(
+    bench: Bench, tmp_path: Path, off: str | None
+) -> None:
+    package = tmp_path / "installed/buildkit_tasks"
+    shutil.copytree(Path(buildkit_tasks.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (bench.root / "beside.py").write_text("")
+    (bench.root / "tasks.py").write_text("import beside\nfrom buildkit_tasks import namespace\nimport beside\n")
+    env = {**bench.environment(), "PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": off}
+    done = process.run([process.BIN / "invoke", "settings"], bench.root, env)
+    assert done.code == 0, done.all
+    rooms = {path.parent.parent.name for path in package.rglob("*.pyc")}
+    assert rooms >= {"tasks", "core", "config"} if off is None else not rooms
+    assert not list(bench.root.rglob("__pycache__"))

@@ -159,8 +159,20 @@ def save(site: Site, chance: random.Random) -> None:
         (place / f"f{chance.randint(0, 9)}").write_text(text)
 
 
+def killed(site: Site, watching: Watching, chance: random.Random) -> Watching:
+    """Kill `watch` in the middle of whatever it does, check that its children end too, and start it again."""
+    time.sleep(chance.random())
+    assert watching.end(signal.SIGKILL) == -signal.SIGKILL
+    until = time.monotonic() + 20
+    while left := watching.left():
+        assert time.monotonic() < until, f"{left}\n{watching.said[-4000:]}"
+        time.sleep(0.1)
+    save(site, chance)  # nobody sees this one
+    return site.start("watch")
+
+
 def storm(site: Site, saves: int) -> None:
-    """Save at random, with a broken build, a branch switch and a changed compose file in between; then stop."""
+    """Save at random, with a broken build, a branch switch, a changed compose file and kills in between; then stop."""
     seed = random.randrange(10**6)
     chance = random.Random(seed)
     watching = site.start("watch")
@@ -183,6 +195,8 @@ def storm(site: Site, saves: int) -> None:
             process.ok(["git", "checkout", "-q", "other"], site.root)
         if number == saves // 2:
             site.compose(environment={"CHANGED": "yes"})
+        if number % 13 == 12:
+            watching = killed(site, watching, chance)
         time.sleep(chance.choice((0, 0, 0.05, 0.3, 1.0)))
     try:
         site.settle(watching)
@@ -198,14 +212,28 @@ def storm(site: Site, saves: int) -> None:
     assert all(len(site.containers(service)) == 1 for service in ("one", "two", "three"))
     again = site.start("watch")
     site.settle(again)
-    before, built = site.tree("two"), again.said.count("built ")
-    site.write("two/sources/last", "while its container is replaced\n")
-    again.wait_for("built ", times=built + 1)
-    time.sleep(chance.random())
+    before = site.tree("two")
+    replacing(site, again, chance)
     assert again.end(signal.SIGINT) == 130
     assert again.left() == []
     assert site.inside("two") in (before, site.tree("two"))  # the old or the new files, and nothing in between
     assert all(len(site.containers(service, "--all")) == 1 for service in ("one", "two", "three"))
+    for _ in range(3):
+        again = site.start("watch")
+        replacing(site, again, chance)
+        again = killed(site, again, chance)
+        site.settle(again)
+        assert all(len(site.containers(service, "--all")) == 1 for service in ("one", "two", "three"))
+        assert again.end(signal.SIGTERM) == 143, again.said
+        assert again.left() == []
+
+
+def replacing(site: Site, watching: Watching, chance: random.Random) -> None:
+    """Save a file and return at a random moment of the second in which its container is replaced."""
+    built = watching.said.count("built ")
+    site.write("two/sources/last", f"{chance.random()}\n")
+    watching.wait_for("built ", times=built + 1)
+    time.sleep(chance.random())
 
 
 def test_after_any_series_of_saves_what_runs_is_what_the_tree_contains(site: Site) -> None:

@@ -12,7 +12,7 @@ import pytest
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Service, Workspace
 from buildkit_tasks.dockerfiles import compile_step, mount_ids
-from buildkit_tasks.packs import mounts, steps
+from buildkit_tasks.packs import keys, mounts, steps
 from buildkit_tasks.packs.mounts import Carried, Packed
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.registry.names import Malformed
@@ -143,7 +143,7 @@ def test_lock_files_that_the_dockerfile_copies_are_the_key(tmp_path: Path) -> No
     found = declared(tmp_path)
 
     def key(identity: str) -> tuple[str, tuple[str, ...]]:
-        return mounts.key(found[identity], tmp_path, ())
+        return keys.mount_key(found[identity], tmp_path, ())
 
     assert key("npm-amd64")[1] == ("package-lock.json",)
     assert key("/root/.cache/pip")[1] == ("requirements.txt",)
@@ -156,9 +156,9 @@ def test_lock_files_that_the_dockerfile_copies_are_the_key(tmp_path: Path) -> No
     edited = {
         one.id: one for one in mounts.declared(project(service(tmp_path, WEB.replace("curl", "jq"))), "linux/amd64")
     }
-    assert mounts.key(edited["/var/cache/apt"], tmp_path, ())[0] != before["/var/cache/apt"]
-    assert mounts.key(edited["/root/.cache/pip"], tmp_path, ())[0] == before["/root/.cache/pip"]
-    own = mounts.key(found["npm-amd64"], tmp_path, ("other/yarn.lock",))
+    assert keys.mount_key(edited["/var/cache/apt"], tmp_path, ())[0] != before["/var/cache/apt"]
+    assert keys.mount_key(edited["/root/.cache/pip"], tmp_path, ())[0] == before["/root/.cache/pip"]
+    own = keys.mount_key(found["npm-amd64"], tmp_path, ("other/yarn.lock",))
     assert own[1] == ("yarn.lock",)
     assert own[0] != key("npm-amd64")[0]
 
@@ -166,7 +166,7 @@ def test_lock_files_that_the_dockerfile_copies_are_the_key(tmp_path: Path) -> No
 @pytest.mark.parametrize("path", ["missing", "../x", "/etc/passwd", "."])
 def test_a_key_file_is_a_file_of_the_repository(tmp_path: Path, path: str) -> None:
     with pytest.raises(Problem) as problem:
-        mounts.key(declared(tmp_path)["npm-amd64"], tmp_path, (path,))
+        keys.mount_key(declared(tmp_path)["npm-amd64"], tmp_path, (path,))
     assert problem.value.code == "bad-argument"
 
 
@@ -177,7 +177,7 @@ def test_a_lock_file_that_is_a_fifo_or_outside_is_not_read(tmp_path: Path) -> No
     (tmp_path / "yarn.lock").write_text("")
     text = "FROM node\nCOPY ../yarn.lock /\nRUN --mount=type=cache,target=/root/.npm npm ci\n"
     found = mounts.declared(project(service(context, text)), "linux/amd64")
-    assert mounts.key(found[0], tmp_path, ())[1] == ()
+    assert keys.mount_key(found[0], tmp_path, ())[1] == ()
 
 
 def label(one: Carried, **other: object) -> dict[str, str]:
@@ -225,7 +225,7 @@ def test_a_label_of_another_format_or_without_ours_is_no_pack(tmp_path: Path) ->
 def test_tags_differ_by_mount_platform_and_key_and_are_valid(tmp_path: Path) -> None:
     found = declared(tmp_path)
     tags = {
-        mounts.exact_tag(one, arch, key) for one in found.values() for arch in ("amd64", "arm/v7") for key in ("a", "b")
+        keys.mount_exact(one, arch, key) for one in found.values() for arch in ("amd64", "arm/v7") for key in ("a", "b")
     }
     assert len(tags) == len(found) * 4
 

@@ -53,7 +53,7 @@ FILES = {
     "history/places.py": "a file of known kind and size",
     "images/emulator.py": "a program of the machine",
     "images/offline.py": "files of this package",
-    "project/ports.py": "/proc",
+    "project/host_ports.py": "/proc",
     "recipes/package_files.py": "files of this package",
     "shells/completion.py": "files of this package",
     "unchanged/fingerprint.py": "/proc",

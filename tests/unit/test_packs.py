@@ -10,8 +10,8 @@ import pytest
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockerfiles import compile_step
+from buildkit_tasks.packs import keys, steps
 from buildkit_tasks.packs import pack as packs
-from buildkit_tasks.packs import steps
 from buildkit_tasks.packs.pack import Facts, Listed
 from buildkit_tasks.registry.names import Digest, Malformed, Tag
 
@@ -77,17 +77,17 @@ def test_facts_are_read_as_the_script_writes_them() -> None:
     ],
 )
 def test_everything_that_makes_units_valid_is_in_the_exact_tag(other: Facts) -> None:
-    assert packs.exact_tag("deps", "linux/amd64", FACTS) != packs.exact_tag("deps", "linux/amd64", other)
+    assert keys.cargo_exact("deps", "linux/amd64", FACTS) != keys.cargo_exact("deps", "linux/amd64", other)
 
 
 def test_what_a_machine_only_holds_is_not_in_the_exact_tag() -> None:
     elsewhere = replace(FACTS, units=99, parts={}, compile_seconds=1.0, packages=())
-    assert packs.exact_tag("deps", "amd64", FACTS) == packs.exact_tag("deps", "linux/amd64", elsewhere)
+    assert keys.cargo_exact("deps", "amd64", FACTS) == keys.cargo_exact("deps", "linux/amd64", elsewhere)
 
 
 def test_tags_are_tags() -> None:
     odd = replace(FACTS, profile="Release With Debug/1", toolchain="0123456789abcdef-01234567")
-    tag = packs.exact_tag("deps", "linux/arm/v7", odd)
+    tag = keys.cargo_exact("deps", "linux/arm/v7", odd)
     assert len(tag) <= 128
     assert set(tag) <= set("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
@@ -149,15 +149,15 @@ def test_what_differs_between_two_toolchain_images_is_told() -> None:
 
 def test_only_moving_tags_of_the_same_kind_of_pack_tell_of_other_toolchains() -> None:
     tags = [
-        packs.newest_tag("deps", "amd64", FACTS),
-        packs.exact_tag("deps", "amd64", FACTS),
+        keys.cargo_newest("deps", "amd64", FACTS),
+        keys.cargo_exact("deps", "amd64", FACTS),
         Tag("deps-amd64-release-ffff"),
         Tag("deps-amd64-release-ffff-0000"),
         Tag("deps-arm64-release-ffff"),
         Tag("all-amd64-release-ffff"),
         Tag("base-rust"),
     ]
-    assert packs.other_toolchains(tags, "deps", "linux/amd64", FACTS) == ("deps-amd64-release-ffff",)
+    assert keys.cargo_others(tags, "deps", "linux/amd64", FACTS) == ("deps-amd64-release-ffff",)
 
 
 def test_a_pack_pays_when_its_first_use_does() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from buildkit_tasks.builds import platform_check
+from buildkit_tasks.core import platform_names
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine
 from buildkit_tasks.dockerfiles import platforms
@@ -105,25 +106,25 @@ def test_what_can_be_held_is_let_through(engine: Engine, driver: str, wanted: Bu
 
 
 def test_platforms_are_named_as_users_do() -> None:
-    assert platforms.named(["arm64,linux/amd64", " arm64 "]) == ("linux/arm64", "linux/amd64")
-    assert platforms.named(["aarch64,linux/arm64/v8", "x86_64", "arm/v7"]) == (
+    assert platform_names.named(["arm64,linux/amd64", " arm64 "]) == ("linux/arm64", "linux/amd64")
+    assert platform_names.named(["aarch64,linux/arm64/v8", "x86_64", "arm/v7"]) == (
         "linux/arm64",
         "linux/amd64",
         "linux/arm/v7",
     )
-    assert platforms.named([]) == ()
+    assert platform_names.named([]) == ()
     with pytest.raises(Problem, match="not a platform"):
-        platforms.named(["linux/arm 64"])
+        platform_names.named(["linux/arm 64"])
 
 
 def test_a_mistyped_architecture_is_told_with_its_neighbour() -> None:
     with pytest.raises(Problem, match="arm46") as caught:
-        platforms.named(["linux/arm46"])
+        platform_names.named(["linux/arm46"])
     assert caught.value.hint == "use --platform linux/arm64"
 
 
 def test_one_platform_is_checked_and_named_like_several() -> None:
-    assert [platforms.long_form(given) for given in ("", "arm64", "x86_64", "linux/arm64/v8")] == [
+    assert [platform_names.long_form(given) for given in ("", "arm64", "x86_64", "linux/arm64/v8")] == [
         "",
         "linux/arm64",
         "linux/amd64",
@@ -131,5 +132,5 @@ def test_one_platform_is_checked_and_named_like_several() -> None:
     ]
     for given in ("arm64,amd64", "linux/arm 64", "bogus", ","):
         with pytest.raises(Problem) as raised:
-            platforms.long_form(given)
+            platform_names.long_form(given)
         assert raised.value.code == "bad-argument"

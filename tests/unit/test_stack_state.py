@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_tasks.project import ports
+from buildkit_tasks.project import host_ports
 from buildkit_tasks.stack import state, wait
 
 CHECK = {"Test": ["CMD", "true"], "StartPeriod": 5_000_000_000}
@@ -68,7 +68,7 @@ def test_published_ports_have_a_protocol_and_ranges_are_left_to_the_engine() -> 
         {"published": "80", "target": 8080, "host_ip": "127.0.0.1"},
     ]
     config = {"services": {"web": {"ports": listed}, "other": {"ports": [{"published": "1", "target": 1}]}}}
-    found = list(ports.published(config, {"web"}))
+    found = list(host_ports.published(config, {"web"}))
     assert [(p.host, p.published, p.protocol) for p in found] == [("0.0.0.0", 53, "udp"), ("127.0.0.1", 80, "tcp")]  # noqa: S104
 
 

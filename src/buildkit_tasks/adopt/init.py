@@ -243,7 +243,8 @@ def _question(session: Session, root: Path, changed: Sequence[Change]) -> str:
     question = f"add {added} files and edit {len(changed) - added} in {root}"
     dirty = _dirty(session, root, [c.path for c in changed if c.before is not None])
     if dirty:
-        session.report.warn(f"uncommitted changes: {', '.join(dirty)}. `init --undo` will restore the current content")
+        words = f"these files have uncommitted changes: {', '.join(dirty)}"
+        session.report.warn(f"{words}. `init --undo` restores them as they are now")
     return question
 
 

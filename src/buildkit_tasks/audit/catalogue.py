@@ -63,7 +63,7 @@ _ALL = (
         "suppression",
         "note",
         "A suppression without a reason or a matching finding may hide a future finding.",
-        'write "CODE:SUBJECT reason" in the setting audit.ignore, or remove the entry',
+        'write "CODE:SUBJECT reason" in the audit.ignore setting, or remove the entry',
     ),
     Rule(
         "BA001",

@@ -40,7 +40,7 @@ def _problem(audited: Audited) -> Problem | None:
     return Problem(
         "audit-failed",
         f"{_counts(audited.failing)} in {units.counted(images, 'image')}.",
-        hint='fix each error, or add "CODE:SUBJECT reason" to the setting audit.ignore',
+        hint='fix each error, or add "CODE:SUBJECT reason" to the audit.ignore setting',
     )
 
 

@@ -1,4 +1,4 @@
-"""Applies the setting audit.ignore: `CODE reason` or `CODE:SUBJECT reason`; a subject may be a pattern. Pure."""
+"""Applies the audit.ignore setting: `CODE reason` or `CODE:SUBJECT reason`; a subject may be a pattern. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def entries(given: Sequence[str]) -> tuple[Entry, ...]:
         if not match or match[1] not in RULES:
             raise Problem(
                 "settings-invalid",
-                f"The setting audit.ignore contains {text!r}, which does not start with a known code.",
+                f"The audit.ignore setting contains {text!r}, which does not start with a known code.",
                 hint='write "CODE:SUBJECT reason", for example "BA006:/usr/bin/sudo operators need it"',
             )
         found.append(Entry(match[1], match[2] or "", (match[3] or "").strip(), text))

@@ -130,7 +130,7 @@ def there(session: Session, name: str) -> bool:
 
 
 def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Map each builder to its platforms in the setting builders.platforms; "" maps to platforms without a builder.
+    """Map each builder to its platforms in the builders.platforms setting; "" maps to platforms without a builder.
 
     Raises `Problem` settings-invalid.
     """

@@ -11,16 +11,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from buildkit_tasks.core import platform_names
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service, Workspace
-from buildkit_tasks.dockerfiles import platforms
 
 #: How each key of `build:` is passed to bake. A test compares the keys with the specification's schema.
 KEYS: Mapping[str, str] = {
     "additional_contexts": "contexts; service:NAME becomes that service's target",
     "args": "args, plus those of buildkit-tasks",
-    "cache_from": "cache-from, plus the setting caches.layers_from",
-    "cache_to": "cache-to, plus the setting caches.layers_to",
+    "cache_from": "cache-from, plus the caches.layers_from setting",
+    "cache_to": "cache-to, plus the caches.layers_to setting",
     "context": "context, read through a link that buildkit-tasks creates; URLs unchanged",
     "dockerfile": "dockerfile",
     "dockerfile_inline": "dockerfile-inline",
@@ -106,7 +106,7 @@ def check_platforms(services: Iterable[Service], default: str) -> None:
 def _platform(name: str) -> str:
     """Return a platform's canonical spelling. Unknown platforms are returned unchanged."""
     try:
-        return platforms.long_form(name)
+        return platform_names.long_form(name)
     except Problem:
         return name
 

@@ -139,7 +139,7 @@ def _groups(settings: Settings, workspace: Workspace, targets: Targets) -> dict[
 def _check_static(
     settings: Settings, service: Service, file: Dockerfile, engine: Engine, request: BuildRequest
 ) -> None:
-    """Refuse the setting `build.static` if it would have no effect or the wrong effect."""
+    """Refuse the `build.static` setting if it would have no effect or the wrong effect."""
     why = ""
     if not settings.build.static:
         return

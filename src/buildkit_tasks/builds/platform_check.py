@@ -1,4 +1,7 @@
-"""Checks how each requested platform would be built, and refuses builds that should not be attempted."""
+"""Checks how each requested platform would be built, and refuses builds that should not be attempted.
+
+The names of the platforms were checked before, by core/platform_names.py.
+"""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def verdict(collector: Collector) -> tuple[str, ...]:
     if not collector.rules:
         return (
             "off: this builder never deletes anything, so its caches grow until the disk is full",
-            "use `invoke cache.trim --keep 10GB` or the setting caches.budget to limit this project's caches",
+            "use `invoke cache.trim --keep 10GB` or the caches.budget setting to limit this project's caches",
         )
     details = []
     for number, rule in enumerate(collector.rules):

@@ -21,7 +21,7 @@ TRIES = 3
 
 
 def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool = False) -> None:
-    """Shrink to `keep` (empty: the setting caches.budget, or else delete only leftovers), after listing and asking.
+    """Shrink to `keep` (empty: the caches.budget setting, or else delete only leftovers), after listing and asking.
 
     Problems: bad-argument, consent-missing.
     """

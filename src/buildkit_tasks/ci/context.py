@@ -136,7 +136,7 @@ def allowed(world: World, policy: str, default_branch: str = "") -> tuple[bool, 
     if policy == "always":
         return True, ""
     if policy == "never":
-        return False, "the setting packs.push is `never`"
+        return False, "the packs.push setting is `never`"
     found = read(world, default_branch)
     return found.may_push or found.provider == "none", "" if found.provider == "none" else found.why_not
 

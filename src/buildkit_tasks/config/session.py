@@ -61,7 +61,7 @@ class Session:
 
     @property
     def compose_separator(self) -> str:
-        """The separator in COMPOSE_FILE and in the setting project.compose_file."""
+        """The separator in COMPOSE_FILE and in the project.compose_file setting."""
         name = "COMPOSE_PATH_SEPARATOR"
         found = self.world.env.get(name)
         if not found:

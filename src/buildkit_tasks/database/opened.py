@@ -74,7 +74,7 @@ def opened(session: Session, wanted: Wanted) -> Database:
         if path is None:
             raise Problem(
                 "database-unsupported",
-                "The setting database.url does not point to a SQLite file.",
+                "The database.url setting does not point to a SQLite file.",
                 causes=["a database server is identified by its service, because a URL would contain its password"],
                 hint='set url = "sqlite:data/app.db" under [tool.buildkit-tasks.database], or pass --service',
             )

@@ -48,7 +48,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
         if relative.startswith(("/", "..")) or not tree.is_dir(relative):
             raise Problem(
                 "migrations-unknown",
-                f"The setting database.migrations is {directory}, which is not a project directory containing files.",
+                f"The database.migrations setting is {directory}, which is not a project directory containing files.",
                 hint="use a path relative to the compose file, for example migrations",
             )
         candidates = [relative]
@@ -70,7 +70,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
         chosen = "sql" if shape == "sqlx" and "sqlx" not in crates else shape
         reason = f"the file names in {found}" + (" and the dependency on sqlx" if chosen == "sqlx" else "")
     else:
-        chosen, reason = tool, "the setting database.tool"
+        chosen, reason = tool, "the database.tool setting"
     if chosen == "sqlx":
         _check_sqlx(tree, found)
     if chosen == "refinery" and "int8-versions" in crates.get("refinery", frozenset()):

@@ -146,7 +146,7 @@ def ca(facts: Facts) -> Verdict:
     }.get(facts.ca_state)
     if words:
         return fail(
-            f"{facts.ca_bundle} {words}", "fix the setting build.ca_bundle (`invoke settings` shows where it is set)"
+            f"{facts.ca_bundle} {words}", "fix the build.ca_bundle setting (`invoke settings` shows where it is set)"
         )
     return ok(f"{facts.ca_bundle}, passed to each build as a secret" if facts.ca_bundle else "not set")
 

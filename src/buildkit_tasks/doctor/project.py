@@ -21,7 +21,7 @@ from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import bases as image_flow
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.images import names as image_names
-from buildkit_tasks.project import ports, sources
+from buildkit_tasks.project import host_ports, sources
 from buildkit_tasks.project.discover import read_workspace
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable
@@ -75,14 +75,14 @@ def _ports(session: Session, workspace: Workspace) -> dict[str, Any]:
     if not workspace.ports:
         return {}
     found = engine_facts.facts(session.world, session.root)
-    if not ports.shared_network(found.host_name, engine_facts.host(session.world, session.root)):
+    if not host_ports.shared_network(found.host_name, engine_facts.host(session.world, session.root)):
         return {"ports_elsewhere": True}
     return {"ports_taken": _taken(session, workspace)}
 
 
 def _taken(session: Session, workspace: Workspace) -> tuple[PortUse, ...]:
     """Return ports in use by other programs. A running service's own port does not count."""
-    busy = [p for p in workspace.ports if ports.taken(p.host, p.published, p.protocol)]
+    busy = [p for p in workspace.ports if host_ports.taken(p.host, p.published, p.protocol)]
     if not busy:
         return ()
     root = session.root
@@ -96,9 +96,8 @@ def _taken(session: Session, workspace: Workspace) -> tuple[PortUse, ...]:
         if raw is None:
             asked = run.capture(session.world, compose_cli.raw_config(root, workspace.compose_files))
             raw = shapes.answer(asked, dict) if asked.stdout else {}
-        other = run.capture(session.world, docker.publishing(root, port.published)).stdout.split()
-        who = f"container {other[0]}" if other else ports.holder(port.published) or "another program"
-        found.append(PortUse(port.service, port.published, who, ports.variable(raw, port.service, port.target)))
+        name = host_ports.variable(raw, port.service, port.target)
+        found.append(PortUse(port.service, port.published, host_ports.user(session.world, root, port), name))
     return tuple(found)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from buildkit_tasks.project import host_ports
+
 from .facts import Facts
 from .rules import Rule, Verdict, fail, ok, unknown, warn
 
@@ -20,10 +22,10 @@ def compose_file(facts: Facts) -> Verdict:
 def ports(facts: Facts) -> Verdict:
     if facts.ports_taken:
         use = facts.ports_taken[0]
-        move = f"set {use.variable}=<a free port> in .env" if use.variable else "change `ports:` in the compose file"
         more = f" (and {len(facts.ports_taken) - 1} more)" if len(facts.ports_taken) > 1 else ""
         return fail(
-            f"port {use.port} of {use.service} is in use by {use.holder}{more}", f"{move}, or stop that program"
+            f"port {use.port} of {use.service} is in use by {use.holder}{more}",
+            f"{host_ports.remedy(use.variable, '.env')}, or stop that program",
         )
     if facts.compose_unseen:
         return unknown(facts.compose_unseen)

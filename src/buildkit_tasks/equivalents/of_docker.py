@@ -114,7 +114,7 @@ def _up(left: Words, facts: Facts) -> Call | Stays:
     notes = (
         [] if built or "--no-build" in taken else ["it builds what changed and waits until the services are healthy"]
     )
-    notes += ["the time limit is the setting stack.health_timeout"] if limited else []
+    notes += ["the time limit is the stack.health_timeout setting"] if limited else []
     return Call("up", words, note="; ".join(notes))
 
 

@@ -179,7 +179,7 @@ class Decision:
 
 
 def without_asking(reference: str, local: Collection[str], mode: str, base_registry: str) -> Decision | None:
-    """Return the decision if it needs no query to a registry, else None. `mode` is the setting images.offline."""
+    """Return the decision if it needs no query to a registry, else None. `mode` is the images.offline setting."""
     recipe = recipe_for(reference)
     if mode == "always" and recipe:
         return Decision(reference, recipe.image, "offline")

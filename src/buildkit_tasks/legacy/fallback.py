@@ -122,7 +122,7 @@ def _check_keys(plan: BuildPlan, targets: Mapping[str, Any], chosen: Tier) -> No
                 "compose-key-unsupported",
                 f"The service {service.name!r} uses keys that this build does not support: {', '.join(keys)}.",
                 causes=[chosen.reason],
-                hint=f"{tiers.GET_BUILDKIT}; or build the other services with --service",
+                hint=f"{tiers.GET_BUILDKIT}, or use --service to build only services that do not need BuildKit",
             )
 
 
@@ -250,6 +250,6 @@ def _ca(session: Session, text: str) -> Path | None:
             "consent-missing",
             "Without BuildKit, a CA bundle cannot be passed as a secret.",
             causes=[what],
-            hint="set builders.legacy_ca = layer (BUILDKIT_TASKS_BUILDERS_LEGACY_CA=layer); or " + tiers.GET_BUILDKIT,
+            hint="set builders.legacy_ca = layer (BUILDKIT_TASKS_BUILDERS_LEGACY_CA=layer), or " + tiers.GET_BUILDKIT,
         ) from problem
     return Path(bundle) if agreed else None

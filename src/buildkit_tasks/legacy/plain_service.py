@@ -109,5 +109,5 @@ def _refused(service: Service, what: str) -> Problem:
         "build-failed",
         f"The Dockerfile of the service {service.name!r} needs BuildKit, but this build runs without it.",
         causes=[what],
-        hint=f"{tiers.GET_BUILDKIT}; or build the other services with --service",
+        hint=f"{tiers.GET_BUILDKIT}, or use --service to build only services that do not need BuildKit",
     )

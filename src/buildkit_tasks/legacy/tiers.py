@@ -54,7 +54,7 @@ class Tier:
 
 
 def choose(engine: Engine, client: Version, builder: str, *, podman: bool = False) -> Tier:
-    """Return the best tier for an engine, a docker command (its version, () = unknown) and the setting builders.name.
+    """Return the best tier for an engine, a docker command (its version, () = unknown) and the builders.name setting.
 
     An inherited DOCKER_BUILDKIT=0 has no effect, because our commands override it.
     """
@@ -177,7 +177,7 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
         raise Problem(
             "build-failed",
             "The Dockerfile has no step with a cache mount to replace.",
-            hint=f"{GET_BUILDKIT}; or use the Dockerfile in docs/how-to/adopt.md",
+            hint=f"{GET_BUILDKIT}, or use the Dockerfile in docs/how-to/adopt.md",
         )
     return "\n".join(out) + "\n"
 

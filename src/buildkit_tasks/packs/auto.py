@@ -51,7 +51,7 @@ def _carry(
     each: Callable[[Trip, Named], list[dict[str, Any]]],
     wait: float,
 ) -> None:
-    """Pull or push the mounts of the setting packs.mounts."""
+    """Pull or push the mounts of the packs.mounts setting."""
     if session.settings.packs.mounts:
         try:
             each(_trip(session, project, request, plan, place, wait), Named(session.settings.packs.mounts))

@@ -16,7 +16,7 @@ from buildkit_tasks.registry import remote
 from buildkit_tasks.registry.names import RegistryError, Tag
 
 from . import image as pack_image
-from . import mounts
+from . import keys, mounts
 from .job import Trip, prepare, workplace
 from .mounts import Carried
 from .pack import RESTORE_RATE, Wanted
@@ -103,7 +103,7 @@ def _send(trip: Trip, one: Carried, which: Named) -> dict[str, Any]:
     """Pack and push one mount. Returns the result for `--json`."""
     session = trip.session
     began = session.world.clock()
-    key, files = mounts.key(one, session.root, which.key_files)
+    key, files = keys.mount_key(one, session.root, which.key_files)
     with workplace(session) as folder:
         packed = trip.pack_mount(folder, one)
         answer: dict[str, Any] = {"id": one.id, "kind": one.kind, "pushed": False, "key_files": list(files)}
@@ -116,7 +116,7 @@ def _send(trip: Trip, one: Carried, which: Named) -> dict[str, Any]:
             f"{units.human(stored)}; a pull avoids downloading them and takes about "
             f"{2 + packed.bytes / RESTORE_RATE:.0f} s"
         )
-        exact, newest = mounts.exact_tag(one, trip.arch, key), mounts.newest_tag(one, trip.arch)
+        exact, newest = keys.mount_exact(one, trip.arch, key), keys.mount_newest(one, trip.arch)
         made = datetime.now(timezone.utc).isoformat(timespec="seconds")
         label = mounts.label(one, packed, trip.arch, key, made)
         done = trip.push(folder, [packed.part], (exact, newest), {mounts.LABEL: label})
@@ -141,7 +141,7 @@ def _fetch(trip: Trip, one: Carried, which: Named, *, replace: bool = False) -> 
     """Pull one mount. Returns the result for `--json`."""
     session = trip.session
     began = session.world.clock()
-    key, _ = mounts.key(one, session.root, which.key_files)
+    key, _ = keys.mount_key(one, session.root, which.key_files)
     answer: dict[str, Any] = {"id": one.id, "kind": one.kind, "tag": None, "unpacked": False, "why_not": []}
     try:
         found, why_not = remote.bounded(trip.client.seconds, _finder(trip, one, key))
@@ -174,8 +174,8 @@ def _fetch(trip: Trip, one: Carried, which: Named, *, replace: bool = False) -> 
 
 def _finder(trip: Trip, one: Carried, key: str) -> Callable[[], tuple[Found | None, str]]:
     candidates: Sequence[tuple[Tag, str]] = (
-        (mounts.exact_tag(one, trip.arch, key), "the same key files and steps"),
-        (mounts.newest_tag(one, trip.arch), "the newest; the key files or steps differ"),
+        (keys.mount_exact(one, trip.arch, key), "the same key files and steps"),
+        (keys.mount_newest(one, trip.arch), "the newest; the key files or steps differ"),
     )
     return lambda: _nearest(trip, one, candidates)
 

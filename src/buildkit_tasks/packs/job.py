@@ -20,11 +20,11 @@ from buildkit_tasks.builds.fetching import Fetching
 from buildkit_tasks.builds.prepare import compiling, plan_build
 from buildkit_tasks.builds.solve import solve, stand_in
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import files
+from buildkit_tasks.core import files, platform_names
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
 from buildkit_tasks.core.progress import Progress
-from buildkit_tasks.dockerfiles import compile_step, platforms
+from buildkit_tasks.dockerfiles import compile_step
 from buildkit_tasks.dockerfiles.compile_step import CompileStep
 from buildkit_tasks.packs import steps
 from buildkit_tasks.project import sources
@@ -35,7 +35,7 @@ from buildkit_tasks.registry.client import Client
 from buildkit_tasks.registry.names import Blob, Digest, RegistryError, Tag
 
 from . import image as pack_image
-from . import mounts, script_output
+from . import keys, mounts, script_output
 from . import pack as packs
 from .mounts import Carried, Packed
 from .pack import Facts, Wanted
@@ -74,7 +74,7 @@ class Trip:
     @property
     def platform(self) -> str:
         """The platform, such as linux/arm64; empty for the builder's own."""
-        return platforms.long_form(self.wanted.platform)
+        return platform_names.long_form(self.wanted.platform)
 
     @property
     def arch(self) -> str:
@@ -84,7 +84,7 @@ class Trip:
     def tags(self, facts: Facts) -> tuple[Tag, Tag]:
         """Return the tag for exactly these mount contents, and the moving tag for their toolchain."""
         scope = self.wanted.scope
-        return packs.exact_tag(scope, self.arch, facts), packs.newest_tag(scope, self.arch, facts)
+        return keys.cargo_exact(scope, self.arch, facts), keys.cargo_newest(scope, self.arch, facts)
 
     def facts(self) -> Facts:
         """Return the facts that a pack must match to be useful here, and the contents of the mounts."""

@@ -1,21 +1,20 @@
-"""Finds the cache mounts of other tools (npm, pip, apt, go, ccache …) that can be shared, with their tags and keys.
+"""Finds the cache mounts of other tools (npm, pip, apt, go, ccache …) that can be shared, and describes their packs.
 
-A pack of a mount is an image with one layer. Its tag contains a hash of the mount's id, and a key: a hash of the files
-that determine what the tool writes to the mount, such as a lock file. Package managers verify the contents of their
-caches, so a pack of a different state is also useful, and the newest one is the fallback.
+A pack of a mount is an image with one layer. Its key (keys.py) is a hash of the files that determine what the tool
+writes to the mount, such as a lock file. Package managers verify the contents of their caches, so a pack of a different
+state is also useful, and the newest one is the fallback.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import readfile, units
+from buildkit_tasks.core import units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
 from buildkit_tasks.dockerfiles import mount_ids, platforms, syntax
@@ -23,7 +22,7 @@ from buildkit_tasks.dockerfiles import mounts as run_mounts
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.registry import reader as registry_reader
-from buildkit_tasks.registry.names import Malformed, Tag, printable
+from buildkit_tasks.registry.names import Malformed, printable
 
 #: The image label that contains the description of a mount's pack as JSON, and the format of its content.
 LABEL = "buildkit-tasks.mount"
@@ -31,16 +30,6 @@ FORMAT = 1
 
 #: The first word in the tags of these packs, and their scope in lists.
 SCOPE = "mount"
-
-#: Files that determine what a tool writes to its cache, by kind of mount.
-KEY_FILES: Mapping[str, tuple[str, ...]] = {
-    "npm": ("package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb"),
-    "pip": ("requirements*.txt", "poetry.lock", "uv.lock", "Pipfile.lock", "pdm.lock"),
-    "go": ("go.sum",),
-}
-
-#: Maximum size of a key file in bytes.
-_LARGEST = 64 << 20
 
 _ID = re.compile(r"[\w./:@+=-]{1,500}", re.ASCII)
 _PART = re.compile(r"mount\.tar\.(zst|gz)")
@@ -185,67 +174,7 @@ def _checked(one: Carried, platform: str) -> Carried:
     return one
 
 
-# ---------------------------------------------------------------------------------------------------------------- keys
-
-
-def key(one: Carried, root: Path, named: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """Return a hash of the key files and of the steps that use the mount, and the names of these files.
-
-    `named`: paths relative to `root` (`--key-file`), instead of the default files. Raises `Problem` bad-argument.
-    """
-    digest = hashlib.sha256(json.dumps(sorted(one.steps)).encode())
-    files = [_named(root, path) for path in named] if named else _found(one)
-    for path in files:
-        try:
-            content = readfile.content(path, _LARGEST)
-        except OSError as error:
-            raise Problem(
-                "bad-argument",
-                f"Cannot read the key file {path}.",
-                causes=[str(error.strerror)],
-                hint="use --key-file with a file in the repository, for example --key-file package-lock.json",
-            ) from error
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()[:16], tuple(path.name for path in files)
-
-
-def _named(root: Path, path: str) -> Path:
-    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-        raise Problem("bad-argument", f"The key file {path!r} is not in the repository.", hint="use a path inside it")
-    return root / path
-
-
-def _found(one: Carried) -> list[Path]:
-    """Return the key files at the top of the context, and those that the Dockerfile copies or mounts by name."""
-    patterns = KEY_FILES.get(one.kind, ())
-    if one.context is None:
-        return []
-    found: dict[Path, None] = {}
-    for place in dict.fromkeys((PurePosixPath(), *(PurePosixPath(path.lstrip("/")) for path in one.copied))):
-        if ".." in place.parts or "*" in str(place.parent):
-            continue
-        for pattern in patterns:
-            if place.name and place.match(pattern):
-                found |= dict.fromkeys(path for path in [one.context / place] if path.is_file())
-            # a copied directory, or a pattern such as package*.json
-            folder = place.parent if "*" in place.name else place
-            if (one.context / folder).is_dir():
-                found |= dict.fromkeys(path for path in (one.context / folder).glob(pattern) if path.is_file())
-    return sorted(found)
-
-
-# ---------------------------------------------------------------------------------------------- tags and descriptions
-
-
-def newest_tag(one: Carried, arch: str) -> Tag:
-    """Return the moving tag, which refers to the newest pack of a mount."""
-    identity = hashlib.sha256(one.flag.encode()).hexdigest()[:12]
-    return Tag(f"{SCOPE}-{one.kind}-{arch.replace('/', '_')}-{identity}")
-
-
-def exact_tag(one: Carried, arch: str, key_: str) -> Tag:
-    """Return the tag for the state of the key files."""
-    return Tag(f"{newest_tag(one, arch)}-{key_}")
+# ------------------------------------------------------------------------------------------------------- descriptions
 
 
 def label(one: Carried, packed: Packed, arch: str, key_: str, created: str) -> str:
@@ -290,7 +219,7 @@ def objections(said: Mapping[str, Any], one: Carried, limit: int) -> list[str]:
         found.append(f"it was packed from a different mount: {said['flag']}")
     size = sum(said["parts"].values())
     if size > limit:
-        found.append(f"it is {units.human(size)}, but the setting packs.limit is {units.human(limit)}")
+        found.append(f"it is {units.human(size)}, which exceeds packs.limit ({units.human(limit)})")
     return found
 
 

@@ -1,16 +1,15 @@
-"""Packs: their names, where they can be used, and whether they pay off. Pure.
+"""Packs of compiled crates: their descriptions, where they can be used, and whether they pay off. Pure.
 
 A pack is an image with one layer per part. Its contents are not trusted: cargo checks every unit against its own
-fingerprint. A pack's *name* only predicts how useful it will be; its *description* of the toolchain decides whether
-it can be unpacked at all, because cargo does not check the system's libraries.
+fingerprint. A pack's *key* (keys.py) only predicts how useful it will be; its *description* of the toolchain decides
+whether it can be unpacked at all, because cargo does not check the system's libraries.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,27 +107,6 @@ def _layer(file: str) -> tuple[int, str]:
     return PARTS.index(file.partition(".")[0].partition("-")[0]), file
 
 
-def family(scope: str, platform: str, profile: str) -> str:
-    """Return the first half of a tag: kind of pack, platform (`linux/arm64` or `arm64`) and profile."""
-    return "-".join((scope, _word(platform.removeprefix("linux/")), _word(profile)))
-
-
-def newest_tag(scope: str, platform: str, facts: Facts) -> Tag:
-    """Return the moving tag, which refers to the newest pack for a toolchain."""
-    return Tag(f"{family(scope, platform, facts.profile)}-{_word(facts.toolchain)}")
-
-
-def exact_tag(scope: str, platform: str, facts: Facts) -> Tag:
-    """Return the tag derived from all inputs of the units: toolchain, lock file, manifests, flags and format."""
-    inputs = (FORMAT, facts.toolchain, facts.host, facts.profile, facts.rustflags, facts.lock, facts.manifests)
-    digest = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
-    return Tag(f"{newest_tag(scope, platform, facts)}-{digest}")
-
-
-def _word(text: str) -> str:
-    return re.sub(r"[^a-z0-9_.]", "_", text.lower())[:40]
-
-
 def label(facts: Facts, scope: str, platform: str, created: str) -> str:
     """Return the pack's description, for the label."""
     content = {
@@ -194,18 +172,8 @@ def objections(said: Mapping[str, Any], facts: Facts, limit: int) -> list[str]:
         found.append("it is compressed with zstd, which the local toolchain image does not have")
     size = sum(said["parts"].values())
     if size > limit:
-        found.append(f"it is {units.human(size)}, but the setting packs.limit is {units.human(limit)}")
+        found.append(f"it is {units.human(size)}, which exceeds packs.limit ({units.human(limit)})")
     return found
-
-
-def other_toolchains(tags: Iterable[Tag], scope: str, platform: str, facts: Facts) -> tuple[Tag, ...]:
-    """Return the moving tags of the same kind of pack for other toolchains."""
-    start = f"{family(scope, platform, facts.profile)}-"
-    return tuple(
-        tag
-        for tag in tags
-        if tag.startswith(start) and "-" not in tag[len(start) :] and tag != newest_tag(scope, platform, facts)
-    )
 
 
 def differences(theirs: Mapping[str, Any], ours: Facts, most: int = 5) -> list[str]:

@@ -16,6 +16,7 @@ from buildkit_tasks.registry import remote
 from buildkit_tasks.registry.names import Digest, Manifest, RegistryError, Tag
 
 from . import image as pack_image
+from . import keys
 from . import pack as packs
 from .job import Trip, prepare
 from .pack import Facts, Wanted
@@ -156,7 +157,7 @@ def require_ours(trip: Trip, tag: Tag, reasons: Sequence[str]) -> None:
 def _why_none(trip: Trip, facts: Facts) -> list[str]:
     """Return how the toolchains of other packs differ from the local one, if there are any."""
     reasons: list[str] = []
-    for tag in packs.other_toolchains(trip.client.tags(), trip.wanted.scope, trip.arch, facts)[:1]:
+    for tag in keys.cargo_others(trip.client.tags(), trip.wanted.scope, trip.arch, facts)[:1]:
         manifest: Manifest | None = trip.client.manifest(tag)
         said = packs.read_label(trip.client.labels(manifest)) if manifest else None
         if said:
@@ -174,7 +175,7 @@ def verify_signature(session: Session, pinned: str) -> None:
     if not host.which(session.world, "cosign"):
         raise Problem(
             "pack-refused",
-            "The setting packs.key requires signed packs, but cosign is not installed.",
+            "The packs.key setting requires signed packs, but cosign is not installed.",
             hint="install cosign or unset packs.key",
         )
     result = run.capture(session.world, docker.cosign_verify(session.root, key, pinned), timeout=30)

@@ -34,7 +34,7 @@ def require_allowed(session: Session, *, force: bool) -> None:
             "push-refused",
             "This machine is not allowed to push caches.",
             causes=[why],
-            hint="use --force to push anyway, or change the setting packs.push",
+            hint="use --force to push anyway, or change the packs.push setting",
         )
 
 

@@ -14,7 +14,7 @@ from buildkit_tasks.core import lists
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service, Workspace
 
-from . import ports
+from . import host_ports
 
 
 def from_compose(
@@ -37,7 +37,7 @@ def from_compose(
         compose_files=tuple(files),
         services=tuple(built),
         images=images,
-        ports=tuple(ports.published(config, config.get("services") or ())),
+        ports=tuple(host_ports.published(config, config.get("services") or ())),
         config=config,
     )
 

@@ -44,7 +44,7 @@ def parse(text: str) -> Check:
     fields = [word.partition("=") for word in rest]
     ascii_port = port.isascii() and port.isdigit()
     if not service or not path.startswith("/") or (colon and not ascii_port) or not all(n and e for n, e, _ in fields):
-        raise Problem("settings-invalid", f"The setting stack.smoke contains an invalid check: {text!r}.", hint=_FORM)
+        raise Problem("settings-invalid", f"The stack.smoke setting contains an invalid check: {text!r}.", hint=_FORM)
     return Check(service, int(port or 0), method, path, tuple((name, value) for name, _, value in fields))
 
 

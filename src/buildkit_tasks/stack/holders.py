@@ -16,7 +16,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Port
 from buildkit_tasks.dockercli import docker
 from buildkit_tasks.engine import facts as engine_facts
-from buildkit_tasks.project import ports
+from buildkit_tasks.project import host_ports
 from buildkit_tasks.project.discover import discover
 
 
@@ -40,7 +40,7 @@ def stop(session: Session) -> None:
     Ports used by this project's own containers are skipped. Problems: consent-missing, command-failed, port-in-use.
     """
     project = discover(session, lesser=True)
-    if not ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
+    if not host_ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
         raise Problem(
             "engine-not-ours",
             "The engine is on another machine, so the programs that use its ports are not visible from here.",
@@ -77,7 +77,7 @@ def holders(session: Session, project: str, published: Sequence[Port]) -> tuple[
     """Return the users of these ports, except the project's own containers."""
     found = []
     for port in published:
-        if not ports.taken(port.host, port.published, port.protocol):
+        if not host_ports.taken(port.host, port.published, port.protocol):
             continue
         asked = docker.publishing(session.root, port.published, port.protocol)
         names = run.capture(session.world, asked).stdout.split()
@@ -88,7 +88,7 @@ def holders(session: Session, project: str, published: Sequence[Port]) -> tuple[
                     whose = f"{owner} in {place}" if owner else "no compose project"
                     found.append(Holder(port, "container", name.lstrip("/"), f"{whose}, image {image}"))
             continue
-        holder = ports.holder(port.published, port.protocol)
+        holder = host_ports.holder(port.published, port.protocol)
         pid = re.search(r"\(pid (\d+)\)$", holder)
         unit = system_service(Path("/proc") / pid[1]) if pid else ""
         if unit:

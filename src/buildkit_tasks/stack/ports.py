@@ -8,9 +8,9 @@ from pathlib import Path
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import run, shapes
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.dockercli import compose_cli, docker
+from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.engine import facts as engine_facts
-from buildkit_tasks.project import ports as host_ports
+from buildkit_tasks.project import host_ports
 from buildkit_tasks.project.discover import Project
 
 
@@ -24,19 +24,14 @@ def check(session: Session, project: Project, files: Sequence[Path], starting: C
     for port in (p for p in project.workspace.ports if p.service in starting):
         if not host_ports.taken(port.host, port.published, port.protocol):
             continue
-        asked = docker.publishing(session.root, port.published, port.protocol)
-        other = run.capture(session.world, asked).stdout.split()
-        who = (
-            f"container {other[0]}" if other else host_ports.holder(port.published, port.protocol) or "another program"
-        )
+        who = host_ports.user(session.world, session.root, port)
         raw = run.capture(session.world, compose_cli.raw_config(session.root, files))
         name = host_ports.variable(shapes.answer(raw, dict) if raw.stdout else {}, port.service, port.target)
-        move = f"set {name}=<a free port> in {session.root / '.env'}" if name else "change `ports:` in the compose file"
         raise Problem(
             "port-in-use",
             f"Port {port.published}/{port.protocol} of {port.service} is already in use.",
             causes=[f"{who} is listening on {port.host}:{port.published}"],
-            hint=f"{move}, or stop {who}",
+            hint=f"{host_ports.remedy(name, session.root / '.env')}, or stop {who}",
         )
 
 

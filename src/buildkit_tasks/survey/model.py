@@ -105,7 +105,7 @@ def _nearest(world: World, files: Tree) -> Path | None:
 
 
 def _setting(root: Path) -> str:
-    """Return the setting project.compose_file, which is needed before settings can be loaded."""
+    """Return the project.compose_file setting, which is needed before settings can be loaded."""
     section = project_root.pyproject(root).get("buildkit-tasks", {})
     inner = section.get("project") if isinstance(section, dict) else None
     return str(inner.get("compose_file", "")) if isinstance(inner, dict) else ""

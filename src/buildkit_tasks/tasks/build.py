@@ -18,9 +18,9 @@ SERVICE = "service to build, for example api,worker or 'worker-*'; repeatable (d
         "platform": "target platform, for example linux/amd64,linux/arm64; repeatable (default: the engine's platform)",
         "push": "push the images to this registry and path, for example ghcr.io/owner",
         "oci": "write one OCI archive per service (SERVICE.tar) to this directory, for example out/",
-        "builder": "buildx builder to use (default: the setting builders.name, else docker's current builder)",
+        "builder": "buildx builder to use (default: the builders.name setting, else docker's current builder)",
         "allow_emulation": "compile under QEMU if the Dockerfile cannot cross-compile",
-        "profile": "cargo profile, for example dev (default: the setting build.profile)",
+        "profile": "cargo profile, for example dev (default: the build.profile setting)",
         "no_incremental": "disable incremental compilation, for release images",
         "no_cache": "rerun every step but keep the cache mounts",
         "plan": "print the build plan without building",
@@ -89,7 +89,7 @@ def _platforms(words: Sequence[str]) -> tuple[str, ...]:
     """Parse the given platforms; imports nothing if there are none."""
     if not words:
         return ()
-    from buildkit_tasks.dockerfiles.platforms import named
+    from buildkit_tasks.core.platform_names import named
 
     return named(words)
 

@@ -68,7 +68,7 @@ def create(
 ) -> None:
     """Create a builder or add a node to an existing one, check that it responds, and warm it from the shared cache."""
     from buildkit_tasks.builders import create as builder_create
-    from buildkit_tasks.dockerfiles.platforms import named
+    from buildkit_tasks.core.platform_names import named
     from buildkit_tasks.pipeline import new_node
 
     wanted = builder_create.NewNode(

@@ -107,10 +107,10 @@ def trim(
     cache_trim.trim(session, keep=keep, builder=builder, dry_run=dry_run)
 
 
-REF = "repository, for example ghcr.io/owner/project-cache (default: the setting packs.repository)"
+REF = "repository, for example ghcr.io/owner/project-cache (default: the packs.repository setting)"
 PLATFORM = "platform of the mounts, for example linux/arm64 (default: the engine's platform)"
-PROFILE = "cargo profile, for example dev (default: the setting build.profile)"
-SCOPE = "all, or deps for only the crates in Cargo.lock (default: the setting packs.scope)"
+PROFILE = "cargo profile, for example dev (default: the build.profile setting)"
+SCOPE = "all, or deps for only the crates in Cargo.lock (default: the packs.scope setting)"
 PROGRESS = "auto, plain, verbose or quiet"
 MOUNT = "share another tool's mount instead, given by id or by kind such as npm, pip, apt or go; repeatable"
 CARGO = "share what `cargo.test` and other cargo tasks compiled, instead of the build mounts"
@@ -127,7 +127,7 @@ KEY_FILE = "with --mount: file that identifies the pack, for example web/package
         "platform": PLATFORM,
         "profile": PROFILE,
         "scope": SCOPE,
-        "force": "push even if the pack is not worth uploading or the setting packs.push forbids it",
+        "force": "push even if the pack is not worth uploading or the packs.push setting forbids it",
         "builder": BUILDER,
         "progress": PROGRESS,
         "json": JSON,
@@ -249,7 +249,7 @@ def expire(
 @task(
     iterable=["profile", "platform"],
     help={
-        "profile": "cargo profile, for example dev; repeatable (default: the setting build.profile)",
+        "profile": "cargo profile, for example dev; repeatable (default: the build.profile setting)",
         "platform": "platform, for example linux/arm64; repeatable (default: the engine's platform)",
         "cargo": "compile the dependencies of tests and checks instead, unless packs.repository has them",
         "builder": BUILDER,

@@ -79,7 +79,7 @@ def lint(session: Session, report: str = "", json: bool = False) -> None:
 @task(
     iterable=["platform"],
     help={
-        "platform": "platform, for example arm64; repeatable (default: the setting ci.platforms)",
+        "platform": "platform, for example arm64; repeatable (default: the ci.platforms setting)",
         "report": REPORT,
         "json": JSON,
     },

@@ -11,7 +11,7 @@ from buildkit_tasks.config.session import Session
 from .edge import reported, task
 
 HELP = {
-    "service": "service that runs the database (default: the only one, or the setting database.service)",
+    "service": "service that runs the database (default: the only one, or the database.service setting)",
     "test": "use the test database NAME_test",
     "start": "start the service if it is not running",
 }
@@ -98,7 +98,7 @@ def shell(session: Session, service: str = "", test: bool = False, start: bool =
         raise Exit(code=code)
 
 
-@task(help={**HELP, "from_": "SQL file, or a directory of SQL files (default: the setting database.seeds)"})
+@task(help={**HELP, "from_": "SQL file, or a directory of SQL files (default: the database.seeds setting)"})
 @reported
 def seed(session: Session, service: str = "", test: bool = False, start: bool = False, from_: str = "") -> None:
     """Run the seed files in one transaction; errors include file and line."""

@@ -16,7 +16,7 @@ from invoke.exceptions import Exit
 from invoke.parser.argument import Argument
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import outside
+from buildkit_tasks.core import bytecode, outside
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.release import VERSION
 from buildkit_tasks.core.report import Report, output_failed
@@ -67,8 +67,9 @@ def reported(body: Callable[..., None]) -> Callable[..., Any]:
             sys.stderr.write(problem.text() + "\n")
             raise Exit(code=problem.exit_code) from None
         report = Report(world, json_only=bool(kwargs.get("json")), yes=bool(kwargs.get("yes")))
-        code = _guarded(lambda: body(Session(world, report, extra=_extra()), *args, **kwargs), report)
-        code = _guarded(report.finish, report) or code  # also print the document of a failed call
+        with bytecode.cached():
+            code = _guarded(lambda: body(Session(world, report, extra=_extra()), *args, **kwargs), report)
+            code = _guarded(report.finish, report) or code  # also print the document of a failed call
         if code:
             raise Exit(code=code)
 

@@ -63,7 +63,7 @@ def check(
     json: bool = False,
 ) -> None:
     """Check that the programs in built images match the image's platform and that each service's program starts."""
-    from buildkit_tasks.dockerfiles.platforms import named
+    from buildkit_tasks.core.platform_names import named
     from buildkit_tasks.images import check as image_check
 
     image_check.check(session, service or (), named(platform or ()), start=not no_start)
@@ -83,7 +83,7 @@ def override(session: Session) -> None:
         session.report.answer(str(path))
 
 
-REF = "repository, for example ghcr.io/owner/project-cache (default: the setting packs.repository)"
+REF = "repository, for example ghcr.io/owner/project-cache (default: the packs.repository setting)"
 
 
 @task(help={"ref": REF, "json": "print a single JSON document"})

@@ -1,4 +1,4 @@
-"""Rings the bell or shows a desktop notification, depending on the setting watch.notify."""
+"""Rings the bell or shows a desktop notification, depending on the watch.notify setting."""
 
 from __future__ import annotations
 

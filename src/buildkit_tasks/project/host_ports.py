@@ -8,7 +8,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.core import run
 from buildkit_tasks.core.model import Port
+from buildkit_tasks.core.world import World
+from buildkit_tasks.dockercli import docker
 
 
 def published(config: Mapping[str, Any], services: Collection[str]) -> Iterator[Port]:
@@ -42,6 +45,17 @@ def taken(host: str, port: int, protocol: str = "tcp") -> bool:
         except OSError as error:
             return error.errno == 98 or "in use" in str(error).lower()
     return False
+
+
+def user(world: World, root: Path, port: Port) -> str:
+    """Return what uses a port: `container NAME`, `program (pid N)`, or "another program" if we cannot see it."""
+    names = run.capture(world, docker.publishing(root, port.published, port.protocol)).stdout.split()
+    return f"container {names[0]}" if names else holder(port.published, port.protocol) or "another program"
+
+
+def remedy(name: str, env_file: Path | str) -> str:
+    """Return how to choose another port, for a hint. `name`: the variable that sets it, or an empty string."""
+    return f"set {name}=<a free port> in {env_file}" if name else "change `ports:` in the compose file"
 
 
 def holder(port: int, protocol: str = "tcp", proc: Path = Path("/proc")) -> str:
