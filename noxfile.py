@@ -79,7 +79,7 @@ def cache_long(session: nox.Session) -> None:
 
 @nox.session(name="watch-long")
 def watch_long(session: nox.Session) -> None:
-    """Save 200 times at random under `invoke watch`, with failed builds and a branch switch (two minutes)."""
+    """Save 200 times at random under `invoke watch`, with failed builds, kills and a branch switch (three minutes)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_watch.py", *session.posargs)
 
 
