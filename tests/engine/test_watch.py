@@ -195,7 +195,7 @@ def storm(site: Site, saves: int) -> None:
             process.ok(["git", "checkout", "-q", "other"], site.root)
         if number == saves // 2:
             site.compose(environment={"CHANGED": "yes"})
-        if number % 13 == 12:
+        if number % 29 == 12:
             watching = killed(site, watching, chance)
         time.sleep(chance.choice((0, 0, 0.05, 0.3, 1.0)))
     try:

@@ -135,7 +135,7 @@ SESSIONS = (
     ),
     Slow(
         "watch-long",
-        4,
+        3,
         (_SRC + "watch", _SRC + "stack/wait.py", "tests/engine/test_watch.py", "tests/support/watching.py"),
     ),
     Slow(

@@ -115,7 +115,7 @@ def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool
     help={
         "service": "explain only this service; repeatable (default: all services in the build)",
         "build": "build number from `invoke history` (default: the last build)",
-        "next": "predict the next build instead, without building",
+        "next": "predict what the next build would do, without building",
         "json": "print a single JSON document with every cause",
     },
 )
