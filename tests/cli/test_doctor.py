@@ -415,3 +415,20 @@ def test_secrets_of_dotenv_are_never_shown(shop: Bench) -> None:
     assert "k3Jq-0f" not in shop.invoke("doctor").all
     placeholder(shop)
     assert "changeme" not in shop.invoke("doctor").all
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol"), [(socket.SOCK_STREAM, "tcp"), (socket.SOCK_DGRAM, "udp")], ids=["tcp", "udp"]
+)
+def test_the_program_that_uses_a_port_is_named(shop: Bench, kind: socket.SocketKind, protocol: str) -> None:
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if protocol == "tcp":
+            taken.listen()
+        number = taken.getsockname()[1]
+        port = {"host_ip": "127.0.0.1", "published": str(number), "target": 53, "protocol": protocol}
+        shop.reply("config --format json", stdout=config(shop, ports=[port]))
+        (use,) = flow.gather(session(shop)).ports_taken
+    assert (use.service, use.port) == ("api", number)
+    assert use.holder.endswith(f"(pid {os.getpid()})")
+    assert f"publish={number}/{protocol}" in json.dumps(shop.calls)

@@ -31,14 +31,14 @@ _LARGEST = 64 << 20
 # ---------------------------------------------------------------------------------------------------- compiled crates
 
 
-def family(scope: str, platform: str, profile: str) -> str:
+def _family(scope: str, platform: str, profile: str) -> str:
     """Return the first half of a tag: kind of pack, platform (`linux/arm64` or `arm64`) and profile."""
     return "-".join((scope, _word(platform.removeprefix("linux/")), _word(profile)))
 
 
 def cargo_newest(scope: str, platform: str, facts: pack.Facts) -> Tag:
     """Return the moving tag, which refers to the newest pack for a toolchain."""
-    return Tag(f"{family(scope, platform, facts.profile)}-{_word(facts.toolchain)}")
+    return Tag(f"{_family(scope, platform, facts.profile)}-{_word(facts.toolchain)}")
 
 
 def cargo_exact(scope: str, platform: str, facts: pack.Facts) -> Tag:
@@ -54,7 +54,7 @@ def _word(text: str) -> str:
 
 def cargo_others(tags: Iterable[Tag], scope: str, platform: str, facts: pack.Facts) -> tuple[Tag, ...]:
     """Return the moving tags of the same kind of pack for other toolchains."""
-    start = f"{family(scope, platform, facts.profile)}-"
+    start = f"{_family(scope, platform, facts.profile)}-"
     return tuple(
         tag
         for tag in tags
