@@ -22,6 +22,7 @@ from buildkit_tasks.dockercli import buildx
 from buildkit_tasks.engine import ensure as engines
 from buildkit_tasks.images import bases as image_bases
 from buildkit_tasks.images import names as recipes
+from buildkit_tasks.images import offline as image_offline
 from buildkit_tasks.project.discover import discover
 from tests.support import beside, process
 
@@ -113,16 +114,22 @@ def _tidy(session: Session, engine: Engine, before: Set[str]) -> None:
 
 @pytest.fixture(scope="session")
 def base_images(session: Session, engine: Engine) -> Mapping[str, str]:
-    """Return the images that Rust builds use: public name to replacement; `{}` if a registry is reachable."""
+    """Return the images that Rust builds use: public name to replacement; `{}` if a registry is reachable.
+
+    Images from an older recipe are replaced before any test: replaced later, they would invalidate running tests' caches.
+    """
     try:
         with beside.one_at_a_time(LOCK):
-            return image_bases.ensure(session, engine, BASES, check=True)
+            found = image_bases.ensure(session, engine, BASES, check=True)
+            if found:
+                image_offline.renew(session, engine, image_bases.recipes(sorted(found.values())))
+            return found
     except Problem as problem:
         pytest.fail(problem.text(), pytrace=False)
 
 
 @pytest.fixture(scope="session")
-def buildkit_image(engine: Engine) -> str:
+def buildkit_image(base_images: Mapping[str, str]) -> str:
     """Return the name of BuildKit's image. The real task builds it if necessary, which takes over a minute."""
     only = ("--only", "debian", "--only", "buildkit")
     process.ok([process.BIN / "invoke", "images.build", *only, "--yes"], REPOSITORY, timeout=1800)

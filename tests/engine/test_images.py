@@ -43,7 +43,7 @@ def said(name: str, words: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def built(engine: Engine) -> Mapping[str, str]:
+def built(engine: Engine, base_images: Mapping[str, str]) -> Mapping[str, str]:
     """Build the two images of the stack with the real task; return the name of each stage's image."""
     repository = Path(__file__).parents[2]
     only = ("--only", "postgres", "--only", "rabbitmq")

@@ -28,19 +28,17 @@ def test_our_own_dockerfile() -> None:
     found = read(text, {"BIN": "api", "CACHE_SCOPE": "shop", "TARGETARCH": "amd64", "BUILDARCH": "amd64"})
     assert [(s.stage, s.keyword, s.after, s.needs) for s in found] == [
         ("toolchain", "COPY", None, ()),
-        ("toolchain", "COPY", 0, ()),
-        ("toolchain", "RUN", 1, ()),
-        ("toolchain", "RUN", 2, ()),
-        ("compile", "WORKDIR", 3, ()),
-        ("compile", "RUN", 4, ()),
-        ("runtime", "COPY", None, (5,)),
+        ("toolchain", "RUN", 0, ()),
+        ("compile", "WORKDIR", 1, ()),
+        ("compile", "RUN", 2, ()),
+        ("runtime", "COPY", None, (3,)),
     ]
-    compiling, shipped = found[5], found[6]
+    compiling, shipped = found[3], found[4]
     assert compiling.sources == (Source(""),)
     assert dict(compiling.variables)["PROFILE"] == "release"
     assert "BIN" not in dict(compiling.variables)
     assert dict(shipped.variables) == {"BIN": "api", "CACHE_SCOPE": "shop"}
-    assert found[1].sources == (Source("", ("docker/cross.sh", "services/rust-toolchain*")),)
+    assert found[0].sources == (Source("", ("docker/cross.sh", "rust-toolchain*", "services/rust-toolchain*")),)
     assert (compiling.base, shipped.base) == ("rust:1-bookworm", "debian:bookworm-slim")
 
 

@@ -23,16 +23,17 @@ def test_its_own_tests_pass_in_the_toolchain_image(images: Images) -> None:
 @pytest.mark.parametrize(
     ("file", "answer", "said"),
     [
-        ("source/rust-toolchain.toml", 0, "rustup toolchain install\n"),
+        ("rust-toolchain.toml", 0, "rustup toolchain install\n"),
         ("rust-toolchain", 0, "rustup toolchain install\n"),
-        ("source/other.toml", 0, ""),
-        ("source/rust-toolchain", 1, "rustc 1."),  # an older rustup: its rustc installs the missing toolchain
+        ("other.toml", 0, ""),
+        ("source/rust-toolchain.toml", 0, "rustup toolchain install\n"),  # the Dockerfile of an earlier version
+        ("rust-toolchain", 1, "rustc 1."),  # an older rustup: its rustc installs the missing toolchain
     ],
 )
 def test_the_toolchain_stage_installs_the_selected_toolchain(
     images: Images, tmp_path: Path, file: str, answer: int, said: str
 ) -> None:
-    (tmp_path / "source").mkdir()
+    (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text("1.80\n")
     fake = f'#!/bin/sh\\n[ {answer} = 1 ] || echo "rustup $*"; exit {answer}\\n'
     script = f"printf '{fake}' > /usr/local/bin/rustup && chmod 755 /usr/local/bin/rustup && sh /docker/cross.sh"
