@@ -1,9 +1,9 @@
 #!/bin/sh
 # cross.sh: install the toolchain required by the repository's rust-toolchain file and, when building for another
-# platform, a cross compiler. If you need neither, this file, its RUN and the two COPY lines above it may be deleted.
+# platform, a cross compiler. If you need neither, this file, the COPY line and the call in the RUN may be deleted.
 #
 # rustup installs the toolchain from rust-toolchain.toml (or rust-toolchain) into a layer here, so compile steps do not
-# download it. /choice/source has the file from the workspace's directory, /choice the one from the top of the context.
+# download it. /choice has the file from the workspace's directory, else the one from the top of the context.
 #
 # The C cross compiler comes from Debian packages, Rust's standard library from rustup, or from Debian if the image uses
 # Debian's rustc. Only missing components are downloaded. CROSS_PACKAGES lists development packages to install for the
@@ -31,7 +31,8 @@ add_packages() {
     find /var/lib/apt/lists /var/log -type f -delete
 }
 
-if [ -d /choice/source ]; then cd /choice/source; fi
+# a Dockerfile from an earlier version has the workspace's file in /choice/source
+for folder in /choice /choice/source; do if [ -d "$folder" ]; then cd "$folder"; fi; done
 if command -v rustup > /dev/null; then
     for file in rust-toolchain rust-toolchain.toml ../rust-toolchain ../rust-toolchain.toml; do
         [ -f "$file" ] || continue
