@@ -154,7 +154,7 @@ def test_the_shim_runs_and_everything_else_stays(shop: Bench) -> None:
     old_targets, targets = (make(shop, "-pRrq", ".none").out for _ in range(2))
     assert old_targets == targets
     assert make(shop, "help").out.count("\n") > 15
-    known = typed.tasks(namespace)
+    known = typed.Known(namespace)
     for target in sorted(CERTAIN):
         name = target.replace("%", "x")
         ran = make(shop, "-n", "-B", name, "SERVICE=api worker", "ARGS=--lib")

@@ -45,6 +45,7 @@ def test_the_message_of_buildx_that_counts(output: str, message: str) -> None:
             True,
         ),
         ("DeadlineExceeded: context deadline exceeded", True),
+        ("failed to get edge: inconsistent graph state", True),
         ("/shop/Cargo.lock: not found", False),
         ('image "docker.io/shop/api:dev" is here; file "x" already exists', False),
     ],

@@ -14,7 +14,7 @@ from buildkit_tasks.tasks import namespace, typed
 from tests.support import make_rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "from-make.md"
-TASKS = typed.tasks(namespace)
+TASKS = typed.Known(namespace)
 #: Targets without an equivalent task, or whose row means something else; import-makefile does not propose any for them.
 NONE = {"watch", "ci-web", "ci-security", "generate-agents-index", "install-tools", "help", "e2e", "e2e-tier1"}
 

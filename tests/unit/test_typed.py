@@ -11,7 +11,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.tasks import namespace, typed
 from tests.support import process
 
-KNOWN = typed.tasks(namespace)
+KNOWN = typed.Known(namespace)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,20 @@ def test_a_change_is_seen(site: Site, change: str) -> None:
     assert site.holds() is None
 
 
+@pytest.mark.parametrize(("change", "asked"), [("a file edited, old size and time", False), ("a tag moves", True)])
+def test_an_edit_is_seen_before_the_engine_is_asked(
+    site: Site, change: str, asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _settle()
+    assert site.build() == ""
+    questions: list[Path] = []
+    images = ask.images
+    monkeypatch.setattr(ask, "images", lambda path, names: questions.append(path) or images(path, names))
+    CHANGES[change](site)
+    assert site.holds() is None
+    assert bool(questions) is asked
+
+
 @pytest.mark.parametrize("change", SAME)
 def test_what_a_build_does_not_depend_on_is_no_change(site: Site, change: str) -> None:
     _write(site.place / ".docker/buildx/current", "")

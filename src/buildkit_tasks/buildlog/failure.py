@@ -22,11 +22,11 @@ _COMPILER = re.compile(
 _CARGO = re.compile(r"\b(?:cargo|rustc)\b")
 
 #: The engine's error if two builds create the same image name simultaneously (26.1.5), its error if it deletes a layer
-#: while it unpacks an image that uses the layer (26 to 29, containerd image store), and its error if it is too busy to
-#: accept a session in time.
+#: while it unpacks an image that uses the layer (26 to 29, containerd image store), its error if it is too busy to
+#: accept a session in time, and its error if another build that shares steps ends at the wrong moment (buildkit#2303).
 _PASSING = re.compile(
     r'\bimage "?[^"\s]+"?: already exists|\bfailed to prepare extraction snapshot .* does not exist: not found$'
-    r"|DeadlineExceeded: context deadline exceeded$"
+    r"|DeadlineExceeded: context deadline exceeded$|: inconsistent graph state$"
 )
 
 

@@ -45,8 +45,8 @@ def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = (
     flow neither builds nor starts anything, so it also works before .env exists.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
+        workspace = pool.submit(_workspace, session, named, looking=looking)  # first, because it takes longer
         facts = pool.submit(engine_facts.facts, session.world, session.root)
-        workspace = pool.submit(_workspace, session, named, looking=looking)
         found = facts.result()
         if lesser:
             engine_facts.require_compose(found)

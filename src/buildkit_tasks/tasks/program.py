@@ -18,7 +18,7 @@ NAME = "buildkit-tasks"
 def main() -> None:
     """Run the command line."""
     try:
-        words = typed.rewrite(sys.argv[1:], typed.tasks(namespace))
+        words = typed.rewrite(sys.argv[1:], typed.Known(namespace))
     except Problem as problem:
         sys.stderr.write(problem.text() + "\n")
         sys.exit(problem.exit_code)

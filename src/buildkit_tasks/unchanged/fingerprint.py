@@ -34,10 +34,18 @@ class Tree:
     dockerfiles: tuple[Path, ...] = ()
 
 
+class Newer(ValueError):
+    """A file changed after the given time, so the rest of the files does not matter."""
+
+
 @dataclass
 class Look:
-    """The result of an inspection: a digest, the newest ctime in ns, and a path on each device."""
+    """The result of an inspection: a digest, the newest ctime in ns, and a path on each device.
 
+    `until`: raise `Newer` for a later ctime (ns).
+    """
+
+    until: float = float("inf")
     newest: int = 0
     devices: dict[int, Path] = field(default_factory=dict)
     _lines: list[bytes] = field(default_factory=list)
@@ -72,6 +80,8 @@ class Look:
             self._add(b"code", package / path, entry.stat(follow_symlinks=False))
 
     def _add(self, kind: bytes, path: Path, facts: os.stat_result) -> None:
+        if facts.st_ctime_ns > self.until:
+            raise Newer(path)
         numbers = (facts.st_dev, facts.st_ino, facts.st_mode, facts.st_uid, facts.st_gid, facts.st_ctime_ns)
         size = -1 if stat.S_ISDIR(facts.st_mode) else facts.st_size
         self._lines.append(b"%b %d %d %d %d %d %d %d " % (kind, *numbers, size) + os.fsencode(path))
@@ -87,13 +97,22 @@ def settled(ctime: int) -> int:
     return ctime + (COARSE if ctime % 1_000_000_000 == 0 else MARGIN)
 
 
-def everything(places: Iterable[Path], trees: Sequence[Tree], package: Path) -> Look:
-    """Inspect everything. Raises `OSError` for unreadable files, `ValueError` for an invalid ignore file."""
-    found = Look()
+def project(places: Iterable[Path], trees: Sequence[Tree], until: float = float("inf")) -> Look:
+    """Inspect a project's files. Raises `OSError` for unreadable files, `ValueError` for an invalid ignore file.
+
+    Stops with `Newer` at a file that changed after `until` (ns).
+    """
+    found = Look(until)
     for path in places:
         found.place(path)
     for tree in trees:
         found.tree(tree)
+    return found
+
+
+def everything(places: Iterable[Path], trees: Sequence[Tree], package: Path) -> Look:
+    """Inspect a project's files and our own code. Raises `OSError` and `ValueError`, like `project`."""
+    found = project(places, trees)
     found.code(package)
     return found
 

@@ -316,7 +316,9 @@ class Site:
         if build.script is not None:
             self._write_docker(build.script)
         try:
-            return self._build(build, until)
+            result = self._build(build, until)
+            # BuildKit fails so if another build ends at the wrong moment (buildkit#2303); it says nothing about caches
+            return self._build(build, until) if "inconsistent graph state" in result.log else result
         finally:
             if build.script is not None:
                 self._write_docker(self._script)
