@@ -116,7 +116,7 @@ def _tidy(session: Session, engine: Engine, before: Set[str]) -> None:
 def base_images(session: Session, engine: Engine) -> Mapping[str, str]:
     """Return the images that Rust builds use: public name to replacement; `{}` if a registry is reachable.
 
-    Images from an older recipe are replaced before any test: replaced later, they would invalidate running tests' caches.
+    Images from an older recipe are replaced before any test. Later, this would invalidate other tests' caches.
     """
     try:
         with beside.one_at_a_time(LOCK):

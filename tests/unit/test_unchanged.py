@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -116,7 +116,12 @@ def test_an_edit_is_seen_before_the_engine_is_asked(
     assert site.build() == ""
     questions: list[Path] = []
     images = ask.images
-    monkeypatch.setattr(ask, "images", lambda path, names: questions.append(path) or images(path, names))
+
+    def counted(path: Path, names: Iterable[str]) -> ask.Answer:
+        questions.append(path)
+        return images(path, names)
+
+    monkeypatch.setattr(ask, "images", counted)
     CHANGES[change](site)
     assert site.holds() is None
     assert bool(questions) is asked

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from invoke.collection import Collection
 from invoke.exceptions import Exit
-from invoke.parser import Parser, ParserContext
+from invoke.parser import Parser
+from invoke.parser.context import ParserContext
 from invoke.program import Program
 
 from buildkit_tasks.core.errors import Problem
