@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from buildkit_tasks.builds import platform_check
-from buildkit_tasks.core import platform_names
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.dockerfiles.platforms import Route
+from buildkit_tasks.platforms import check, names
 
 AMD = Engine("id", (26, 1, 5), (0, 13, 1), (2, 26, 1), "linux", "amd64", containerd_store=True)
 ARM = dataclasses.replace(AMD, arch="arm64")
@@ -48,10 +47,10 @@ def test_a_compile_stage_of_the_targets_platform_is_emulated_and_refused() -> No
     route = platforms.route(CLASSIC, {}, "", "linux/arm64", AMD)
     assert (route.how, "stage build" in route.why) == ("emulated", True)
     with pytest.raises(Problem) as caught:
-        platform_check.check(AMD, "full", "docker", request("linux/arm64"), [route])
+        check.check(AMD, "full", "docker", request("linux/arm64"), [route])
     assert caught.value.code == "emulation-refused"
     assert "--allow-emulation" in caught.value.hint
-    platform_check.check(AMD, "full", "docker", request("linux/arm64", allow_emulation=True), [route])
+    check.check(AMD, "full", "docker", request("linux/arm64", allow_emulation=True), [route])
     # a here-document's body counts; a platform that is written out but is the engine's own is not foreign
     inside = CLASSIC.replace("RUN cargo build --release\n", "RUN <<END\ncargo build\nEND\n")
     assert platforms.route(inside, {}, "", "linux/arm64", AMD).how == "emulated"
@@ -88,7 +87,7 @@ def test_what_cannot_be_held_is_told_before_the_build(
     engine: Engine, tier: str, driver: str, wanted: BuildRequest, words: str
 ) -> None:
     with pytest.raises(Problem, match=words) as caught:
-        platform_check.check(engine, tier, driver, wanted, [])
+        check.check(engine, tier, driver, wanted, [])
     assert caught.value.code == "platform-unsupported"
 
 
@@ -102,29 +101,29 @@ def test_what_cannot_be_held_is_told_before_the_build(
     ],
 )
 def test_what_can_be_held_is_let_through(engine: Engine, driver: str, wanted: BuildRequest) -> None:
-    platform_check.check(engine, "full", driver, wanted, [Route("linux/arm64", "cross", "")])
+    check.check(engine, "full", driver, wanted, [Route("linux/arm64", "cross", "")])
 
 
 def test_platforms_are_named_as_users_do() -> None:
-    assert platform_names.named(["arm64,linux/amd64", " arm64 "]) == ("linux/arm64", "linux/amd64")
-    assert platform_names.named(["aarch64,linux/arm64/v8", "x86_64", "arm/v7"]) == (
+    assert names.named(["arm64,linux/amd64", " arm64 "]) == ("linux/arm64", "linux/amd64")
+    assert names.named(["aarch64,linux/arm64/v8", "x86_64", "arm/v7"]) == (
         "linux/arm64",
         "linux/amd64",
         "linux/arm/v7",
     )
-    assert platform_names.named([]) == ()
+    assert names.named([]) == ()
     with pytest.raises(Problem, match="not a platform"):
-        platform_names.named(["linux/arm 64"])
+        names.named(["linux/arm 64"])
 
 
 def test_a_mistyped_architecture_is_told_with_its_neighbour() -> None:
     with pytest.raises(Problem, match="arm46") as caught:
-        platform_names.named(["linux/arm46"])
+        names.named(["linux/arm46"])
     assert caught.value.hint == "use --platform linux/arm64"
 
 
 def test_one_platform_is_checked_and_named_like_several() -> None:
-    assert [platform_names.long_form(given) for given in ("", "arm64", "x86_64", "linux/arm64/v8")] == [
+    assert [names.long_form(given) for given in ("", "arm64", "x86_64", "linux/arm64/v8")] == [
         "",
         "linux/arm64",
         "linux/amd64",
@@ -132,5 +131,5 @@ def test_one_platform_is_checked_and_named_like_several() -> None:
     ]
     for given in ("arm64,amd64", "linux/arm 64", "bogus", ","):
         with pytest.raises(Problem) as raised:
-            platform_names.long_form(given)
+            names.long_form(given)
         assert raised.value.code == "bad-argument"

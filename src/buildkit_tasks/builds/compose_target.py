@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from buildkit_tasks.core import platform_names
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service, Workspace
+from buildkit_tasks.platforms.names import long_form
 
 #: How each key of `build:` is passed to bake. A test compares the keys with the specification's schema.
 KEYS: Mapping[str, str] = {
@@ -106,7 +106,7 @@ def check_platforms(services: Iterable[Service], default: str) -> None:
 def _platform(name: str) -> str:
     """Return a platform's canonical spelling. Unknown platforms are returned unchanged."""
     try:
-        return platform_names.long_form(name)
+        return long_form(name)
     except Problem:
         return name
 

@@ -18,8 +18,9 @@ from buildkit_tasks.dockerfiles.document import Dockerfile, lookup_name
 from buildkit_tasks.engine.facts import dotted
 from buildkit_tasks.project import sources
 
-from . import compile_groups, compose_target, outputs, own_images, platform_check
+from . import compile_groups, compose_target, outputs, own_images
 from .compile_groups import Group
+from .routes import find as find_routes
 from .targets import Targets, needs_of
 
 
@@ -48,12 +49,12 @@ def make(
 ) -> BuildPlan:
     """Make all remaining decisions for one build.
 
-    Problems: those of `platform_check.routes`, settings-invalid, compose-key-unsupported, bad-argument.
+    Problems: those of `routes.find`, settings-invalid, compose-key-unsupported, bad-argument.
     """
     request, services, builder, places = targets.request, targets.services, targets.builder, targets.platforms
     incremental, why = _incremental(settings, request, surroundings)
     compression, why_compression = outputs.compression(engine, incremental, builder)
-    routes = platform_check.routes(targets, engine)
+    routes = find_routes(targets, engine)
     groups = _groups(settings, workspace, targets)
     definition: dict[str, Any] = {}
     mounts: dict[str, None] = {}

@@ -8,12 +8,13 @@ from dataclasses import replace
 from buildkit_tasks.caches import selection as cache_selection
 from buildkit_tasks.caches.selection import Chosen, Selection
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import platform_names, run, units
+from buildkit_tasks.core import run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockercli import buildx
 from buildkit_tasks.dockerfiles import mount_ids
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.engine.cache_records import Record
+from buildkit_tasks.platforms.names import long_form
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import Project, discover
 from buildkit_tasks.unchanged import record as unchanged
@@ -52,7 +53,7 @@ def clear(
         project=selection.project or project.workspace.scope,
         older=seconds(older, "older") if older else 0,
         ids=_ids(project, services) if services else None,
-        platform=platform_names.long_form(selection.platform),
+        platform=long_form(selection.platform),
     )
     volumes: tuple[Volume, ...] = ()
     if with_volumes:

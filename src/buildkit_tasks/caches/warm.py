@@ -15,7 +15,7 @@ from buildkit_tasks.builds.solve import solve, stand_in
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import units
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
-from buildkit_tasks.core.platform_names import named
+from buildkit_tasks.platforms.names import named
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project, discover
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 
 from buildkit_tasks.buildlog.remarks import Remark, clean
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import platform_names
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.lint import project as lint_project
+from buildkit_tasks.platforms.names import named
 
 from . import changed, steps
 from .job import Job
@@ -110,7 +110,7 @@ def _services(session: Session) -> tuple[str, ...] | None:
 
 def _platforms(session: Session, given: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the platforms without `linux/`. Raises `Problem` bad-argument for an invalid platform."""
-    return tuple(p.removeprefix("linux/") for p in platform_names.named(tuple(given or session.settings.ci.platforms)))
+    return tuple(p.removeprefix("linux/") for p in named(tuple(given or session.settings.ci.platforms)))
 
 
 def _dockerfiles(job: Job) -> bool:

@@ -20,13 +20,14 @@ from buildkit_tasks.builds.fetching import Fetching
 from buildkit_tasks.builds.prepare import compiling, plan_build
 from buildkit_tasks.builds.solve import solve, stand_in
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import files, platform_names
+from buildkit_tasks.core import files
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
 from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.dockerfiles import compile_step
 from buildkit_tasks.dockerfiles.compile_step import CompileStep
 from buildkit_tasks.packs import steps
+from buildkit_tasks.platforms.names import long_form
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.registry import reader as registry_reader
@@ -74,7 +75,7 @@ class Trip:
     @property
     def platform(self) -> str:
         """The platform, such as linux/arm64; empty for the builder's own."""
-        return platform_names.long_form(self.wanted.platform)
+        return long_form(self.wanted.platform)
 
     @property
     def arch(self) -> str:

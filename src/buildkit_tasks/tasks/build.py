@@ -89,7 +89,7 @@ def _platforms(words: Sequence[str]) -> tuple[str, ...]:
     """Parse the given platforms; imports nothing if there are none."""
     if not words:
         return ()
-    from buildkit_tasks.core.platform_names import named
+    from buildkit_tasks.platforms.names import named
 
     return named(words)
 

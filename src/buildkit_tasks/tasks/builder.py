@@ -68,8 +68,8 @@ def create(
 ) -> None:
     """Create a builder or add a node to an existing one, check that it responds, and warm it from the shared cache."""
     from buildkit_tasks.builders import create as builder_create
-    from buildkit_tasks.core.platform_names import named
     from buildkit_tasks.pipeline import new_node
+    from buildkit_tasks.platforms.names import named
 
     wanted = builder_create.NewNode(
         builder=name,

@@ -63,8 +63,8 @@ def check(
     json: bool = False,
 ) -> None:
     """Check that the programs in built images match the image's platform and that each service's program starts."""
-    from buildkit_tasks.core.platform_names import named
     from buildkit_tasks.images import check as image_check
+    from buildkit_tasks.platforms.names import named
 
     image_check.check(session, service or (), named(platform or ()), start=not no_start)
 

@@ -1,6 +1,6 @@
 """Checks and normalizes names of platforms: `--platform`, settings, compose files.
 
-Whether the engine can build for a platform is checked in builds/platform_check.py.
+`check` decides whether the engine can build for a platform.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from . import lists
-from .errors import Problem
+from buildkit_tasks.core import lists
+from buildkit_tasks.core.errors import Problem
 
 SYSTEMS = ("linux", "windows", "darwin", "freebsd")
 

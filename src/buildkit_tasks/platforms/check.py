@@ -1,51 +1,16 @@
-"""Checks how each requested platform would be built, and refuses builds that should not be attempted.
+"""Refuses builds for platforms (`--platform`, compose files) that should not be attempted.
 
-The names of the platforms were checked before, by core/platform_names.py.
+`names` checks the names of the platforms before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from buildkit_tasks.builders.facts import assigned, at
+from buildkit_tasks.builders.facts import Builder, assigned
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine
 from buildkit_tasks.dockerfiles import platforms
-
-from .targets import Targets
-
-
-def routes(targets: Targets, engine: Engine) -> list[platforms.Route]:
-    """Return each platform's route, the worst of all services. Refuse builds that should not be attempted."""
-    request, services, builder, places = targets.request, targets.services, targets.builder, targets.platforms
-    found = []
-    for platform in dict.fromkeys(p for s in services for p in places[s.name]):
-        there = at(engine, builder, platform)
-        routes = [
-            platforms.route(
-                *(targets.dockerfiles[s.name], s.args, s.target, platform, there),
-                (*s.contexts, *targets.linked[s.name]),
-            )
-            for s in services
-            if platform in places[s.name] and s.name in targets.dockerfiles
-        ]
-        found += [platforms.worst(routes)] if routes else []
-    several = max((places[s.name] for s in services), key=len)
-    asked = replace(request, platforms=several if request.platforms or len(several) > 1 else request.platforms)
-    # a platform in the compose file is an explicit request, emulated or not
-    checked = found if request.platforms else []
-    special = bool(request.platforms or request.push or request.oci)
-    check(engine, targets.tier if special else "full", builder.driver, asked, checked)
-    nodes = {node.name: platform for platform, node in assigned(builder, request.platforms).items()}
-    if request.oci and len(nodes) > 1:
-        raise Problem(
-            "platform-unsupported",
-            f"buildx can join images from multiple nodes ({', '.join(nodes)}) only in a registry.",
-            hint="use --push HOST/PATH, or build one --platform at a time",
-        )
-    own = () if request.platforms or not builder.own else (platforms.own(engine),)
-    return [route for route in found if route.platform not in own]
 
 
 def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes: Sequence[platforms.Route]) -> None:
@@ -86,4 +51,15 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
             f"cargo would run under emulation for {slow[0].platform}.",
             causes=[slow[0].why, f"emulation takes {platforms.EMULATION_PRICE}"],
             hint="use FROM --platform=$BUILDPLATFORM for that stage (docs/how-to/platforms.md), or --allow-emulation",
+        )
+
+
+def check_nodes(builder: Builder, request: BuildRequest) -> None:
+    """Refuse an OCI archive of images from several nodes. Raises `Problem` platform-unsupported."""
+    nodes = {node.name: platform for platform, node in assigned(builder, request.platforms).items()}
+    if request.oci and len(nodes) > 1:
+        raise Problem(
+            "platform-unsupported",
+            f"buildx can join images from multiple nodes ({', '.join(nodes)}) only in a registry.",
+            hint="use --push HOST/PATH, or build one --platform at a time",
         )
