@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import process, repositories, repositories_served
+from tests.support import process, repositories, repositories_real, repositories_served
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("base_images")]
+
+
+#: Repositories whose services keep running.
+SERVED = {**repositories_served.SHAPES, **repositories_real.SHAPES}
+SERVED_CASES = {**repositories_served.CASES, **repositories_real.CASES}
 
 
 class Repository:
@@ -21,7 +26,7 @@ class Repository:
     def __init__(self, place: Path, shape: str) -> None:
         self.shape = shape
         self.project = f"bt-{shape}-{secrets.token_hex(3)}"
-        files = {**repositories.SHAPES, **repositories_served.SHAPES}[shape]()
+        files = {**repositories.SHAPES, **SERVED}[shape]()
         self.compose = next((n for n in files if re.fullmatch(r"(?:docker-)?compose\.ya?ml", n)), "compose.yaml")
         if self.compose in files:
             body = "\n".join(line for line in files[self.compose].split("\n") if not line.startswith("name:"))
@@ -67,7 +72,7 @@ def repository(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Repos
     """Create a repository of this shape; remove its images and mounts afterwards."""
     made = Repository(tmp_path, request.param)
     yield made
-    if made.shape in repositories_served.SHAPES:
+    if made.shape in SERVED:
         process.run(["docker", "compose", "-p", made.project, "down", "--volumes", "--timeout", "1"], tmp_path)
     listed = process.run(["docker", "image", "ls", "-q", "--filter", f"reference={made.project}*"], tmp_path)
     if listed.out.split():
@@ -113,12 +118,12 @@ EVERY_DAY = ("database",)
     "repository",
     [
         pytest.param(name, marks=() if name in EVERY_DAY else pytest.mark.slow)
-        for name in sorted(repositories_served.CASES)
+        for name in sorted(SERVED_CASES)
     ],
     indirect=True,
 )
 def test_adopted_and_started_without_a_manual_step(repository: Repository) -> None:
-    options, service, prints, (path, old, new) = repositories_served.CASES[repository.shape]
+    options, service, prints, (path, old, new) = SERVED_CASES[repository.shape]
     plan = repository.type("init", "--dry-run", *options)
     assert plan.code == 0, plan.all
     assert repository.status() == []

@@ -1,0 +1,1 @@
+CREATE INDEX IF NOT EXISTS by_sensor ON readings (sensor, time_ms);

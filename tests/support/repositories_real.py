@@ -1,0 +1,34 @@
+"""Repositories of real size, with up to 220 crates: files of `tests/repositories` by path.
+
+guestbook: one crate with sqlx's prepared queries, migrations, templates and assets. telemetry: a workspace with a C
+library, protos, build scripts and a proc macro. shop: a workspace in a subdirectory, a front end in another language,
+several compose files and a profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tests.support.repositories import Files
+
+_PLACE = Path(__file__).parents[1] / "repositories"
+
+
+def _read(name: str) -> Files:
+    return {str(path.relative_to(_PLACE / name)): path.read_text() for path in _files(_PLACE / name)}
+
+
+def _files(place: Path) -> list[Path]:
+    return sorted(path for path in place.rglob("*") if path.is_file())
+
+
+SHAPES: dict[str, Callable[[], Files]] = {name: partial(_read, name) for name in ("guestbook", "shop", "telemetry")}
+
+#: For each repository: the arguments of `init`, the service to check, its output, and an edit that changes the output.
+CASES = {
+    "guestbook": ((), "web", "Guestbook is open: 0 entries, 2 files", ("templates/index.html", "Guestbook", "Visitors")),
+    "shop": ((), "api", "selling chair for 3900, metrics: true", ("backend/catalog/articles.json", "3900", "3800")),
+    "telemetry": ((), "collector", "degrees kelvin", ("crates/units/units.txt", "degrees kelvin", "kelvins")),
+}
