@@ -116,10 +116,7 @@ EVERY_DAY = ("database",)
 
 @pytest.mark.parametrize(
     "repository",
-    [
-        pytest.param(name, marks=() if name in EVERY_DAY else pytest.mark.slow)
-        for name in sorted(SERVED_CASES)
-    ],
+    [pytest.param(name, marks=() if name in EVERY_DAY else pytest.mark.slow) for name in sorted(SERVED_CASES)],
     indirect=True,
 )
 def test_adopted_and_started_without_a_manual_step(repository: Repository) -> None:

@@ -28,7 +28,12 @@ SHAPES: dict[str, Callable[[], Files]] = {name: partial(_read, name) for name in
 
 #: For each repository: the arguments of `init`, the service to check, its output, and an edit that changes the output.
 CASES = {
-    "guestbook": ((), "web", "Guestbook is open: 0 entries, 2 files", ("templates/index.html", "Guestbook", "Visitors")),
+    "guestbook": (
+        (),
+        "web",
+        "Guestbook is open: 0 entries",
+        ("templates/index.html", "Guestbook", "Visitors"),
+    ),
     "shop": ((), "api", "selling chair for 3900, metrics: true", ("backend/catalog/articles.json", "3900", "3800")),
     "telemetry": ((), "collector", "degrees kelvin", ("crates/units/units.txt", "degrees kelvin", "kelvins")),
 }

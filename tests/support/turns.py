@@ -77,7 +77,7 @@ SESSIONS = (
         "multiarch",
         12,
         (
-            *(_SRC + place for place in ("builds", "dockerfiles/platforms.py", "registry/archive.py")),
+            *(_SRC + place for place in ("builds", "platforms", "dockerfiles/platforms.py", "registry/archive.py")),
             *(_SRC + place for place in ("images/check.py", "images/choice.py", "images/emulator.py")),
             *("tests/engine/test_platforms_sample.py", "docker", "services"),
         ),
@@ -100,7 +100,8 @@ SESSIONS = (
                 )
             ),
             *(f"tests/engine/{name}.py" for name in ("test_adopt", "test_adopt_remedies", "test_adopt_wheel")),
-            *("tests/support/repositories.py", "tests/support/repositories_served.py", "docker"),
+            *(f"tests/support/repositories{end}.py" for end in ("", "_real", "_served")),
+            *("tests/repositories", "docker"),
         ),
     ),
     Slow(
