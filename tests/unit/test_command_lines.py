@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -349,6 +350,15 @@ def test_buildkit_is_on_for_all_but_the_legacy_builder() -> None:
         legacy = ("DOCKER_BUILDKIT", "0") in command.env
         assert legacy == (line.startswith("sh -c") and "--progress" not in line)
         assert ("DOCKER_BUILDKIT", "1") in command.env
+
+
+@pytest.mark.parametrize(
+    ("target", "git", "described"),
+    [({}, False, False), ({}, True, True), ({"attest": ["type=provenance,mode=min"]}, False, True)],
+)
+def test_buildx_describes_the_commit_where_this_is_used(target: dict[str, Any], git: bool, described: bool) -> None:
+    command = buildx.bake(ROOT, {"target": {"api": target}}, ROOT / "m", git=git)
+    assert (buildx.NO_GIT in command.env) is not described
 
 
 def test_no_function_is_left_out() -> None:

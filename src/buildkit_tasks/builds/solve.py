@@ -105,7 +105,8 @@ def solve(
             together = [name for name in definition["group"]["default"]["targets"] if name not in alone]
             if together:
                 group = {"group": {"default": {"targets": together}}, "target": definition["target"]}
-                metadata_read = go(buildx.bake(session.root, group, metadata, builder=builder))
+                git = any(name.startswith("BUILDX_GIT_") for name in session.world.env)
+                metadata_read = go(buildx.bake(session.root, group, metadata, builder=builder, git=git))
             for name in alone:
                 metadata.unlink(missing_ok=True)
                 metadata_read[name] = go(buildx.build_target(session.root, alone[name], metadata, builder=builder))

@@ -22,6 +22,11 @@ NO_ATTESTATIONS = ("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
 NO_ENTITLEMENTS = ("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
 
 
+# buildx runs six git commands per target to describe the commit in attestations. A build without attestations only
+# needs them for its entry in `docker buildx history`.
+NO_GIT = ("BUILDX_GIT_INFO", "0")
+
+
 def for_bake(definition: Any) -> str:
     """Escape a bake file: in bake, every string (including names) is a template with variables and functions.
 
@@ -30,11 +35,13 @@ def for_bake(definition: Any) -> str:
     return json.dumps(definition).replace("${", "$${").replace("%{", "%%{")
 
 
-def bake(cwd: Path, definition: Mapping[str, Any], metadata: Path, *, builder: str = "") -> Command:
+def bake(cwd: Path, definition: Mapping[str, Any], metadata: Path, *, builder: str = "", git: bool = True) -> Command:
     """Build all targets of a definition in one solve, with JSON progress on stderr (buildx >= 0.13).
 
     `cwd`: the base of relative paths. bake itself runs in the directory of `metadata`, which has no .env to read.
+    `git`: let buildx describe the commit, even if no target has attestations.
     """
+    git = git or any(target.get("attest") for target in definition["target"].values())
     asked = (name for target in definition["target"].values() for name in target.get("entitlements", ()))
     return docker(
         metadata.parent,
@@ -42,7 +49,7 @@ def bake(cwd: Path, definition: Mapping[str, Any], metadata: Path, *, builder: s
         *("--metadata-file", str(metadata)),
         # like compose, allow what the compose file requests
         *(f"--allow={name}" for name in dict.fromkeys(asked)),
-        env=(NO_ATTESTATIONS, NO_ENTITLEMENTS),
+        env=(NO_ATTESTATIONS, NO_ENTITLEMENTS, *(() if git else (NO_GIT,))),
         stdin=for_bake(bake_paths.absolute(definition, cwd)),
     )
 
