@@ -51,7 +51,7 @@ def test_good_images_need_three_calls_and_end_with_0(bench: Bench) -> None:
     )
     said = done.err.splitlines()
     assert said[0] == "reading 2 images"
-    assert said[1].startswith("not checked for known vulnerabilities: install trivy or grype, and its database (")
+    assert said[1].startswith("not checked for known vulnerabilities: install trivy or grype, then download its ")
     assert said[2].startswith("2 images, ")
     assert said[2].endswith(": 2 notes")
     images = [call["argv"] for call in bench.calls if call["argv"][0] == "image"]
@@ -239,4 +239,4 @@ def test_a_short_value_is_not_searched_for_in_files(bench: Bench) -> None:
     done = bench.invoke("audit", "api")
     assert done.code == 99
     assert "the variable A contains the value of PIN_TOKEN from .env" in done.out
-    assert "because the values are shorter than 8 characters: PIN_TOKEN" in done.err
+    assert "because they are shorter than 8 characters: PIN_TOKEN" in done.err

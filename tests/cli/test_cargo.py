@@ -179,7 +179,7 @@ def test_a_project_without_a_toolchain_stage(shop: Bench) -> None:
     (shop.root / "docker/Dockerfile").write_text(DOCKERFILE)
     done = shop.invoke("cargo.test")
     assert done.code == 72
-    assert "has no stage with that name" in done.err
+    assert "has no stage named toolchain" in done.err
     assert runs(shop) == []
 
 

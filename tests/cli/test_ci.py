@@ -176,7 +176,7 @@ def test_a_job_that_checks_nothing_does_not_pass(bench: Bench) -> None:
     if "cargo.test" not in bench.invoke("--list").out:
         done = bench.invoke("ci.test")
         assert done.code == 94, done.all
-        assert "invoke cargo.test: this version has no task cargo.test" in done.err
+        assert "invoke cargo.test: this version of buildkit-tasks has no task cargo.test" in done.err
 
 
 PUSHES = {"BUILDKIT_TASKS_CI_IMAGES": "r.example/shop", "BUILDKIT_TASKS_CI_PLATFORMS": "amd64"}

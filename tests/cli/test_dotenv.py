@@ -142,7 +142,7 @@ def test_without_an_example_all_say_which_variable_compose_wants_and_where(bench
         done = bench.invoke(command)
         assert done.code == 5
         assert "error[dotenv-incomplete]: The variable SHOP_KEY has no value." in done.err
-        assert f"because: {path} does not set it (the file does not exist)" in done.err
+        assert f"because: {path} does not set SHOP_KEY (the file does not exist)" in done.err
         assert hint in done.err
         assert "up to date" not in done.err
         assert "invoke dotenv" not in done.err
@@ -157,7 +157,7 @@ def test_a_reason_of_the_compose_file_is_shown_without_values(bench: Bench) -> N
     bench.reply("config --format json", code=1, stderr=WANTS)
     done = bench.invoke("build")
     assert "because: compose: required variable SHOP_KEY is missing a value: :err ***" in done.err
-    assert f"because: {bench.root / '.env'} sets it to an empty string" in done.err
+    assert f"because: {bench.root / '.env'} sets SHOP_KEY to an empty string" in done.err
     bench.env["SHOP_KEY"] = ""
     assert "unset SHOP_KEY" in bench.invoke("build").err
 

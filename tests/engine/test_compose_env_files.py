@@ -69,4 +69,4 @@ def test_a_variable_is_missing_in_the_file_that_compose_reads(tmp_path: Path) ->
     env: dict[str, str | None] = {"COMPOSE_ENV_FILES": "own.env", "XDG_STATE_HOME": str(tmp_path / "state")}
     done = process.run([process.BIN / "invoke", "build", "--plan"], tmp_path, env)
     assert done.code == 5, done.all
-    assert f"{tmp_path}/own.env does not set it" in done.err
+    assert f"{tmp_path}/own.env does not set NEEDED" in done.err

@@ -285,7 +285,7 @@ def test_the_services_of_inactive_profiles_are_named_where_no_other_is_built(tmp
     assert (workspace.names, workspace.inactive) == ((), {"b": ("p", "q")})
     with pytest.raises(Problem) as problem:
         select(workspace, ())
-    assert problem.value.causes == ("b has a `build:` section, but is in the profile p or q",)
+    assert problem.value.causes == ("b has a `build:` section, but is in an inactive profile: p, q",)
     assert "invoke build --service b" in problem.value.hint
 
 

@@ -138,7 +138,7 @@ def test_another_lock_file_takes_the_newest_of_the_toolchain(
     cache_site.cargo(copy / "services", base_images, "update", "--workspace")
     other = fresh(replace(first.site, root=copy), registry, tmp_path)
     pulled = other.document("cache.pull")["pull"]
-    assert "newest for this toolchain" in pulled["why"]
+    assert "newest pack for this toolchain" in pulled["why"]
     assert other.compiles() == sorted([*CRATES, "itoa"])
     # now there are two packs; the newest for the toolchain is this one, and the exact one does not change
     assert other.document("cache.push", "--force")["pack"]["pushed"]

@@ -269,8 +269,8 @@ OTHER = compose(other="context: ., dockerfile: other.Dockerfile").replace(
         ),
         (
             {"compose.yaml": OTHER, "other.Dockerfile": BUILDER},
-            "api.Dockerfile uses the image acme/builder of the service builder, but other also builds that image, "
-            "differently: give each its own `image:`",
+            "api.Dockerfile uses the image acme/builder of the service builder, but that image is built "
+            "differently by other: give each service its own `image:`",
         ),
         (
             {"builder.Dockerfile": BUILDER + "RUN strip /das/*\n"},
@@ -297,7 +297,7 @@ OTHER = compose(other="context: ., dockerfile: other.Dockerfile").replace(
                 "compose.yaml": compose(builder="context: ., dockerfile: builder.Dockerfile, secrets: [key]"),
             },
             "api.Dockerfile uses the image acme/builder of the service builder, but its `build:` lacks the `secrets:` "
-            "of builder, which the compile stage mounts: add them",
+            "of builder, which the compile stage mounts: add the same `secrets:`",
         ),
         (
             {

@@ -728,7 +728,7 @@ def test_build_arguments_of_the_compose_file(
     assert others == ([written] if written else [])
     notes = [n.text for n in made.notes if "removed" in n.text]
     assert notes == (
-        [f"removed build arguments, since the new files contain their current values: {removed}"] if removed else []
+        [f"removed build arguments, because the new files contain their values: {removed}"] if removed else []
     )
 
 

@@ -542,7 +542,7 @@ def test_packages_of_another_distribution_have_its_names(
     written = adopted.write(read, finding)
     assert f'BUILD_PACKAGES="{expected}"' in written.texts["docker/Dockerfile"]
     assert [n.text for n in written.notes if "name" in n.text] == [
-        f"unheard-of may be named differently in {images[0]}: check it"
+        f"unheard-of may have a different name in {images[0]}: check the name"
     ]
 
 
@@ -589,7 +589,7 @@ def test_a_program_that_only_helps_to_build_an_image_is_no_service(tmp_path: Pat
     _, finding = found(tmp_path, files)
     assert [s.binary for s in finding.services] == ["app"]
     assert [n.text for n in finding.notes if n.where == "ui.Dockerfile"] == [
-        "not converted, because it compiles render, but its image does not contain it; add a service to "
+        "not converted, because it compiles render, but the image does not contain the program; add a service to "
         "the compose file with the build arguments that select the program"
     ]
 
@@ -826,7 +826,7 @@ def test_a_build_argument_that_no_line_declares_is_the_user_s(tmp_path: Path) ->
     assert "UNUSED" in made.texts["compose.yaml"]
     assert "MODE" not in made.texts["compose.yaml"]
     assert [n.text for n in made.notes if "removed build arguments" in n.text] == [
-        "removed build arguments, since the new files contain their current values: MODE"
+        "removed build arguments, because the new files contain their values: MODE"
     ]
 
 

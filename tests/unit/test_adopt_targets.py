@@ -82,7 +82,7 @@ def test_each_target_has_the_options_of_its_own_stage(tmp_path: Path) -> None:
 def test_programs_of_one_image_with_different_options_are_named(tmp_path: Path) -> None:
     finding, written, _ = converted(tmp_path, SEVERAL, worker="both")
     assert (finding.services[0].binary, finding.services[0].features) == ("worker", ("worker/gpu",))
-    assert "api was compiled with different cargo options than worker; both now use the same" in [
+    assert "api was compiled with different cargo options than worker; both now use the same values" in [
         n.text for n in written.notes if n.open
     ]
 
@@ -96,7 +96,7 @@ def test_programs_of_one_stage_with_different_options_are_named(tmp_path: Path, 
     finding, written, _ = converted(tmp_path, text, worker="both")
     assert (finding.services[0].binary, finding.services[0].features) == ("worker", ())
     assert [n.text for n in written.notes if n.open] == (
-        ["api was compiled with different cargo options than worker; both now use the same"] if named else []
+        ["api was compiled with different cargo options than worker; both now use the same values"] if named else []
     )
 
 
@@ -145,7 +145,7 @@ def test_variables_of_another_program_s_stage_do_not_count(tmp_path: Path) -> No
         assert other not in text
     assert [n.text for n in written.notes if n.open] == [
         "worker was stripped by its Dockerfile but is no longer stripped: set `strip` in a profile in Cargo.toml",
-        "worker was compiled with different RUSTFLAGS, MODE than api; both now use the same",
+        "worker was compiled with different RUSTFLAGS, MODE than api; both now use the same values",
     ]
     assert "    cargo install sqlx-cli --locked\n" in text  # our image does not contain xx
 

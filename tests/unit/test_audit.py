@@ -196,7 +196,7 @@ def test_secrets_in_the_configuration_are_found_and_never_shown() -> None:
             "step 3 of the history contains a GitHub token (RUN curl -H 'Authorization: ***' https://u:***@h/)",
         ),
         ("warning", "BA004", "the variable API_TOKEN has a value in the image"),
-        ("warning", "BA004", "the build argument NPM_TOKEN is in the history, with its value"),
+        ("warning", "BA004", "the image's history contains the build argument NPM_TOKEN and its value"),
     ]
 
 

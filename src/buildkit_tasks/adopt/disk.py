@@ -68,7 +68,7 @@ def apply(root: Path, wanted: list[Change]) -> list[str]:
         raise Problem(
             "tree-unwritable",
             f"Cannot write {change.path}: {error.strerror}. Nothing was changed.",
-            hint=f"make {root} writable; `init --dry-run` shows the changes without writing",
+            hint=f"make {root} writable; `init --dry-run` shows the changes without making them",
         ) from error
     return made
 
@@ -97,7 +97,7 @@ def _put(root: Path, path: str, content: bytes | None) -> None:
         return
     place = Path(os.path.realpath(place))  # a symlink stays a symlink
     if not place.is_relative_to(os.path.realpath(root)):
-        raise OSError(1, f"it is a symlink to {place}, outside the repository", str(place))
+        raise OSError(1, f"it is a symlink to {place}, which is outside the repository", str(place))
     files.replace(place, content)
 
 

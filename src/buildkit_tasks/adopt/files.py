@@ -96,7 +96,7 @@ def _grown(file: str, services: list[Service]) -> list[Note]:
     return [
         Note(
             file,
-            f"new services use it unchanged: {names}. Add runtime stages for services that need their own",
+            f"new services use this Dockerfile unchanged: {names}. Add a runtime stage for each service that needs one",
             True,
         )
     ]
@@ -166,7 +166,7 @@ def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]
     for drop in dict.fromkeys(b.drop for b in builds if b.drop):
         names = ", ".join(b.service for b in builds if b.drop == drop)
         notes.append(
-            Note(names, f"removed build arguments, since the new files contain their current values: {', '.join(drop)}")
+            Note(names, f"removed build arguments, because the new files contain their values: {', '.join(drop)}")
         )
     if mode == "override":
         path = _override_path(finding)
@@ -184,7 +184,7 @@ def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]
         rest = [b for b in builds if b.service in done.not_found]
         path = _override_path(finding)
         notes.append(
-            Note(path, f"defined in an included or extended file, so overridden here: {', '.join(done.not_found)}")
+            Note(path, f"overrides services that an included or extended file defines: {', '.join(done.not_found)}")
         )
         found[path] = composefile.override(rest, found.get(path, finding.existing.get(path, "")))
     return found
@@ -225,5 +225,5 @@ def _refuse_foreign(files: Tree, texts: Mapping[str, str]) -> None:
         raise Problem(
             "adopt-conflict",
             "docker is a file, but the generated Dockerfile needs a directory with that name.",
-            hint="rename it, then rerun this command",
+            hint="rename the file, then rerun this command",
         )

@@ -58,7 +58,7 @@ def init(
         return outcome
     present.show(session, outcome)
     if env:
-        session.report.say(f"also creating {env} from {env}.example with generated secrets, since compose requires it")
+        session.report.say(f"compose requires {env}: it will be created from {env}.example, with generated secrets")
     if not session.report.consent(_question(session, root, changed)):
         return outcome
     read = {p for s in finding.services if s.recipe for p in (s.recipe.path, *(one.path for one in s.recipe.stages))}
@@ -201,7 +201,7 @@ def _require_rust(files: tree.Tree, finding: Finding, found: model.Model) -> Non
         raise Problem(
             "not-rust",
             f"No Cargo.toml found in {files.root}.",
-            causes=["buildkit-tasks works with Docker builds of Rust services"],
+            causes=["buildkit-tasks builds images of Rust services"],
             hint="cd to the repository of a Rust service",
         )
     causes = [f"{item.name}: {item.why}" for item in finding.left]

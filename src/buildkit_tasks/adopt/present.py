@@ -64,7 +64,7 @@ def _finish_check(session: Session, outcome: Outcome) -> None:
     if outcome.notes:
         raise Problem(
             "adopt-incomplete",
-            f"A build would be missing {len(outcome.notes)} thing{'s' if len(outcome.notes) > 1 else ''}.",
+            f"A build needs {len(outcome.notes)} more edit{'s' if len(outcome.notes) > 1 else ''}.",
             causes=[f"{note.where}: {note.text}" for note in outcome.notes],
             hint=f"make the edits listed above, then run `{_build(outcome)}`",
         )

@@ -109,15 +109,16 @@ _ALL = (
         "setuid-file",
         "warning",
         "The program runs with its owner's privileges, so a bug can give them to any user in the container.",
-        "remove the package or run `chmod a-s FILE` in the step that creates it; `no-new-privileges:true` in "
-        "`security_opt:` makes the bits ineffective",
+        "remove the package, or run `chmod a-s FILE` in the step that creates the file; to make the bits ineffective, "
+        "add `no-new-privileges:true` to the service's `security_opt:`",
     ),
     Rule(
         "BA007",
         "world-writable",
         "warning",
-        "Any process in the container can replace the contents.",
-        "use COPY --chmod=755, or `chmod o-w` in the step that creates it; `read_only: true` on the service also helps",
+        "Any process in the container can change the file or directory.",
+        "use COPY --chmod=755, or run `chmod o-w` in the step that creates the file; `read_only: true` on the service "
+        "also helps",
     ),
     Rule(
         "BA008",

@@ -126,7 +126,7 @@ def _in_configuration(case: Case) -> Iterator[Finding]:
         for name, value in _build_arguments(words):
             if name not in seen and secrets.holds_secret(name, value) and not set(search.values_in_text(value)):
                 seen.add(name)
-                message = f"the build argument {name} is in the history, with its value"
+                message = f"the image's history contains the build argument {name} and its value"
                 yield _finding("BA004", image, message, name)
 
 

@@ -109,7 +109,7 @@ def scan(world: World, cwd: Path, images: Iterable[str]) -> Scanned:
     found = next((s for s in SCANNERS if shutil.which(s.name, path=world.env.get("PATH"))), None)
     if found is None:
         fetch = SCANNERS[0].fetch
-        return Scanned(reason=f"install trivy or grype, and its database (`{fetch}`)")
+        return Scanned(reason=f"install trivy or grype, then download its database (`{fetch}`)")
     findings: list[Finding] = []
     for name in images:
         reference = name if found.name == "trivy" else f"docker:{name}"

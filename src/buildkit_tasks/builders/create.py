@@ -123,7 +123,7 @@ def _check_name(wanted: NewNode, before: Builder | None) -> None:
         raise Problem(
             "bad-argument",
             f"The builder {wanted.builder!r} already exists.",
-            hint=f"use --append to add a node to it, or remove it with `invoke builder.remove {wanted.builder}`",
+            hint=f"pass --append to add a node, or remove the builder with `invoke builder.remove {wanted.builder}`",
         )
     if wanted.append and not before:
         raise Problem("builder-missing", f"The builder {wanted.builder!r} does not exist.", hint="omit --append")
@@ -132,7 +132,7 @@ def _check_name(wanted: NewNode, before: Builder | None) -> None:
         raise Problem(
             "bad-argument",
             f"The builder {wanted.builder} already has a node {wanted.node!r}.",
-            hint="choose another name with --node",
+            hint="pass another name to --node",
         )
 
 

@@ -167,12 +167,12 @@ _no_root = _says(
 )
 _no_git = _says(
     "The toolchain image's cargo cannot fetch git repositories.",
-    "run `cargo generate-lockfile`, commit Cargo.lock, then rebuild: if it refers to a git repository, the image uses "
-    "a cargo that can fetch it",
+    "run `cargo generate-lockfile`, commit Cargo.lock, then rebuild: if Cargo.lock refers to a git repository, the "
+    "image uses a cargo that can fetch it",
 )
 _git = _says(
     "The repository {0} denied access to the build.",
-    "for HTTPS, put a token in a cargo config and set build.cargo_config to its path; for SSH, add "
+    "for HTTPS, put a token in a cargo config file and set build.cargo_config to that file; for SSH, add "
     "`--mount=type=ssh` to the compile step and `ssh: [default]` to the service's build",
 )
 _OLD = "The toolchain image is too old: "
@@ -188,11 +188,11 @@ _target = _says(
 )
 _network = _says(
     "{0} is unreachable.",
-    "configure a crates.io mirror in a cargo config and set build.cargo_config to its path",
+    "configure a crates.io mirror in a cargo config file and set build.cargo_config to that file",
 )
 _unreachable = _says(
     "{0} is unreachable.",
-    "check the proxy (builds receive the variables HTTP_PROXY and HTTPS_PROXY), or change that step in the Dockerfile "
+    "check the proxy (builds receive the variables HTTP_PROXY and HTTPS_PROXY), or change the step in the Dockerfile "
     "to download from a reachable server",
 )
 _no_server = _says(
@@ -272,8 +272,8 @@ def _other_rust(lack: Lack) -> Lack:
     if "ARG RUST_IMAGE" not in lack.hint:
         return lack
     more = (
-        "this toolchain image is built from Debian packages and has only Debian's newest Rust, regardless of "
-        "RUST_IMAGE: first set a mirror (setting images.registry), or load the image with `docker load`"
+        "this toolchain image is built from Debian packages, so RUST_IMAGE has no effect: first set images.registry "
+        "to a mirror, or load the image with `docker load`"
     )
     return replace(lack, hint=f"{lack.hint}; {more}")
 

@@ -145,7 +145,7 @@ def _context(service: Service, workspace: Workspace, value: str) -> str:
     for other in workspace.services:
         if other.name == name:
             return f"target:{other.key}"
-    raise unsupported(service, "additional_contexts", f"{value}: no such service with a `build:` section")
+    raise unsupported(service, "additional_contexts", f"{value} does not name a service with a `build:` section")
 
 
 def _secret(service: Service, workspace: Workspace, entry: Any) -> str:

@@ -57,6 +57,6 @@ class Fetching:
         return Problem(
             "registry-unreachable",
             f"The registry {host} stopped responding while BuildKit fetched {self.image}.",
-            causes=[f"less than {SLOWEST:.0f} bytes per second for {self.seconds:.0f} s"],
+            causes=[f"the registry sent less than {SLOWEST:.0f} bytes per second for {self.seconds:.0f} s"],
             hint=f"try again later; to check the registry: curl -sS https://{host}/v2/",
         )

@@ -136,7 +136,7 @@ def plain_text(file: Dockerfile, decisions: Mapping[str, image_names.Decision], 
         raise Problem(
             "image-unavailable",
             f"The Dockerfile of service {service!r} needs the frontend {file.syntax}.",
-            causes=["the engine does not have it, and no registry is reachable"],
+            causes=["the engine does not have this frontend, and no registry is reachable"],
             hint="set a mirror (BUILDKIT_TASKS_BASE_REGISTRY=mirror.example)",
         )
     return re.sub(r"(?m)^(\s*#)\s*syntax\s*=.*$", r"\1", file.text, count=1)

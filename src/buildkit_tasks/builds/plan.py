@@ -147,7 +147,7 @@ def _check_static(
     if "STATIC" not in file.arguments:
         why = f"{service.dockerfile} has no `ARG STATIC`: upgrade docker/Dockerfile and docker/compile.rs"
     elif "RUSTFLAGS" in service.args:  # overrides it even if empty
-        why = "the build argument RUSTFLAGS overrides it: add -C target-feature=+crt-static to RUSTFLAGS instead"
+        why = "the service's RUSTFLAGS overrides build.static: add -C target-feature=+crt-static to RUSTFLAGS instead"
     elif settings.build.static == "musl" and any(p != platforms.own(engine) for p in request.platforms):
         why = "no musl cross compiler is available for other platforms: set static = gnu"
     if why:

@@ -52,10 +52,10 @@ def propose(session: Session, *, keep: str = "", builder: str = "", write: bool 
         return
     session.report.answer(changes)
     if not write:
-        session.report.say("nothing was written; pass --write to apply this")
+        session.report.say("nothing was written; pass --write to apply this policy")
         return
     if found.driver == "remote":
-        session.report.say(f"add this to buildkitd.toml on the builder's machine; {then}")
+        session.report.say(f"add these lines to buildkitd.toml on the builder's machine; {then}")
         return
     if not session.report.consent(f"write {path}"):
         session.report.say("nothing was changed")
@@ -81,13 +81,17 @@ def _proposal(session: Session, found: Collector, engine: Engine, limit: int) ->
     """Return the file, its new text, and a note on when it takes effect."""
     if found.driver == "docker":
         before = readfile.text(DAEMON) if DAEMON.is_file() else ""
-        return DAEMON, collector.daemon_text(before, limit, engine.version), "it takes effect when dockerd restarts"
+        return (
+            DAEMON,
+            collector.daemon_text(before, limit, engine.version),
+            "the policy takes effect when dockerd restarts",
+        )
     numbers = re.findall(r"\d+", found.buildkit)
     text = collector.buildkitd_text(limit, tuple(int(n) for n in numbers[:3]))
     if found.driver == "remote":
-        return Path("buildkitd.toml"), text, "it takes effect when buildkitd restarts"
+        return Path("buildkitd.toml"), text, "the policy takes effect when buildkitd restarts"
     path = session.world.buildx_config / "buildkitd.default.toml"
-    then = f"new builders will use it; {found.name} keeps its rules and caches until you recreate it"
+    then = f"new builders will use the policy; {found.name} keeps its rules and caches until you recreate it"
     return path, text, then
 
 

@@ -39,7 +39,7 @@ def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: 
         unlistable = problem
     owner = scope or project.workspace.scope
     if not session.report.consent(
-        f"{unlistable.message} Cache mounts used by {owner} that contain such a path will be emptied"
+        f"{unlistable.message} Each cache mount of {owner} that contains such a path will be emptied"
     ):
         raise unlistable
     emptied = mount_open.empty_long(session, project, candidates(project, owner), builder)
@@ -53,8 +53,9 @@ def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: 
         raise Problem(
             problem.code,
             problem.message,
-            causes=[f"the mount does not belong to {owner}"],
-            hint="run `invoke cache.clear --project NAME` for the mount's project; if it is unknown, use --everything",
+            causes=[f"the cache mount with the long path does not belong to {owner}"],
+            hint="run `invoke cache.clear --project NAME` for the mount's project; "
+            "if you do not know the project, use --everything",
         ) from problem
 
 

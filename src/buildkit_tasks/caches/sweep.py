@@ -163,7 +163,7 @@ def _old_profiles(budget: _Budget, targets: Mapping[str, Inside]) -> None:
             for tree in trees[:-1]:
                 if budget.over and not _going(budget, name, tree.path):
                     size = _rest(budget, name, tree.path, tree.size)
-                    budget.take(name, f"profile {tree.profile}, not the last one used", {tree.path: size})
+                    budget.take(name, f"files of an earlier profile: {tree.profile}", {tree.path: size})
 
 
 def _incremental(budget: _Budget, targets: Mapping[str, Inside]) -> None:
@@ -192,7 +192,7 @@ def _staying(budget: _Budget, ours: Sequence[Record], limit: int) -> list[str]:
         if used:
             notes.append(f"kept {units.human(used)} in use by a running build")
     elif budget.left < 0.95 * limit and going:
-        notes.append("deletes more than needed, because a mount can only be deleted as a whole")
+        notes.append("more will be deleted than needed, because a mount can only be deleted as a whole")
     return notes
 
 

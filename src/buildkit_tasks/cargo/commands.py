@@ -177,6 +177,6 @@ def missing(wanted: Tool, task: str, image: str) -> Problem:
     return Problem(
         "cargo-tool-missing",
         f"{wanted.program} is not in the toolchain image.",
-        causes=[f"it is in neither {image} nor the tools volume"],
+        causes=[f"neither {image} nor the tools volume contains {wanted.program}"],
         hint=f"run `invoke {task} --install`, which asks before running `{where}`",
     )

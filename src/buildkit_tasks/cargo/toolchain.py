@@ -83,7 +83,7 @@ def service_of(project: Project, name: str = "") -> Service:
         if any(item.keyword == "FROM" and _named(item.rest) == STAGE for item in sources.known(service).items):
             return service
     where = (
-        f"{compiled[0].dockerfile} has no stage with that name"
+        f"{compiled[0].dockerfile} has no stage named {STAGE}"
         if compiled
         else "no service uses the Dockerfile from `init`"
     )
@@ -91,7 +91,7 @@ def service_of(project: Project, name: str = "") -> Service:
         "cargo-no-toolchain",
         f"No Dockerfile has a `{STAGE}` stage to run cargo in.",
         causes=[where],
-        hint="run `buildkit-tasks init` to write one, or rerun the task with --host",
+        hint="run `buildkit-tasks init` to write a Dockerfile with this stage, or pass --host to the task",
     )
 
 

@@ -38,7 +38,7 @@ class Job:
         with logged_in(self.session, self.context, (settings.packs.repository, settings.ci.images)) as env:
             for step in steps:
                 if step.words[0] not in self.known:
-                    self.skip(step, f"this version has no task {step.words[0]}")
+                    self.skip(step, f"this version of buildkit-tasks has no task {step.words[0]}")
                 elif not keep_going and self.outcome.failed:
                     self.skip(step, "an earlier step failed")
                 else:

@@ -99,5 +99,5 @@ def write(folder: Path, job: Outcome, text: str) -> None:
         raise Problem(
             "tree-unwritable",
             f"Cannot write {folder}: {error.strerror}.",
-            hint="use a different directory with --report",
+            hint="pass a different directory to --report",
         ) from None

@@ -82,8 +82,8 @@ def make(settings: Settings, version: str, branch: str, *, tasks: bool) -> Workf
             raise Problem(
                 "settings-invalid",
                 f"{name} = {value!r} is not allowed in a workflow.",
-                causes=[f"it must match {_WORDS[name]}"],
-                hint="fix it under [tool.buildkit-tasks.ci]; `invoke settings` shows where it comes from",
+                causes=[f"the value must match {_WORDS[name]}"],
+                hint="fix the setting in [tool.buildkit-tasks.ci]; `invoke settings` shows where it comes from",
             )
     places = [place for place in (ci.images, settings.packs.repository) if place]
     hosts = list(dict.fromkeys(names.reference(place).host for place in places))

@@ -148,7 +148,7 @@ class Packs:
     )
     mounts: tuple[str, ...] = setting(
         (),
-        "Cache mounts used by other tools, to pull and push too: ids, or kinds such as npm, pip, apt and go.",
+        "Cache mounts of other tools to pull and push as well: ids, or kinds such as npm, pip, apt and go.",
         "list",
         example="npm apt",
     )

@@ -78,7 +78,7 @@ class Cargo:
     )
     env: tuple[str, ...] = setting(
         (),
-        "Environment variables for the containers of cargo tasks: NAME=value, or just NAME to pass it through.",
+        "Environment variables for the containers of cargo tasks: NAME=value, or NAME to pass the host's value.",
         "list",
         example="SQLX_OFFLINE=true",
     )

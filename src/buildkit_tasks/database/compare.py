@@ -54,7 +54,7 @@ def require_sound(tool: str, now: Status, *, ignore_missing: bool = False) -> No
         raise Problem(
             "migration-changed",
             f"{_counted(now.missing)} missing from the directory: {', '.join(now.missing[:5])}.",
-            causes=["it was applied from another branch, or its file was deleted or renamed"],
+            causes=["a migration was applied from another branch, or its file was deleted or renamed"],
             hint="restore the file, pass --ignore-missing, or start over with `invoke db.reset`",
         )
     if now.changed:
@@ -68,7 +68,7 @@ def require_sound(tool: str, now: Status, *, ignore_missing: bool = False) -> No
         raise Problem(
             "migration-changed",
             f"{now.late[0].path} is older than a migration that is already applied, so refinery rejects it.",
-            hint="give it a higher version, or start its name with U",
+            hint="give the migration a higher version, or start its name with U",
         )
 
 

@@ -102,5 +102,5 @@ def _state(now: Status, migration: Migration) -> str:
     if migration in now.changed:
         return "changed since it was applied"
     if migration in now.late:
-        return "pending, older than an applied one"
+        return "pending, older than an applied migration"
     return "pending" if migration in now.pending else "applied"

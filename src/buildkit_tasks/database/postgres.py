@@ -110,9 +110,9 @@ class Postgres(Served):
             source.seek(0)
             why = self._said(result) if result.code else ""
         else:
-            why = "" if PLAIN in start else "it is in neither pg_dump's custom format nor its plain SQL format"
+            why = "" if PLAIN in start else "the file is in neither pg_dump's custom format nor its plain SQL format"
             if not why and COMPLETE not in end:
-                why = f"its last line is missing: {COMPLETE.decode()}"
+                why = f"the last line is missing: {COMPLETE.decode()}"
         if why:
             raise Problem("dump-invalid", "The file is not a PostgreSQL dump.", causes=[why])
 

@@ -70,8 +70,8 @@ def _one_way(path: Path) -> str:
     if _BOTH_WAYS.search(text):
         raise Problem(
             "database-unsupported",
-            f"{path} also contains the rollback, in the format of dbmate and goose.",
-            hint="use that tool: `invoke run --service SERVICE -- ARGUMENTS`",
+            f"{path} contains a migration and its rollback, in the format of dbmate and goose.",
+            hint="apply migrations with dbmate or goose: `invoke run --service SERVICE -- ARGUMENTS`",
         )
     return text
 
@@ -123,7 +123,7 @@ def _refinery(directory: Path) -> Iterable[Migration]:
             raise Problem(
                 "database-unsupported",
                 f"{path} is a Rust migration, which only the program that embeds it can run.",
-                hint="run `invoke run --service SERVICE -- ARGUMENTS` with that program",
+                hint="run that program: `invoke run --service SERVICE -- ARGUMENTS`",
             )
         if not match[2].isascii() or "." in match[2] or int(match[2]) >= 2**31:
             raise _refused(path, "has a version that refinery rejects: it must be an integer below 2147483648")

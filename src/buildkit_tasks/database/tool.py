@@ -76,8 +76,8 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
     if chosen == "refinery" and "int8-versions" in crates.get("refinery", frozenset()):
         raise Problem(
             "database-unsupported",
-            "refinery with the feature int8-versions uses different checksums, which are not supported.",
-            hint="run `invoke run --service SERVICE -- ARGUMENTS` with the program that applies them",
+            "refinery's feature int8-versions uses different checksums, which db.migrate does not support.",
+            hint="run the program that applies the migrations: `invoke run --service SERVICE -- ARGUMENTS`",
         )
     return Found(chosen, tree.root / found, reason)
 
@@ -88,7 +88,7 @@ def _none(crates: Mapping[str, object], directory: str = "") -> Problem:
         return Problem(
             "database-unsupported",
             f"{rust[0]} migrations are Rust code, which only the project's own program can run.",
-            hint="run `invoke run --service SERVICE -- ARGUMENTS` with that program",
+            hint="run that program: `invoke run --service SERVICE -- ARGUMENTS`",
         )
     where = f"{directory} contains no migrations" if directory else "No directory `migrations` with SQL files found"
     return Problem(
@@ -153,7 +153,7 @@ def _check_sqlx(tree: Tree, directory: str) -> None:
                 raise Problem(
                     "database-unsupported",
                     f"{path} sets migrate.{odd[0]}, which changes how sqlx records migrations.",
-                    hint="let the service apply them when it starts, or use sqlx-cli",
+                    hint="let the service apply its migrations when it starts, or use sqlx-cli",
                 )
             return
         if not parent:

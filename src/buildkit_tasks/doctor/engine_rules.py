@@ -112,7 +112,7 @@ def buildkit_off(facts: Facts) -> Verdict:
         if value == "false":
             return warn(
                 f"features.buildkit is false in {where}",
-                f"remove that line from {where} and restart docker",
+                f"remove features.buildkit from {where} and restart docker",
             )
     return ok("not disabled")
 
@@ -145,7 +145,7 @@ def builder(facts: Facts) -> Verdict:
 def context(facts: Facts) -> Verdict:
     if facts.context_dead:
         return fail(
-            f"{facts.context} points to {facts.context_host}, which does not respond, but the default engine does",
+            f"{facts.context} points to {facts.context_host}, which does not respond, but the default engine responds",
             "docker context use default    (and: unset DOCKER_CONTEXT DOCKER_HOST)",
             "" if facts.env.get("DOCKER_HOST") or facts.env.get("DOCKER_CONTEXT") else "context",
         )
@@ -241,7 +241,7 @@ def rootless(facts: Facts) -> Verdict:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("docker", "a docker command", "all tasks talk to the engine through it", docker_cli),
+    Rule("docker", "a docker command", "all tasks use docker to talk to the engine", docker_cli),
     Rule(
         "one-docker",
         "one docker command, or multiple identical ones",
@@ -254,7 +254,7 @@ RULES: tuple[Rule, ...] = (
         "docker connects to the engine in its current context",
         context,
     ),
-    Rule("engine", "an engine that responds", "nothing can be built or run without it", engine_answers),
+    Rule("engine", "an engine that responds", "nothing can be built or run without an engine", engine_answers),
     Rule(
         "engine-version",
         f"{dotted(MINIMUM['engine'])} or newer",
@@ -264,11 +264,14 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "buildx",
         f"{dotted(MINIMUM['buildx'])} or newer",
-        "it builds all services in one solve; without it, each service is built separately",
+        "buildx builds all services in one solve; without buildx, each service is built separately",
         buildx,
     ),
     Rule(
-        "compose", f"{dotted(MINIMUM['compose'])} or newer", "it reads the compose file and starts the stack", compose
+        "compose",
+        f"{dotted(MINIMUM['compose'])} or newer",
+        "compose reads the compose file and starts the stack",
+        compose,
     ),
     Rule(
         "buildkit-env",
@@ -276,9 +279,14 @@ RULES: tuple[Rule, ...] = (
         "without BuildKit, plain `docker build` fails at --mount",
         buildkit_env,
     ),
-    Rule("buildkit-config", "BuildKit not disabled", "without it, plain `docker build` fails at --mount", buildkit_off),
+    Rule(
+        "buildkit-config",
+        "BuildKit not disabled",
+        "without BuildKit, plain `docker build` fails at --mount",
+        buildkit_off,
+    ),
     Rule("builder", "the engine's own builder (driver docker)", "cache mounts belong to a builder", builder),
-    Rule("image-store", "the containerd store", "multi-platform images need it", containerd_store),
+    Rule("image-store", "the containerd store", "multi-platform images need the containerd store", containerd_store),
     Rule(
         "gc",
         "no garbage collection that deletes cache mounts",

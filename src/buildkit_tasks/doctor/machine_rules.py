@@ -53,7 +53,7 @@ def wsl(facts: Facts) -> Verdict:
         if re.match(r"/mnt/[a-z](/|$)", facts.root):
             return warn(
                 f"{facts.root} is on the Windows disk",
-                "clone it into the Linux file system: git clone … ~/src/…    (reads are about ten times faster)",
+                "clone into the Linux file system: git clone … ~/src/…    (reads are about ten times faster)",
             )
         return ok("WSL2, on the Linux file system")
     return ok("not WSL2")
@@ -70,7 +70,11 @@ def shell_rc(facts: Facts) -> Verdict:
         return warn(f"BuildKit is disabled at {facts.rc_off[0]}", "remove that line, or run `invoke enable-buildkit`")
     old = facts.engine and facts.engine.version and facts.engine.version < MINIMUM["engine"]
     if old and not facts.rc_set and not facts.podman_engine:
-        return warn("not set, and this engine does not use BuildKit by default", "invoke enable-buildkit", "enable")
+        return warn(
+            "the BuildKit variables are not set, and this engine does not use BuildKit by default",
+            "invoke enable-buildkit",
+            "enable",
+        )
     if not facts.rc_set and not (facts.engine and facts.engine.version):
         return unknown("the answer depends on the engine, and no engine responds")
     return ok("set up" if facts.rc_set else "not set up and not needed with this engine")
@@ -137,7 +141,7 @@ def ca(facts: Facts) -> Verdict:
     if facts.registry_state == "untrusted":
         return fail(
             f"{facts.registry} has a certificate that this machine does not trust: {facts.registry_words}",
-            "set build.ca_bundle to your company's CA bundle (PEM), or BUILDKIT_TASKS_BUILD_CA_BUNDLE",
+            "set build.ca_bundle (or BUILDKIT_TASKS_BUILD_CA_BUNDLE) to your company's CA bundle (PEM)",
         )
     words = {
         "missing": "does not exist",
@@ -153,7 +157,12 @@ def ca(facts: Facts) -> Verdict:
 
 RULES: tuple[Rule, ...] = (
     Rule("disk", "free space on the engine's disk", "a build fails halfway if it runs out of space", disk),
-    Rule("binfmt", "emulators that work inside containers", "needed to run (not to build) arm64 images", binfmt),
+    Rule(
+        "binfmt",
+        "emulators that work inside containers",
+        "arm64 images need an emulator to run, but not to build",
+        binfmt,
+    ),
     Rule(
         "inotify",
         "high enough limits for file watchers",
@@ -164,7 +173,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "shell",
         "startup files that do not disable BuildKit",
-        "plain docker commands inherit the variables they set",
+        "plain docker commands inherit the variables that these files set",
         shell_rc,
     ),
     Rule(
@@ -173,7 +182,7 @@ RULES: tuple[Rule, ...] = (
         "Tab completes services, profiles and platforms",
         completion,
     ),
-    Rule("proxy", "proxy settings that work inside builds", "cargo and apt use them inside builds", proxy),
-    Rule("registry", "base images, or a registry to pull them from", "the first build needs them", registry),
+    Rule("proxy", "proxy settings that work inside builds", "cargo and apt use the proxy inside builds", proxy),
+    Rule("registry", "base images, or a registry to pull them from", "the first build needs the base images", registry),
     Rule("ca", "a CA bundle that builds can use", "without your company's CA, TLS fails inside builds", ca),
 )

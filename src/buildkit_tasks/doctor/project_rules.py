@@ -66,7 +66,7 @@ def dotenv_private(facts: Facts) -> Verdict:
         return warn(".env is committed to git", "git rm --cached .env, add it to .gitignore, and change its secrets")
     if facts.dotenv_mode & 0o077:
         return warn(
-            f"mode {facts.dotenv_mode & 0o777:o}: other users on this machine can read it",
+            f"mode {facts.dotenv_mode & 0o777:o}: other users on this machine can read .env",
             "chmod 600 .env",
             "dotenv-mode",
         )
@@ -86,7 +86,7 @@ def bind_sources(facts: Facts) -> Verdict:
     if facts.missing_sources:
         return warn(
             f"missing: {', '.join(facts.missing_sources)}",
-            "create it first; otherwise the short volume syntax creates an empty directory owned by root",
+            "create the file or directory; otherwise, the short volume syntax creates an empty directory owned by root",
         )
     return unknown(facts.compose_unseen) if facts.compose_unseen else ok("all exist")
 
@@ -96,8 +96,8 @@ def lock_file(facts: Facts) -> Verdict:
         return fail(f"{facts.locks_missing[0]} is missing", "run `cargo generate-lockfile` and commit the file")
     if facts.locks_ignored:
         return warn(
-            f"git ignores {facts.locks_ignored[0]}, but builds copy it, so a fresh clone cannot build",
-            f"remove it from .gitignore, then: git add {facts.locks_ignored[0]}",
+            f"git ignores {facts.locks_ignored[0]}, but builds copy it, so a fresh clone cannot be built",
+            f"remove the file from .gitignore, then: git add {facts.locks_ignored[0]}",
         )
     if not facts.locks_seen:
         return unknown("no Cargo.toml was found within two directory levels")
@@ -120,17 +120,17 @@ def health_tools(facts: Facts) -> Verdict:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("compose-file", "a valid compose file", "it defines the services", compose_file),
+    Rule("compose-file", "a valid compose file", "the compose file defines the services", compose_file),
     Rule("ports", "all published ports free", "a container does not start if its port is in use", ports),
-    Rule("dotenv", "a readable .env", "compose reads ports and secrets from it", dotenv),
+    Rule("dotenv", "a readable .env", "compose reads ports and secrets from .env", dotenv),
     Rule(
         "dotenv-names",
         "a value for every variable that compose or .env.example requires",
         "compose refuses to start without a required value",
         dotenv_complete,
     ),
-    Rule("dotenv-private", "readable only by you and not in git", "it contains secrets", dotenv_private),
-    Rule("dotenv-secrets", "generated secrets", "anyone can look up a placeholder", dotenv_secrets),
+    Rule("dotenv-private", "readable only by you and not in git", ".env contains secrets", dotenv_private),
+    Rule("dotenv-secrets", "generated secrets", "placeholders are public, so they protect nothing", dotenv_secrets),
     Rule(
         "bind-sources",
         "all sources of bind mounts exist",

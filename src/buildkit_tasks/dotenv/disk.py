@@ -38,7 +38,7 @@ def _unreadable(path: Path, why: str) -> Problem:
     return Problem(
         "dotenv-unreadable",
         f"{path} cannot be read: {why}.",
-        hint=f"it must be a regular file that you can read; check `ls -l {path}`",
+        hint=f"{path} must be a regular file that you can read; check `ls -l {path}`",
     )
 
 
@@ -70,7 +70,7 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
         raise Problem(
             "timed-out",
             f"Another run has been changing {path} for {PATIENCE:.0f} s.",
-            hint=f"find it with `fuser -v {path.resolve().parent}`, stop it, then rerun the command",
+            hint=f"find the other run with `fuser -v {path.resolve().parent}`, stop it, then rerun the command",
         ) from None
     except (OSError, RuntimeError) as error:
         raise _unreadable(path, getattr(error, "strerror", None) or "it is a dangling symlink") from None

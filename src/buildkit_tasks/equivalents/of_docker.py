@@ -110,7 +110,9 @@ def _up(left: Words, facts: Facts) -> Call | Stays:
     detached = "-d" in taken
     words = (*(t for t in taken if t != "-d"), *_services(rest, facts))
     if not detached:
-        return Stays("it prints the logs until Ctrl-C; `up` returns (use `logs --follow` for logs)", Call("up", words))
+        return Stays(
+            "it prints the logs until Ctrl-C, but `up` returns (for logs, use `logs --follow`)", Call("up", words)
+        )
     notes = (
         [] if built or "--no-build" in taken else ["it builds what changed and waits until the services are healthy"]
     )

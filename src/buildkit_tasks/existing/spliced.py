@@ -85,7 +85,7 @@ def _several(makers: Sequence[Provider]) -> str:
     """Return why it is unclear which of these services builds the image; empty if all build the same."""
     different = [maker.name for maker in makers if maker.build != makers[0].build]
     return (
-        f"{' and '.join(different)} also builds that image, differently: give each its own `image:`"
+        f"that image is built differently by {' and '.join(different)}: give each service its own `image:`"
         if different
         else ""
     )
@@ -102,7 +102,8 @@ def _differs(user: Provider, other: Provider, one: Spliced, own: Parsed) -> str:
     texts = [f"{i.rest}\n{i.body}" for stage in one.parsed.stages for i in stage.items if i.keyword == "RUN"]
     for key, kind in _MOUNTED.items():
         if other.build.get(key) and user.build.get(key) != other.build[key] and f"type={kind}" in "\n".join(texts):
-            return f"its `build:` lacks the `{key}:` of {other.name}, which the compile stage mounts: add them"
+            lacks = f"its `build:` lacks the `{key}:` of {other.name}, which the compile stage mounts"
+            return f"{lacks}: add the same `{key}:`"
     for name in references(one.parsed, other.target):
         given = next((value for key, value in other.contexts.items() if key.lower() == name.lower()), None)
         if given is not None and user.contexts.get(name) != given:

@@ -146,7 +146,10 @@ class _Walk:
                 changes = changes or f"which {holder.path}:{item.line} may change after it was compiled: {fix}"
             place = posixpath.normpath(posixpath.join(workdir, copy.destination)) if copy else ""
             if item is None or (copy and origin and _may_hold(path, (copy, place))):
-                return changes or "but it is unclear which compiled files that are: copy each program by its full path"
+                return (
+                    changes
+                    or "but it is unclear which compiled files this path contains: copy each program by its full path"
+                )
         return ""
 
     def _source(self, stage: Stage, source: str) -> _Origin | None:

@@ -83,7 +83,7 @@ class _Context:
         found = found or list(self._locked(crate)) or list(self._below(crate))
         found = found or [*self._manifests(), *self._selected()]
         if not found and self.failed:
-            found = [Cause("failed", "the last build", "the last build failed before compiling it")]
+            found = [Cause("failed", "the last build", "the last build failed before compiling this crate")]
         return tuple(dict.fromkeys(found)) or (
             Cause("unknown", "", "unknown: none of the recorded inputs changed", certain=False),
         )

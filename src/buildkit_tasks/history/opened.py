@@ -24,7 +24,9 @@ def opened(session: Session) -> Iterator[Store]:
             raise Problem(
                 "history-missing",
                 "The history contains no builds of this checkout.",
-                causes=["it records builds run in this checkout by `invoke build`, `up` and `quickstart`"],
+                causes=[
+                    "the history records only builds run in this checkout by `invoke build`, `up` and `quickstart`"
+                ],
                 hint="run `invoke build`",
             )
         store = Store(path, write=False)

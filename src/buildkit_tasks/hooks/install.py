@@ -71,7 +71,7 @@ def _places(session: Session) -> tuple[Path, Path]:
         raise Problem(
             "hook-conflict",
             f"core.hooksPath is {configured.stdout.strip()}: another tool manages this repository's hooks.",
-            hint="add the line `invoke lint` to its pre-commit hook",
+            hint="add the line `invoke lint` to that tool's pre-commit hook",
         )
     asked = run.capture(session.world, docker.git(session.root, "rev-parse", "--git-path", "hooks"))
     if asked.code != 0:

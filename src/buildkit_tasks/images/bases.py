@@ -209,14 +209,14 @@ def _demand(session: Session, decisions: Mapping[str, Decision], services: Mappi
     if lost:
         hint = "set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example), or load the image with `docker load`"
         if fine := [name for name, refs in services.items() if not set(refs) & set(lost)]:
-            hint = f"invoke build --service {','.join(fine)}    (these services do not need it); {hint}"
+            hint = f"invoke build --service {','.join(fine)}    (these services do not need {_and(lost)}); {hint}"
         elif services and _converts(session.root / ADOPTED, lost):
             hint = f"buildkit-tasks init --upgrade --images bookworm    (uses images that can be built here); {hint}"
         raise Problem(
             "image-unavailable",
             f"Cannot get {_and(lost)}: not in the engine, and no registry is reachable.",
             causes=[
-                "can be built from Debian packages: "
+                "only these images can be built from Debian packages: "
                 + ", ".join(r.image.removeprefix(f"{image_names.OWN}/") for r in image_names.RECIPES)
             ],
             hint=hint,

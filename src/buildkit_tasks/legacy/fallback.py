@@ -238,8 +238,8 @@ def _ca(session: Session, text: str) -> Path | None:
     origin = next((o.origin for o in session.origins if o.name == "build.ca_bundle"), "")
     if origin.startswith(("default", "environment (SSL")):
         session.report.say(
-            f"  {bundle} is not used: this builder does not support secrets (set builders.legacy_ca = layer to add it "
-            "to a layer of the compile stage; shipped images never contain it)"
+            f"  {bundle} is not used, because this builder does not support secrets; to add it to a layer of the "
+            "compile stage (never of shipped images), set builders.legacy_ca = layer"
         )
         return None
     what = f"{bundle} will be a layer in the compile stage and in {tiers.PREPARED}, but not in the shipped images"

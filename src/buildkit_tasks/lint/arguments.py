@@ -52,8 +52,10 @@ def _splitting(file: File) -> Iterator[Hit]:
                     message = f"{name} differs between the services and is declared before the compile step on line "
                     yield "BT007", line, f"{message}{step.item.line}."
             elif not services and name not in step.env and _PER_SERVICE.fullmatch(name):
-                message = f"{name} has no default, so it differs per image, and the compile step on line "
-                yield "BT007", line, f"{message}{step.item.line} comes after it."
+                message = (
+                    f"{name} has no default, so it differs per image, but is declared before the compile step on line "
+                )
+                yield "BT007", line, f"{message}{step.item.line}."
 
 
 # ---- BT013

@@ -66,8 +66,8 @@ _ALL = (
         "BT001",
         "mount-without-id",
         "warning",
-        "BuildKit identifies a mount without an id by its path, so all projects on this engine that use the same path "
-        "share it, and a build with --no-cache clears it for all of them.",
+        "BuildKit identifies a mount without an id by its path. All projects on this engine that use the same path "
+        "share the mount, and --no-cache in one of them clears it for all.",
         ("moby/buildkit#4250", "0xMiden/node#2314", "docker/buildx#1922"),
         "add id=PROJECT-PURPOSE to the mount, for example id=shop-cargo-registry",
     ),
@@ -75,8 +75,8 @@ _ALL = (
         "BT002",
         "target-id-without-architecture",
         "warning",
-        "Ids are independent of the platform, so builds for amd64 and arm64 write to the same target directory, and "
-        "each runs build scripts and proc macros compiled by the other.",
+        "Ids are independent of the platform, so builds for amd64 and arm64 write to the same target directory. Each "
+        "then runs build scripts and proc macros that the other compiled.",
         ("moby/buildkit#2598", "docker/buildx#549"),
         "declare ARG TARGETARCH in the stage and end the id with -${TARGETARCH}",
     ),
@@ -110,10 +110,10 @@ _ALL = (
         "BT006",
         "mount-owner",
         "error",
-        "A cache mount belongs to root (mode 0755) unless uid= is set, even if the directory it covers "
-        "belongs to a different user, so the build user cannot write to it.",
+        "A cache mount without uid= belongs to root (mode 0755), even if it covers a directory of a different user. "
+        "The build user cannot write to it.",
         ("moby/buildkit#1237", "moby/buildkit#724"),
-        "add uid= and gid= of the build user to the mount",
+        "add the build user's uid= and gid= to the mount",
     ),
     Rule(
         "BT007",
@@ -174,7 +174,7 @@ _ALL = (
         "warning",
         "An empty RUSTFLAGS counts as a value: it disables the rustflags in .cargo/config.toml.",
         ("influxdata/influxdb_iox#8052", "cachix/devenv#1496"),
-        "declare it without a value: ARG RUSTFLAGS",
+        "declare RUSTFLAGS without a value: ARG RUSTFLAGS",
     ),
     Rule(
         "BT014",
@@ -183,15 +183,15 @@ _ALL = (
         "cargo's lock is in CARGO_HOME, outside the mount, so compile steps that run at the same time unpack "
         "to the same registry and fail with `File exists (os error 17)`.",
         ("rust-lang/cargo#11376", "netflector/netflector#41", "base/base#851", "docker/docs#25597"),
-        "acquire a lock inside the mount (with flock, or with $CARGO_HOME/.package-cache as a symlink into the mount) "
-        "while cargo fetches",
+        "hold a lock inside the mount while cargo fetches: use flock, or make $CARGO_HOME/.package-cache a symlink "
+        "into the mount",
     ),
     Rule(
         "BT015",
         "cargo-home-mounted",
         "error",
         "The mount hides the image's own files, such as bin/cargo and bin/rustup. Credentials and settings "
-        "written to it stay in the mount for all later builds.",
+        "written to CARGO_HOME stay in the mount for all later builds.",
         ("clux/muslrust#56", "rust-lang/docker-rust#17", "docker/docs#25616"),
         "mount CARGO_HOME/registry and CARGO_HOME/git instead, or set CARGO_HOME to a separate directory",
     ),
@@ -217,7 +217,7 @@ _ALL = (
         "BT018",
         "copied-in-another-run",
         "error",
-        "The lock on the mount is released when its RUN ends, so another build may replace the binary before a later "
+        "BuildKit releases the mount's lock when the RUN ends, so another build may replace the binary before a later "
         "RUN copies it.",
         ("0xMiden/node#2365", _NEVER_STALE),
         "copy the binary in the same RUN that compiles it",

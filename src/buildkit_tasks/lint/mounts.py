@@ -124,8 +124,8 @@ def _place(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
         yield (
             "BT015",
             mount.line,
-            f"All of CARGO_HOME ({mount.path}) is a cache mount"
-            + ("." if holds else "; it also contains cargo's settings and credentials."),
+            f"The cache mount {mount.path} covers all of CARGO_HOME"
+            + ("." if holds else ", including cargo's settings and credentials."),
             "error" if holds else "note",
         )
     if mount.kind == "target" and posixpath.basename(mount.path) == "target":

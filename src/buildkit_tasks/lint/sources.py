@@ -35,7 +35,7 @@ def _read_out(file: File) -> Iterator[Hit]:
                 yield (
                     "BT005",
                     line,
-                    f"{path} is read from {mount.path}, which exists only as a cache mount in that stage.",
+                    f"{path} is read from {mount.path}, which exists only as a cache mount in the source stage.",
                 )
         for path in _uses(step):
             mount = _only_a_mount(file, step.stage, path, before=step)
@@ -102,7 +102,7 @@ def _copied_later(file: File) -> Iterator[Hit]:
             for earlier in file.history(step):
                 if mount.id in {m.id for m in file.mounts(earlier)} and shell.compiles_sources(file.text(earlier)):
                     message = (
-                        f"The output compiled on line {earlier.item.line} is copied from {mount.path} in another RUN."
+                        f"This RUN copies the output of an earlier RUN (line {earlier.item.line}) from {mount.path}."
                     )
                     yield "BT018", step.item.line, message
                     break
@@ -161,7 +161,7 @@ def _stubs(file: File) -> Iterator[Hit]:
                     yield (
                         "BT009",
                         stub.item.line_of(".rs"),
-                        f"A stub is compiled; the real sources compiled on line {step.item.line} may be older.",
+                        f"This step compiles a stub; the real sources compiled on line {step.item.line} may be older.",
                     )
                 break
             compiled = compiled or builds

@@ -197,7 +197,7 @@ def _require_known(imports: Sequence[Import], accept: Collection[str]) -> None:
             raise Problem(
                 "bad-argument",
                 f"--accept {name}: {why}.",
-                hint=f"targets that can be accepted: {', '.join(near) or 'none'}",
+                hint=f"--accept works with these targets: {', '.join(near) or 'none'}",
             )
 
 

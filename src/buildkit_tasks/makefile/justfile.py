@@ -165,7 +165,9 @@ def _setting(now: _Reading, at: int, name: str, value: str) -> None:
     elif name == "working-directory":
         now.shell = "its recipes run in a different directory"
     elif name == "export" and value in ("", "true"):
-        now.notes.append(f"line {at + 1}: exports every variable; cargo tasks get them only with --env NAME")
+        now.notes.append(
+            f"line {at + 1}: exports every variable, but cargo tasks get only those passed with --env NAME"
+        )
 
 
 def _recipe(now: _Reading, at: int) -> int:

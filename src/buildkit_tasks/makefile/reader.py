@@ -137,7 +137,9 @@ def _line(now: Reading, at: int) -> int:
             names = (now.expand(line[6:]) or "").split()
             now.exported += names
             if not names and not line[6:].strip():
-                now.notes.append(f"line {at + 1}: exports every variable; cargo tasks get them only with --env NAME")
+                now.notes.append(
+                    f"line {at + 1}: exports every variable, but cargo tasks get only those passed with --env NAME"
+                )
     elif found := _INCLUDE.match(line):
         now.close()
         _include(now, at, line[found.end() :].strip(), optional=found[1] != "include")

@@ -175,7 +175,7 @@ def _fetch(trip: Trip, one: Carried, which: Named, *, replace: bool = False) -> 
 def _finder(trip: Trip, one: Carried, key: str) -> Callable[[], tuple[Found | None, str]]:
     candidates: Sequence[tuple[Tag, str]] = (
         (keys.mount_exact(one, trip.arch, key), "the same key files and steps"),
-        (keys.mount_newest(one, trip.arch), "the newest; the key files or steps differ"),
+        (keys.mount_newest(one, trip.arch), "the newest pack, with different key files or steps"),
     )
     return lambda: _nearest(trip, one, candidates)
 

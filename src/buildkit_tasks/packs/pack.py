@@ -169,7 +169,7 @@ def objections(said: Mapping[str, Any], facts: Facts, limit: int) -> list[str]:
     if said.get("profile") != facts.profile:
         found.append(f"it was built for the profile {said.get('profile')}")
     if said.get("form") == "zst" and facts.form != "zst":
-        found.append("it is compressed with zstd, which the local toolchain image does not have")
+        found.append("it is compressed with zstd, but the local toolchain image has no zstd")
     size = sum(said["parts"].values())
     if size > limit:
         found.append(f"it is {units.human(size)}, which exceeds packs.limit ({units.human(limit)})")

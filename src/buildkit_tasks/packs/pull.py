@@ -125,7 +125,7 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
     """Return the pack built from the same inputs, else the newest for this toolchain, else None and the differences."""
     reasons_for = (
         "the same lock file, manifests, toolchain and flags",
-        "the newest for this toolchain; the lock file or flags differ",
+        "the newest pack for this toolchain, with a different lock file or flags",
     )
     for tag, why in zip(trip.tags(facts), reasons_for, strict=True):
         manifest = trip.client.manifest(tag)

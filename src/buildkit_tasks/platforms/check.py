@@ -34,15 +34,15 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
         raise Problem(
             "platform-unsupported",
             f"This engine cannot build {what}.",
-            causes=["this requires the containerd image store, which is not enabled"],
-            hint='set {"features": {"containerd-snapshotter": true}} in daemon.json; build one --platform at a time; '
-            "or use another driver (docker buildx create --use) with --push",
+            causes=["multi-platform images and OCI archives require the containerd image store, which is not enabled"],
+            hint='set {"features": {"containerd-snapshotter": true}} in daemon.json, build one --platform at a time, '
+            "or create a builder with another driver (docker buildx create --use) and pass --push",
         )
     if driver != "docker" and several and not (request.push or request.oci):
         raise Problem(
             "platform-unsupported",
             f"The builder in use ({driver}) cannot load a multi-platform image into the engine.",
-            hint="use --push HOST/PATH, --oci DIRECTORY, one --platform at a time, or --builder default",
+            hint="pass --push HOST/PATH, --oci DIRECTORY or --builder default, or build one --platform at a time",
         )
     slow = [r for r in routes if r.how == "emulated"]
     if slow and not request.allow_emulation:
@@ -50,7 +50,7 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
             "emulation-refused",
             f"cargo would run under emulation for {slow[0].platform}.",
             causes=[slow[0].why, f"emulation takes {platforms.EMULATION_PRICE}"],
-            hint="use FROM --platform=$BUILDPLATFORM for that stage (docs/how-to/platforms.md), or --allow-emulation",
+            hint="use FROM --platform=$BUILDPLATFORM (docs/how-to/platforms.md), or pass --allow-emulation",
         )
 
 

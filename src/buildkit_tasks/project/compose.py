@@ -134,7 +134,7 @@ def _nothing_built(workspace: Workspace) -> Problem:
         "no-built-service",
         "No active service has a `build:` section.",
         causes=[
-            f"{name} has a `build:` section, but is in the profile {' or '.join(p)}"
+            f"{name} has a `build:` section, but is in an inactive profile: {', '.join(p)}"
             for name, p in workspace.inactive.items()
         ],
         hint=f"invoke build --service {','.join(workspace.inactive)}    (or set COMPOSE_PROFILES={','.join(profiles)})",

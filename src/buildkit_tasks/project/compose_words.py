@@ -34,13 +34,13 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
         causes[0] += f": {session.masked(reason)}"
     text = dotenv_disk.read(path)
     if session.world.env.get(name) == "":
-        causes.append("the environment sets it to an empty string, which overrides .env")
+        causes.append(f"the environment sets {name} to an empty string, which overrides .env")
         hint = f"unset {name}"
     elif name in session.dotenv:
-        causes.append(f"{path} sets it to an empty string")
+        causes.append(f"{path} sets {name} to an empty string")
         hint = f"set {name} to a non-empty value in {path}"
     else:
-        causes.append(f"{path} does not set it" + (" (the file does not exist)" if text is None else ""))
+        causes.append(f"{path} does not set {name}" + (" (the file does not exist)" if text is None else ""))
         hint = f"add {name}=VALUE to {path}, or set it in the environment"
     if path == session.dotenv_file and _completes(session, name, text or ""):
         hint = "invoke dotenv    (creates .env from .env.example, with generated secrets; keeps existing values)"

@@ -51,7 +51,9 @@ def packages(services: Sequence[Service], kept: Mapping[str, Kept], image: str) 
                 back = alpine.alpine(name) if is_alpine(image) else None
                 known = alpine.debian(name) if is_alpine(old) else (back,) if back else None
             if known is None and service.recipe:
-                unknown.append(Note(service.recipe.path, f"{name} may be named differently in {image}: check it", True))
+                unknown.append(
+                    Note(service.recipe.path, f"{name} may have a different name in {image}: check the name", True)
+                )
             found |= dict.fromkeys((name,) if known is None else known)
     return found, unknown
 
@@ -124,7 +126,7 @@ def _options(services: Sequence[Service], binaries: Mapping[str, Package]) -> li
                 differs.insert(0, "cargo options")
             if differs:
                 text = f"{name} was compiled with different {', '.join(differs)} than {service.binary}"
-                found.append(Note(taken.path, f"{text}; both now use the same", True))
+                found.append(Note(taken.path, f"{text}; both now use the same values", True))
     return found
 
 

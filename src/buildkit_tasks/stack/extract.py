@@ -87,7 +87,7 @@ def _program(session: Session, service: Service, container: str, folder: Path) -
         raise Problem(
             "bad-argument",
             f"The image of {service.name} has no manifest that identifies its program.",
-            causes=["it was not built with the Dockerfile from `init`"],
+            causes=["the image was not built with the Dockerfile from `init`"],
             hint=f"invoke extract --service {service.name} --to DIR --path /path/in/the/image",
         )
     return program.place(sources.known(service), service.args, service.target, name), name
@@ -99,7 +99,7 @@ def _copy(session: Session, service: Service, container: str, path: str, target:
         raise Problem(
             "bad-argument",
             f"{target} already exists and is a directory.",
-            hint="pass a different directory to --to, or remove this one",
+            hint="pass a different directory to --to, or remove the existing one",
         )
     copy = folder / secrets.token_hex(4)
     copied = run.capture(session.world, docker.copy_out(session.root, container, path, copy))

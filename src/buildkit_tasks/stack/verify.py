@@ -102,7 +102,7 @@ def _of(session: Session, service: Service, container: str) -> Verdict:
         f"{made.binary} from {made.crate}, {made.profile}, {'incremental' if made.incremental else 'not incremental'}"
     )
     if prepared:
-        words += "; ignores files that are missing from the repository, because commands may generate them"
+        words += "; files that are missing from the repository are ignored, because commands may generate them"
     return Verdict(service.name, "differs" if found else "same", running, found, words)
 
 

@@ -75,7 +75,7 @@ def beside(
     proposed, notes = _of_dockerfiles(files, spaces, look, selected=not idle)
     if not (proposed or notes or idle or composed.any_builds(files)):
         proposed = _programs(spaces)
-    started = "built but not started (remove `scale: 0` to change that)" if idle else "started by `docker compose up`"
+    started = "built but not started (to start it, remove `scale: 0`)" if idle else "started by `docker compose up`"
     for service in proposed:
         path = service.recipe.path if service.recipe else ""
         published = _published(service.binary, files if len(proposed) == 1 else None, there)
@@ -241,7 +241,7 @@ def _shipping(found: Service | LeftAlone) -> Service | LeftAlone:
     if re.search(rf"(?<![\w-]){re.escape(found.binary)}(?![\w-])", "\n".join(items)):
         return found
     return LeftAlone(
-        found.name, f"{taken.path} compiles {found.binary}, but its image does not contain it", unclear=True
+        found.name, f"{taken.path} compiles {found.binary}, but the image does not contain the program", unclear=True
     )
 
 
