@@ -137,7 +137,7 @@ WANTS = "error while interpolating services.api.image: required variable SHOP_KE
 def test_without_an_example_all_say_which_variable_compose_wants_and_where(bench: Bench) -> None:
     bench.reply("config --format json", code=1, stderr=WANTS)
     path = bench.root / ".env"
-    hint = f"add SHOP_KEY=VALUE to {path}, or set it in the environment"
+    hint = f"add SHOP_KEY=VALUE to {path}, or set SHOP_KEY in the environment"
     for command in ("build", "dotenv"):
         done = bench.invoke(command)
         assert done.code == 5

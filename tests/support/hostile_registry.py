@@ -472,7 +472,7 @@ PACKS: dict[str, tuple[Callable[[Pack], None], str]] = {
     "escape sequences": (_label(toolchain="other", rustc="\x1b[2J\x1b]0;owned\x07\r\nrustc"), "different toolchain"),
     "compressed layers": (_layers(mediaType=f"{OCI}.layer.v1.tar+gzip"), "uncompressed"),
     "Docker layer media type": (_layers(mediaType="application/vnd.docker.image.rootfs.diff.tar"), "uncompressed"),
-    "oversized layer": (_layers(size=10**14), "its layers total"),
+    "oversized layer": (_layers(size=10**14), "the layers total"),
     "negative layer size": (_layers(size=-1), "is not a size"),
     "fractional layer size": (_layers(size=1.5), "is not a size"),
     "digest with a command": (

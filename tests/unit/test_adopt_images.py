@@ -289,7 +289,7 @@ OTHER = compose(other="context: ., dockerfile: other.Dockerfile").replace(
         (
             {"builder.Dockerfile": BUILDER.replace("WORKDIR", "ARG APP=/rust\nRUN mkdir -p $APP\nWORKDIR")},
             "api.Dockerfile uses the image acme/builder of the service builder, but the argument APP is /rust in "
-            "builder.Dockerfile and /usr/src/app in api.Dockerfile: rename one of them",
+            "builder.Dockerfile and /usr/src/app in api.Dockerfile: rename one of the two",
         ),
         (
             {
@@ -318,7 +318,7 @@ OTHER = compose(other="context: ., dockerfile: other.Dockerfile").replace(
             },
             "api.Dockerfile uses the image shop-collect of the service collect: collect.Dockerfile uses the image "
             "acme/builder of the service builder, but the argument APP is /rust in builder.Dockerfile and /a in "
-            "collect.Dockerfile: rename one of them",
+            "collect.Dockerfile: rename one of the two",
         ),
         (
             {"compose.yaml": compose(builder="context: 'https://example.org/a.git'")},
@@ -367,7 +367,7 @@ def test_a_builder_that_is_no_longer_needed_is_named(tmp_path: Path) -> None:
     files = {n: t.replace("/das/", "/src/target/release/") for n, t in FILES.items()}
     _, finding = found(tmp_path, {**files, "builder.Dockerfile": TOOLCHAIN})
     assert [(n.where, n.text) for n in finding.notes] == [
-        ("service builder", "no longer used by api, ingest: remove it if nothing else needs its image")
+        ("service builder", "no longer used by api, ingest: remove the service if nothing else needs its image")
     ]
 
 

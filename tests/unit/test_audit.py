@@ -108,7 +108,7 @@ def test_values_of_env_files_in_any_layer_of_any_file_and_across_chunks() -> Non
     assert found[0].message == "/app/config.toml contains the value of DB_PASSWORD from .env"
     assert found[0].layer is not None
     assert (found[0].layer.number, found[0].layer.of, found[0].layer.step) == (1, 2, "COPY f0 /")
-    assert "add it to .env.example if it is not secret" in found[3].message
+    assert "if the value is not secret, add it to .env.example" in found[3].message
 
 
 @pytest.mark.parametrize(

@@ -70,16 +70,16 @@ _ALL = (
         "secret-value",
         "error",
         f"Anyone who can pull the image can read the value. {_DELETING}",
-        "mount it with RUN --mount=type=secret, or pass it when the container starts; add the file to .dockerignore; "
-        "change the value if the image was pushed",
+        "add the file to .dockerignore, and use RUN --mount=type=secret or pass the value when the container starts; "
+        "if the image was pushed, change the value",
     ),
     Rule(
         "BA002",
         "secret-key",
         "error",
         f"Anyone who can pull the image can read the key. {_DELETING}",
-        "mount it with RUN --mount=type=secret, or pass it when the container starts; add the file to .dockerignore; "
-        "revoke the key if the image was pushed",
+        "add the file to .dockerignore, and use RUN --mount=type=secret or pass the key when the container starts; "
+        "if the image was pushed, revoke the key",
     ),
     Rule(
         "BA003",
@@ -108,7 +108,7 @@ _ALL = (
         "BA006",
         "setuid-file",
         "warning",
-        "The program runs with its owner's privileges, so a bug can give them to any user in the container.",
+        "A setuid program runs as its owner, so a bug in it can give any user in the container the owner's privileges.",
         "remove the package, or run `chmod a-s FILE` in the step that creates the file; to make the bits ineffective, "
         "add `no-new-privileges:true` to the service's `security_opt:`",
     ),

@@ -77,7 +77,7 @@ def _in_files(case: Case) -> Iterator[Finding]:
                     words += ", a word that also occurs in distribution files"
                 elif not search.sure(hit.what):
                     severity = "warning"
-                    words += "; add it to .env.example if it is not secret"
+                    words += "; if the value is not secret, add it to .env.example"
             elif hit.code == "BA002":
                 words = f"{hit.path} contains {hit.what}"
             else:

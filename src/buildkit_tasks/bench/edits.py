@@ -76,7 +76,7 @@ def configured(table: Mapping[str, Any]) -> Edits:
         raise Problem(
             "settings-invalid",
             f"[tool.buildkit-tasks.bench] in pyproject.toml is incomplete: {error}.",
-            causes=["it must set service, code, shared and dependency"],
+            causes=["the table must set service, code, shared and dependency"],
             hint="complete the table (docs/reference/bench.md), or remove it to let buildkit-tasks find the edits",
         ) from None
 

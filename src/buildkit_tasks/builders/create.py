@@ -113,7 +113,7 @@ def _certificates(folder: Path) -> dict[str, str]:
             "bad-argument",
             f"{folder} does not contain {', '.join(missing)}.",
             causes=["a client needs the CA certificate, a client certificate and its key"],
-            hint="run `invoke builder.certificates --host HOST --out DIRECTORY`, which writes them to DIRECTORY/client",
+            hint="run `invoke builder.certificates --host HOST --out DIRECTORY`, then use DIRECTORY/client",
         )
     return {option: str(folder / name) for option, name in PEM.items()}
 

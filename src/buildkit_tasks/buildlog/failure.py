@@ -84,7 +84,7 @@ def explain(
             "image-unavailable",
             "A base image is not available.",
             causes=[reason],
-            hint="run `invoke images` to see where each base image comes from, or `invoke images.build` to build them",
+            hint="run `invoke images` to see where base images come from, or build them with `invoke images.build`",
         )
     if not vertex and (crash := re.search(r"(?m)^panic: (.+)$", rest)):
         return Problem(

@@ -104,7 +104,7 @@ def _library(match: re.Match[str], line: str) -> Lack:
     hint = (
         _install(package)
         if package
-        else f"find its package with `apt-file search {name}` and add it to `ARG BUILD_PACKAGES=`"
+        else f"find the package with `apt-file search {name}`, then add the package to `ARG BUILD_PACKAGES=`"
     )
     return Lack(f"The library {name} is not in the toolchain image.", line, hint)
 

@@ -160,7 +160,7 @@ def _secret(service: Service, workspace: Workspace, entry: Any) -> str:
     raise unsupported(
         service,
         "secrets",
-        f"secret {source!r} has neither `file` nor `environment`; compose does not support this either",
+        f"secret {source!r} has neither `file` nor `environment`; compose does not support such a secret either",
     )
 
 

@@ -85,7 +85,7 @@ def _toplevel(session: Session) -> Path:
             "base-missing",
             f"{session.root} is not in a git repository.",
             details=asked.stderr.strip(),
-            hint="run this in a git checkout; if another user owns the checkout: "
+            hint="run this command in a git checkout; if another user owns the checkout: "
             "git config --global --add safe.directory DIRECTORY",
         )
     return Path(asked.stdout.rstrip("\n"))

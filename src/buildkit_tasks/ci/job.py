@@ -78,7 +78,7 @@ class Job:
                 "ci-failed",
                 f"{first.step.title} failed: `{first.step.line}` exited with code {first.code}.",
                 causes=[f"`{done.step.line}` exited with code {done.code}" for done in more],
-                hint=f"run `{first.step.line}` to reproduce it locally",
+                hint=f"run `{first.step.line}` to reproduce the failure locally",
             )
         if not outcome.checked:
             raise Problem(

@@ -30,7 +30,7 @@ def logged_in(session: Session, context: Context, places: Sequence[str]) -> Iter
         raise Problem(
             "settings-invalid",
             f"It is unclear which registry {USER} and {PASSWORD} belong to: {' or '.join(hosts)}.",
-            hint=f"set {HOST} to one of them",
+            hint=f"set {HOST} to one of these hosts",
         )
     given = {host: credentials(env, host) for host in hosts}
     known = {host: pair for host, pair in given.items() if pair and context.trusted}

@@ -47,7 +47,7 @@ def require_sound(tool: str, now: Status, *, ignore_missing: bool = False) -> No
         raise Problem(
             "migration-changed",
             f"Migration {now.failed[0]} failed partway when it was last applied.",
-            causes=[f"its row in the {tool} table has success = false"],
+            causes=[f"the migration's row in the {tool} table has success = false"],
             hint="repair the schema with `invoke db.shell`, then delete the row or set success to true",
         )
     if now.missing and not ignore_missing:
@@ -61,7 +61,7 @@ def require_sound(tool: str, now: Status, *, ignore_missing: bool = False) -> No
         raise Problem(
             "migration-changed",
             f"{now.changed[0].path} has changed since it was applied.",
-            causes=[f"its checksum differs from the one recorded by {tool}"],
+            causes=[f"the file's checksum differs from the checksum that {tool} recorded"],
             hint="restore the file and write a new migration, or start over with `invoke db.reset`",
         )
     if now.late:

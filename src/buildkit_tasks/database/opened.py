@@ -75,7 +75,7 @@ def opened(session: Session, wanted: Wanted) -> Database:
             raise Problem(
                 "database-unsupported",
                 "The database.url setting does not point to a SQLite file.",
-                causes=["a database server is identified by its service, because a URL would contain its password"],
+                causes=["a database server is identified by its service, because a URL would contain the password"],
                 hint='set url = "sqlite:data/app.db" under [tool.buildkit-tasks.database], or pass --service',
             )
         return Sqlite(session, path.with_name(f"{path.stem}_test{path.suffix}") if wanted.test else path)

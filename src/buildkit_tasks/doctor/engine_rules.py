@@ -122,7 +122,7 @@ def builder(facts: Facts) -> Verdict:
     if found and found.wanted and found.driver in ("", "remote") and found.status != "running":
         return fail(
             f"builders.name is set to {found.name}, which is {found.status}",
-            f"run `invoke builder` to list builders, or create it with `invoke builder.create {found.name} …`",
+            f"run `invoke builder` to list builders, or create the builder with `invoke builder.create {found.name} …`",
         )
     if found and found.status == "missing":
         return fail(

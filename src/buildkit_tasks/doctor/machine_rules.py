@@ -95,7 +95,7 @@ def proxy(facts: Facts) -> Verdict:
         if upper and lower and upper != lower:
             return warn(
                 f"{name} and {name.lower()} differ",
-                f"export {name.lower()}=${name}    (some programs read only one of them)",
+                f"export {name.lower()}=${name}    (some programs read only one of the two)",
             )
         value = upper or lower
         if re.search(r"//(?:[^@/]*@)?(?:localhost|127\.|\[::1\])", value):

@@ -63,7 +63,9 @@ def dotenv_private(facts: Facts) -> Verdict:
     if facts.dotenv_mode is None:
         return unknown(".env does not exist")
     if facts.dotenv_tracked:
-        return warn(".env is committed to git", "git rm --cached .env, add it to .gitignore, and change its secrets")
+        return warn(
+            ".env is committed to git", "git rm --cached .env, then add .env to .gitignore and change the secrets"
+        )
     if facts.dotenv_mode & 0o077:
         return warn(
             f"mode {facts.dotenv_mode & 0o777:o}: other users on this machine can read .env",

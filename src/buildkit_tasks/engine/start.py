@@ -108,7 +108,7 @@ def _start_daemon(world: World, daemon: str, causes: list[str], say: Callable[[s
         f"{daemon} could not be started: {why}.",
         causes=[*causes, _last(text)],
         details=text,
-        hint=f"fix the problem shown in its log ({log}), then run `invoke engine.start`",
+        hint=f"fix the problem shown in the log ({log}), then run `invoke engine.start`",
     )
 
 
@@ -202,7 +202,7 @@ def stop(world: World, what: Started) -> None:
         raise Problem(
             "engine-start-failed",
             f"The engine (process {what.pid}) did not stop within {STOP_PATIENCE:.0f} s.",
-            hint=f"see its log {what.log}" if what.log else "try again",
+            hint=f"see the engine's log: {what.log}" if what.log else "try again",
         )
     _record_file(world).unlink(missing_ok=True)
 

@@ -102,7 +102,7 @@ def _test(given: _Given) -> Call | Stays:
 
 def _check(given: _Given) -> Call | Stays:
     whole = given.has("--all-targets") and given.workspace
-    note = "" if whole or given.crates else "it checks the whole workspace, including tests and benches"
+    note = "" if whole or given.crates else "the task checks the whole workspace, including tests and benches"
     return _call("cargo.check", given, note=note)
 
 
@@ -178,7 +178,7 @@ def _llvm_cov(given: _Given) -> Call | Stays:
 def _coverage(given: _Given) -> Call | Stays:
     if given.extra or given.after or given.crates:
         return Stays("cargo.coverage uses cargo-llvm-cov, which has different flags", Call("cargo.coverage"))
-    return Call("cargo.coverage", note="it uses cargo-llvm-cov instead of tarpaulin")
+    return Call("cargo.coverage", note="the task uses cargo-llvm-cov instead of tarpaulin")
 
 
 def _run(given: _Given) -> Call | Stays:
@@ -231,7 +231,7 @@ _COMMANDS: dict[str, Callable[[_Given], Call | Stays]] = {
     **dict.fromkeys(("build", "b"), _build),
     "nextest": _stays("cargo.test uses nextest only for a JUnit report", "cargo.test"),
     "watch": _stays("no task watches the sources this way"),
-    "install": _stays("it installs a program on the host; the cargo tasks install the tools they need with --install"),
+    "install": _stays("it installs a program on the host; cargo tasks install their own tools with --install"),
 }
 
 

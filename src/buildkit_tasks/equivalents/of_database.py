@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from .calls import Call, Facts, Stays, Words
 from .words import Word
 
-_ASKS = "it asks for the database name; in scripts, pass --yes --name NAME"
+_ASKS = "the task asks for the database name; in scripts, pass --yes --name NAME"
 
 
 def which(url: Word | None, call: Call, facts: Facts) -> Call | Stays:
@@ -128,7 +128,7 @@ def psql(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Sta
             return Stays(f"it runs psql with {word.raw}", Call("db.shell"))
         else:
             names.append(word)
-    call = Call("db.seed", ("--from", file), note="it runs in one transaction") if file else Call("db.shell")
+    call = Call("db.seed", ("--from", file), note="the task uses one transaction") if file else Call("db.shell")
     return which(names[0] if names else _address(env), call, facts)
 
 

@@ -114,7 +114,7 @@ def _up(left: Words, facts: Facts) -> Call | Stays:
             "it prints the logs until Ctrl-C, but `up` returns (for logs, use `logs --follow`)", Call("up", words)
         )
     notes = (
-        [] if built or "--no-build" in taken else ["it builds what changed and waits until the services are healthy"]
+        [] if built or "--no-build" in taken else ["`up` builds what changed and waits until the services are healthy"]
     )
     notes += ["the time limit is the stack.health_timeout setting"] if limited else []
     return Call("up", words, note="; ".join(notes))
@@ -129,7 +129,7 @@ def _down(left: Words, facts: Facts) -> Call | Stays:
         return Stays("it also removes images", Call("clean", more))
     if rest:
         return Stays("it stops only some services or uses other flags", Call("down", tuple(taken)))
-    notes = ["it asks first; in scripts, add --yes"] if "--volumes" in taken else []
+    notes = ["the task asks first; in scripts, add --yes"] if "--volumes" in taken else []
     return Call("down", tuple(taken), note="; ".join([*notes, *([_GRACE] if timed else [])]))
 
 

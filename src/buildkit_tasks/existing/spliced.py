@@ -98,7 +98,7 @@ def _differs(user: Provider, other: Provider, one: Spliced, own: Parsed) -> str:
     clash = sorted(name for name in used & values.keys() & own.values.keys() if values[name] != own.values[name])
     if clash:
         pair = f"{values[clash[0]]} in {other.path} and {own.values[clash[0]]} in {user.path}"
-        return f"the argument {clash[0]} is {pair}: rename one of them"
+        return f"the argument {clash[0]} is {pair}: rename one of the two"
     texts = [f"{i.rest}\n{i.body}" for stage in one.parsed.stages for i in stage.items if i.keyword == "RUN"]
     for key, kind in _MOUNTED.items():
         if other.build.get(key) and user.build.get(key) != other.build[key] and f"type={kind}" in "\n".join(texts):

@@ -37,7 +37,9 @@ def _reason(build: Build, service: ServiceRecord, earlier: Sequence[Build], kept
     ran = [at for at in service.steps if steps[at].state in ("ran", "failed")]
     before = next((b for b in earlier if comparable(b, build) and b.service(service.name)), None)
     if not ran:
-        causes = () if any(steps[at].state for at in service.steps) else (_unknown("its steps were not recorded"),)
+        causes = (
+            () if any(steps[at].state for at in service.steps) else (_unknown("the service's steps were not recorded"),)
+        )
         return Reason(service.name, service.dockerfile, None, causes)
     roots = [at for at in ran if not needed(steps, at) & set(ran)]
     first = roots[0]
@@ -126,7 +128,9 @@ def _without_difference(
         if place(other) == place(build):
             same = next((s for s in other.inputs.steps if s.key == step.key and has_result(other, s)), None)
             if same is not None:
-                words = f"none of its inputs changed since build {other.id}, but BuildKit no longer had the result"
+                words = (
+                    f"none of the step's inputs changed since build {other.id}, but BuildKit no longer had the result"
+                )
                 return Cause("lost", f"build {other.id}", f"{words} (prune or garbage collection)")
     versions = [b.inputs.engine_version for b in earlier if place(b) == place(build)][:1]
     if versions and versions[0] != build.inputs.engine_version:

@@ -60,7 +60,7 @@ class Steps:
             read = self._read(source, roots, images)
             reads.append(read)
             if not read.digest:
-                unsure = unsure or f"the files that it reads from {source.place or 'its context'} are unknown"
+                unsure = unsure or f"the files that the step reads from {source.place or 'its context'} are unknown"
         options = {name: target[name] for name in _OPTIONS if target.get(name)} if step.keyword == "RUN" else {}
         return StepRecord(
             stage=step.stage,

@@ -43,7 +43,7 @@ def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
             raise Problem(
                 "hook-conflict",
                 f"{hook} was not created by buildkit-tasks, and {before.name} already exists.",
-                hint=f"keep one of them as {before}, remove the other, then retry",
+                hint=f"keep one of the two hooks as {before}, remove the other, then retry",
             )
         hook.rename(before)
         session.report.say(f"the existing hook was renamed to {before.name} and runs first")

@@ -130,7 +130,7 @@ def _start(session: Session, project: Project, service: Service, image: Image) -
             "platform-wrong",
             f"The program in {service.image} does not start on {image.platform}.",
             causes=lines[-3:],
-            hint="rebuild it without caches (invoke build --no-cache), then check its shared libraries",
+            hint="rebuild without caches (invoke build --no-cache), then check the program's shared libraries",
         )
     said = " ".join(result.stdout.split())[:60]
     return f"{said or 'runs'}{'' if native else ', under QEMU'}"

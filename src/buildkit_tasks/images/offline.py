@@ -184,7 +184,7 @@ def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch
         raise Problem(
             "image-unavailable",
             f"Base images for {facts.arch} cannot be built on this {here} machine.",
-            hint="build them on a machine with that architecture, then copy them: docker save … | docker load",
+            hint="build the images on a machine with that architecture, then copy them: docker save … | docker load",
         )
     signed = main.options.get("Signed-By", "")
     keyring = signed if signed.startswith("/") and "\n" not in signed else apt.KEYRING

@@ -47,7 +47,7 @@ def pull(session: Session, *, ref: str = "") -> None:
             "image-unavailable",
             f"{place} has none of the base images that this machine would build from packages.",
             causes=[f"needed: {', '.join(d.use for d in wanted) or 'none, all come from a registry'}"],
-            hint="invoke images.push    (on a machine where they were built)",
+            hint="invoke images.push    (on a machine that built base images)",
         )
     _answer(session, "pulled", taken)
 

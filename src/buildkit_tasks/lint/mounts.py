@@ -28,7 +28,7 @@ def check(file: File) -> Iterator[Hit]:
                 said = "is shared" if "sharing" in mount.options else "is shared (the default)"
                 yield "BT003", mount.line, f"The target mount {mount.path} {said} between concurrent builds."
             if mount.kind in _DOWNLOADS and mount.sharing == "locked":
-                yield "BT012", mount.line, f"The mount {mount.path} is locked by one build for its whole compile step."
+                yield "BT012", mount.line, f"A build locks the mount {mount.path} for the whole compile step."
             yield from _owner(file, step, mount)
             yield from _place(file, step, mount)
 

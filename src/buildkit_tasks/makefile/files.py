@@ -41,7 +41,9 @@ def below(session: Session, root: Path, given: str) -> str:
     place = session.world.cwd / given
     path = Path(*place.parts[:1]).joinpath(*_normal(place.parts[1:]))
     if not path.is_relative_to(root) or path == root or ".git" in path.relative_to(root).parts:
-        raise Problem("bad-argument", f"{given} is not a file in the repository {root}.", hint="use a path inside it")
+        raise Problem(
+            "bad-argument", f"{given} is not a file in the repository {root}.", hint="use a path in this repository"
+        )
     return path.relative_to(root).as_posix()
 
 

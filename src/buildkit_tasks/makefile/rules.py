@@ -22,7 +22,7 @@ def rule(now: Reading, at: int, last: int, whole: str) -> None:
     colon = syntax.colon(head)
     if colon < 0:
         if head.startswith("$"):
-            now.notes.append(f"line {at + 1}: `{head}` generates rules when make runs; it is kept")
+            now.notes.append(f"line {at + 1}: `{head}` generates rules when make runs; the line is kept")
             now.makes_rules = True
             return
         raise invalid(now.path, at + 1, "the line is neither a rule nor a definition (missing separator)")

@@ -83,11 +83,11 @@ def objections(found: Manifest, about: Config, parts: int, limit: int) -> list[s
     if kinds := {layer.media_type for layer in found.layers} - {_LAYER}:
         reasons.append(f"a layer is {printable(sorted(kinds)[0])}, but packs use uncompressed tar layers")
     if len(found.layers) != parts:
-        reasons.append(f"it has {units.counted(len(found.layers), 'layer')} for {units.counted(parts, 'part')}")
+        reasons.append(f"the pack has {units.counted(len(found.layers), 'layer')} for {units.counted(parts, 'part')}")
     if found.size > limit + parts * _FRAME:
-        reasons.append(f"its layers total {units.human(found.size)}, but packs.limit is {units.human(limit)}")
+        reasons.append(f"the layers total {units.human(found.size)}, but packs.limit is {units.human(limit)}")
     if about.diff_ids != tuple(layer.digest for layer in found.layers):
-        reasons.append("its configuration and its manifest list different layers")
+        reasons.append("the configuration and the manifest list different layers")
     return reasons
 
 

@@ -91,7 +91,7 @@ def mount_key(one: mounts.Carried, root: Path, named: Sequence[str]) -> tuple[st
                 "bad-argument",
                 f"Cannot read the key file {path}.",
                 causes=[str(error.strerror)],
-                hint="use --key-file with a file in the repository, for example --key-file package-lock.json",
+                hint="pass a file in the repository to --key-file, for example --key-file package-lock.json",
             ) from error
         digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()[:16], tuple(path.name for path in files)
@@ -99,7 +99,9 @@ def mount_key(one: mounts.Carried, root: Path, named: Sequence[str]) -> tuple[st
 
 def _named(root: Path, path: str) -> Path:
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-        raise Problem("bad-argument", f"The key file {path!r} is not in the repository.", hint="use a path inside it")
+        raise Problem(
+            "bad-argument", f"The key file {path!r} is not in the repository.", hint="use a path in the repository"
+        )
     return root / path
 
 

@@ -151,19 +151,19 @@ def _checked(one: Carried, platform: str) -> Carried:
     """Return the mount if it can be opened from another Dockerfile. Raises `Problem` bad-argument."""
     options, reason, hint = one.options, "", "change the --mount option in the Dockerfile"
     if "$" in one.flag:
-        reason = f"its options depend on a variable whose value for {platform} is known only during the build"
+        reason = f"the options depend on a variable whose value for {platform} is known only during the build"
         hint = "set a fixed id: --mount=type=cache,id=NAME,target=…"
     elif not _ID.fullmatch(one.id):
-        reason = "its id contains unusual characters"
+        reason = "the id contains unusual characters"
         hint = "use only letters, digits and _ . / : @ + = - in the id"
     elif "from" in options or "source" in options:
-        reason = "it starts with files from an image (from=…), so the image is part of the mount's identity in BuildKit"
+        reason = "the mount starts with files from an image (from=…), so the image is part of the mount's identity"
         hint = "remove `from=` from the mount, or omit the mount from --mount and packs.mounts"
     elif not re.fullmatch(r"(shared|locked|private)?", options.get("sharing", "")) or not all(
         re.fullmatch(r"[0-7]{0,9}" if name == "mode" else r"[0-9]{0,9}", options.get(name, ""))
         for name in ("uid", "gid", "mode")
     ):
-        reason = f"its options are invalid: {printable(one.flag)}"
+        reason = f"the options are invalid: {printable(one.flag)}"
     if reason:
         raise Problem(
             "bad-argument",

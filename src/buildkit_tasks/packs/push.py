@@ -51,7 +51,7 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
         economy = packs.economy(facts, session.world.clock() - began)
         exact, newest = trip.tags(facts)
         if not (economy.pays or force):
-            session.report.say(f"not pushed: it would not pay off ({economy.words}); use --force to push anyway")
+            session.report.say(f"not pushed: the pack would not pay off ({economy.words}); use --force to push anyway")
             return _answer(facts, economy)
         made = datetime.now(timezone.utc).isoformat(timespec="seconds")
         label = packs.label(facts, trip.wanted.scope, trip.arch, made)

@@ -41,7 +41,7 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
         hint = f"set {name} to a non-empty value in {path}"
     else:
         causes.append(f"{path} does not set {name}" + (" (the file does not exist)" if text is None else ""))
-        hint = f"add {name}=VALUE to {path}, or set it in the environment"
+        hint = f"add {name}=VALUE to {path}, or set {name} in the environment"
     if path == session.dotenv_file and _completes(session, name, text or ""):
         hint = "invoke dotenv    (creates .env from .env.example, with generated secrets; keeps existing values)"
     return Problem("dotenv-incomplete", f"The variable {name} has no value.", causes=causes, hint=hint)

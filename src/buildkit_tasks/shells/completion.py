@@ -73,7 +73,11 @@ def install(session: Session, wanted: str) -> None:
         raise Problem(
             "rc-unwritable", f"{path} cannot be written: {error.strerror}.", hint=f"ls -ld {path.parent}"
         ) from error
-    more = f'; for zsh, add this before compinit in ~/.zshrc: fpath=("{path.parent}" $fpath)' if shell == "zsh" else ""
+    more = (
+        f'; for zsh, add this line before compinit in ~/.zshrc: fpath=("{path.parent}" $fpath)'
+        if shell == "zsh"
+        else ""
+    )
     session.report.say(f"wrote {path}; new shells will complete invoke{more}")
 
 

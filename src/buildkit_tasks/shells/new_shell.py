@@ -34,7 +34,7 @@ def prove(session: Session, shell: str) -> None:
         raise Problem(
             "verify-failed",
             f"A new interactive {shell} does not set the BuildKit variables.",
-            causes=["an earlier line in its startup file ends or replaces the shell (exec, return, exit)"]
+            causes=["an earlier line in the startup file ends or replaces the shell (exec, return, exit)"]
             + [f"{k} is {v!r}" for k, v in seen.items()],
             hint="move the line marked `added by buildkit-tasks` to the top of the file",
         )

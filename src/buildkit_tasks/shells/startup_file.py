@@ -75,8 +75,8 @@ def write(world: World, edit: Edit) -> Path | None:
         raise Problem(
             "rc-unwritable",
             f"{edit.path} cannot be written: {error.strerror}.",
-            causes=[f"it is a link to {place}"] if place != edit.path else [],
-            hint="make it writable; if a tool manages it, add the line above to the tool's source file",
+            causes=[f"{edit.path} is a link to {place}"] if place != edit.path else [],
+            hint="make the file writable; if a tool manages the file, add the line above to the tool's source file",
         ) from error
     return kept
 

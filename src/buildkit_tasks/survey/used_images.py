@@ -51,7 +51,7 @@ def together(
     ]
     kept = [s for s in services if s.name not in lost]
     unused = {name: [s.name for s in kept if name in s.providers] for s in kept for name in s.providers}
-    text = "no longer used by {}: remove it if nothing else needs its image"
+    text = "no longer used by {}: remove the service if nothing else needs its image"
     notes = [
         Note(f"service {name}", text.format(", ".join(names))) for name, names in unused.items() if name not in users
     ]
