@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run
+from buildkit_tasks.core import run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockercli import docker
 from buildkit_tasks.project import dotenv
@@ -120,7 +120,7 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
     if dry_run:
         return outcome
     present.show_changes(session, outcome)
-    if not session.report.consent(f"restore {len(changed)} files to their state before `init`"):
+    if not session.report.consent(f"restore {units.counted(len(changed), 'file')} to the state before `init`"):
         return outcome
     recorded.remove_unfinished(root, [change.path for change in changed] + list(old.files))
     disk.apply(root, changed)
@@ -240,7 +240,7 @@ def _not_edited(files: tree.Tree, found: model.Model, path: str) -> Note:
 
 def _question(session: Session, root: Path, changed: Sequence[Change]) -> str:
     added = sum(1 for c in changed if c.before is None)
-    question = f"add {added} files and edit {len(changed) - added} in {root}"
+    question = f"add {units.counted(added, 'file')} and edit {len(changed) - added} in {root}"
     dirty = _dirty(session, root, [c.path for c in changed if c.before is not None])
     if dirty:
         words = f"these files have uncommitted changes: {', '.join(dirty)}"

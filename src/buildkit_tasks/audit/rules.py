@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from buildkit_tasks.core import units
+
 from . import secrets
 from .archive import step
 from .catalogue import RULES, Finding, Place
@@ -94,7 +96,7 @@ def _in_files(case: Case) -> Iterator[Finding]:
         for code in ("BA001", "BA002", "BA003"):
             if layer.more.get(code):
                 severity = "warning" if base else "note" if common and code == "BA001" else "error"
-                words = f"this layer has {layer.more[code]} more such files"
+                words = f"this layer has {units.counted(layer.more[code], 'more such file')}"
                 yield _finding(code, image, words, severity=severity, layer=place(image, number))
 
 
@@ -178,7 +180,7 @@ def _permissions(case: Case) -> Iterator[Finding]:
             yield _finding(code, image, words, mode.path, severity=severity, layer=place(image, number))
         for kind, code in (("setuid", "BA006"), ("writable", "BA007")):
             if layer.more.get(kind):
-                words = f"this layer has {layer.more[kind]} more such files"
+                words = f"this layer has {units.counted(layer.more[kind], 'more such file')}"
                 yield _finding(code, image, words, layer=place(image, number))
 
 

@@ -49,7 +49,7 @@ def inspect(session: Session, name: str) -> None:
     for name, reason in why.items():
         session.report.answer(f"{name}: {reason}")
     for name, mounts in held.items():
-        session.report.answer(f"\n{name}: {len(mounts)} cache mounts")
+        session.report.answer(f"\n{name}: {units.counted(len(mounts), 'cache mount')}")
         for mount in mounts:
             session.report.answer(f"  {mount['id']}  {units.human(mount['bytes'] or 0)}")
 

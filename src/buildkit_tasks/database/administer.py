@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import units
 
 from . import migrate
 from .opened import Wanted, consents, existing, opened
@@ -34,7 +35,8 @@ def reset(session: Session, wanted: Wanted, *, name: str) -> None:
     database = opened(session, wanted)
     tool, found = migrate.directory(session)
     migrate.check_support(database, tool)
-    what = f"all data in {database.described} will be deleted, and the database recreated from {len(found)} migrations"
+    migrations = units.counted(len(found), "migration")
+    what = f"all data in {database.described} will be deleted, and the database recreated from {migrations}"
     if database.exists() and not consents(session, what, database.name, name):
         return
     database.drop()

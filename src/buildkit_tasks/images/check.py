@@ -45,7 +45,7 @@ def check(session: Session, services: Sequence[str], wanted: Sequence[str] = (),
         session.report.envelope({"images": rows})
     for row in rows:
         how = f"starts ({row['started']})" if row["started"] else "not started"
-        session.report.say(f"  {row['image']}  {row['platform']}: {row['programs']} programs, all match; {how}")
+        session.report.say(f"  {row['image']}  {row['platform']}: matching programs: {row['programs']}; {how}")
 
 
 def _service(

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from buildkit_tasks.adopt import present as adopt_present
 from buildkit_tasks.adopt.disk import Change
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import units
 
 from .mapping import ACCEPTED, CERTAIN, NONE, OURS, PERHAPS, Row
 from .model import Source
@@ -100,8 +101,8 @@ def finish(session: Session, rows: Sequence[Row], changed: Sequence[Change], *, 
     replaced = [row for row in rows if row.replaced]
     ours = sum(row.kind == OURS for row in rows)
     report.say(
-        f"{len(rows)} targets: {len(replaced)} {'call' if written else 'can call'} a task, {ours} already did, "
-        f"{len(rows) - len(replaced) - ours} kept"
+        f"{units.counted(len(rows), 'target')}: {len(replaced)} {'call' if written else 'can call'} a task, "
+        f"{ours} already did, {len(rows) - len(replaced) - ours} kept"
     )
     near = [row.rule.names[0] for row in rows if row.acceptable]
     if near and not written:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run
+from buildkit_tasks.core import run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Port, Result
 from buildkit_tasks.project.discover import Project, discover
@@ -45,7 +45,7 @@ def smoke(session: Session) -> None:
     if session.report.json_only:
         session.report.envelope({"checks": len(listed), "seconds": seconds})
     elif listed:
-        session.report.say(f"  {len(listed)} checks passed in {seconds * 1000:.0f} ms")
+        session.report.say(f"  {units.counted(len(listed), 'check')} passed in {seconds * 1000:.0f} ms")
 
 
 def _healthy(session: Session, project: Project) -> list[Port]:
