@@ -308,7 +308,7 @@ def test_a_dirty_file_is_named_before_it_is_edited(shape: Repository) -> None:
     compose = shape.root / "docker-compose.yml"
     compose.write_text(compose.read_text() + "# not committed\n")
     done = shape.init("--yes")
-    assert "these files have uncommitted changes: docker-compose.yml" in done.err
+    assert "uncommitted changes in docker-compose.yml" in done.err
     shape.init("--undo", "--yes")
     assert compose.read_text().endswith("# not committed\n")
 

@@ -875,9 +875,7 @@ def test_an_image_with_all_sources_gets_them_from_the_repository(tmp_path: Path)
     assert "COPY . /app\n" in text
     assert TAKEN + "/app/target/release/app\n" in text
     assert text.index("COPY . /app") < text.index("/bin/service /app/target")
-    assert notes[0].startswith(
-        "Dockerfile:6: copies the sources, but no longer the cargo output among them: COPY --from"
-    )
+    assert notes[0].startswith("Dockerfile:6: copies the sources, but no longer cargo's output: COPY --from")
 
 
 def test_a_directory_of_sources_with_a_programs_name_is_not_the_program(tmp_path: Path) -> None:

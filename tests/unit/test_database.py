@@ -230,8 +230,8 @@ def test_tool_and_directory_are_found(files: dict[str, str], chosen: str, where:
     [
         ({}, {}, "migrations-unknown", "No directory `migrations`"),
         ({"a/migrations/1_a.sql": "", "b/migrations/1_a.sql": ""}, {}, "migrations-unknown", "2 directories"),
-        ({"a.sql": ""}, {"directory": "../x"}, "migrations-unknown", "not a project directory"),
-        ({"a.sql": ""}, {"directory": "nothing"}, "migrations-unknown", "not a project directory"),
+        ({"a.sql": ""}, {"directory": "../x"}, "migrations-unknown", "empty or not in this project"),
+        ({"a.sql": ""}, {"directory": "nothing"}, "migrations-unknown", "empty or not in this project"),
         ({"sql/a.txt": ""}, {"directory": "sql"}, "migrations-unknown", "contains no migrations"),
         (
             {"Cargo.toml": '[dependencies]\nsea-orm-migration = "1"', "migration/src/lib.rs": ""},

@@ -243,8 +243,8 @@ def _question(session: Session, root: Path, changed: Sequence[Change]) -> str:
     question = f"add {units.counted(added, 'file')} and edit {len(changed) - added} in {root}"
     dirty = _dirty(session, root, [c.path for c in changed if c.before is not None])
     if dirty:
-        words = f"these files have uncommitted changes: {', '.join(dirty)}"
-        session.report.warn(f"{words}. `init --undo` restores them as they are now")
+        words = f"uncommitted changes in {', '.join(dirty)}"
+        session.report.warn(f"{words}. `init --undo` restores the files with these changes")
     return question
 
 

@@ -103,7 +103,7 @@ def verdict(collector: Collector) -> tuple[str, ...]:
         elif rule.takes_mounts:
             details.append(f"rule {number} deletes mounts {_when(rule)}")
         else:
-            details.append(f"rule {number} keeps mounts (only {' or '.join(rule.filters)})")
+            details.append(f"rule {number} keeps mounts (the rule deletes only {' or '.join(rule.filters)})")
     effective = [r for r in collector.rules if r.takes_mounts and not r.impossible]
     if not effective:
         return ("on, and keeps cache mounts", *details)

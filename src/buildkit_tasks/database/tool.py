@@ -48,7 +48,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
         if relative.startswith(("/", "..")) or not tree.is_dir(relative):
             raise Problem(
                 "migrations-unknown",
-                f"The database.migrations setting is {directory}, which is not a project directory containing files.",
+                f"The database.migrations setting is {directory}, which is empty or not in this project.",
                 hint="use a path relative to the compose file, for example migrations",
             )
         candidates = [relative]

@@ -139,7 +139,7 @@ class _Writer:
             self.lines.append(_copy_line("COPY", copy.flags, "sources", [source], copy.destination))
         elif where:
             if where == ".":
-                self.note(item, "copies the sources, but no longer the cargo output among them")
+                self.note(item, "copies the sources, but no longer cargo's output")
             self.context.setdefault(re.split(r"[*?\[]", where, maxsplit=1)[0].rstrip("/") or ".", None)
             self.lines.append(
                 _copy_line("COPY", copy.flags, "", [f"{where}/" if source.endswith("/") else where], copy.destination)
