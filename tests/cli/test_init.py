@@ -53,6 +53,15 @@ def shape(tmp_path: Path, request: pytest.FixtureRequest) -> Repository:
     return made
 
 
+def test_every_program_that_an_image_ships_is_listed(shape: Repository) -> None:
+    (shape.root / "src/bin").mkdir()
+    (shape.root / "src/bin/tidy.rs").write_text("fn main() {}\n")
+    text = (shape.root / "Dockerfile").read_text()
+    both = "/app/target/release/tidy /app/target/release/pantry /usr/local/bin/"
+    (shape.root / "Dockerfile").write_text(text.replace("/app/target/release/pantry /usr/local/bin/", both))
+    assert "service web: programs pantry, tidy, converted from" in shape.init("--dry-run").err
+
+
 def test_a_dry_run_shows_the_diff_and_writes_nothing(shape: Repository) -> None:
     done = shape.init("--dry-run")
     assert done.code == 0, done.all

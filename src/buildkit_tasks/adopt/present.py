@@ -90,7 +90,9 @@ def show(session: Session, outcome: Outcome) -> None:
         for service in finding.services:
             where = "" if service.workspace == "." else f" of {service.workspace}"
             how = f"already builds with {service.adopted}" if service.adopted else _origin(service.recipe)
-            report.say(f"service {service.name}: program {service.binary}{where}, {how}")
+            names = dict.fromkeys([service.binary, *(program.name for program in service.programs)])
+            word = "programs" if len(names) > 1 else "program"
+            report.say(f"service {service.name}: {word} {', '.join(names)}{where}, {how}")
         for item in finding.left:
             report.say(f"service {item.name} skipped: {item.why}")
     _show_notes(session, outcome.notes)

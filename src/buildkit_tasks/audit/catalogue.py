@@ -132,7 +132,7 @@ _ALL = (
         "BA009",
         "layer-unread",
         "error",
-        "The rest of the layer was not checked.",
+        "The layer could not be read to its end, so the rest was not checked.",
         "rebuild the image, or use a base image with uncompressed or gzip-compressed layers",
     ),
     Rule(

@@ -141,22 +141,19 @@ def _check_static(
     settings: Settings, service: Service, file: Dockerfile, engine: Engine, request: BuildRequest
 ) -> None:
     """Refuse the `build.static` setting if it would have no effect or the wrong effect."""
-    why = ""
+    why = hint = ""
     if not settings.build.static:
         return
     if "STATIC" not in file.arguments:
-        why = f"{service.dockerfile} has no `ARG STATIC`: upgrade docker/Dockerfile and docker/compile.rs"
+        why, hint = f"{service.dockerfile} has no `ARG STATIC`", "run `buildkit-tasks init --upgrade`"
     elif "RUSTFLAGS" in service.args:  # overrides it even if empty
-        why = "the service's RUSTFLAGS overrides build.static: add -C target-feature=+crt-static to RUSTFLAGS instead"
+        why = f"the RUSTFLAGS of {service.name} override build.static"
+        hint = "add `-C target-feature=+crt-static` to RUSTFLAGS instead"
     elif settings.build.static == "musl" and any(p != platforms.own(engine) for p in request.platforms):
-        why = "no musl cross compiler is available for other platforms: set static = gnu"
+        why, hint = "no musl cross compiler is available for other platforms", "set build.static = gnu"
     if why:
-        raise Problem(
-            "settings-invalid",
-            f"static = {settings.build.static} cannot be used for this build.",
-            causes=[why],
-            hint=why,
-        )
+        problem = f"static = {settings.build.static} cannot be used for this build."
+        raise Problem("settings-invalid", problem, causes=[why], hint=hint)
 
 
 def _incremental(settings: Settings, request: BuildRequest, surroundings: Surroundings) -> tuple[bool, str]:
