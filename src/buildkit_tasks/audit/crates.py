@@ -63,7 +63,7 @@ class Workspaces:
         package = crates.program(program.binary, program.workspace)
         edges = crates.locked(package) if package else None
         if package is None or edges is None:
-            return Shipped(how=f"{context.name} has no Cargo.lock with exactly one program {program.binary}")
+            return Shipped(how=f"no Cargo.lock in {context.name} lists the package of {program.binary} exactly once")
         how = "all dependencies of the crate in Cargo.lock, for every platform and feature, including build scripts"
         lock = context / crates.of[package.directory].path("Cargo.lock")
         if _digest(lock) != program.lock:

@@ -186,7 +186,7 @@ class Builders:
 
     name: str = setting(
         "auto",
-        "`auto`: docker's current builder; `legacy`: the builder without BuildKit; or the name of a buildx builder.",
+        "`auto`: docker's current builder; `legacy`: docker's builder without BuildKit; or a buildx builder's name.",
         example="farm",
         was="builder",
     )

@@ -51,7 +51,8 @@ def check(value: object, shape: Shape, where: str = "") -> None:
     kind = dict if isinstance(shape, Mapping) else list if isinstance(shape, list) else shape
     if not isinstance(value, kind):
         kinds = kind if isinstance(kind, tuple) else (kind,)
-        raise ValueError(f"{where or 'the document'}: expected {' or '.join(map(_name, kinds))}, found {_name(type(value))}")
+        wanted = " or ".join(map(_name, kinds))
+        raise ValueError(f"{where or 'the document'}: expected {wanted}, found {_name(type(value))}")
     if isinstance(shape, Mapping) and isinstance(value, dict):
         for name, item in value.items():
             inner = shape.get(name, shape.get("*"))
