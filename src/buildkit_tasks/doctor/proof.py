@@ -32,7 +32,7 @@ def prove(session: Session, measure: Callable[[Session], None]) -> dict[str, Any
     proof: dict[str, Any] = {"buildkit_seconds": round(seconds, 2), "mounts_seconds": round(mounts, 2)}
     if session.report.json_only:
         return proof  # the benchmark prints its own document: invoke bench --quick --json
-    say("measuring build times (takes a few minutes; its images and caches are deleted afterwards)")
+    say("measuring build times (takes a few minutes; temporary images and caches are deleted afterwards)")
     measure(session)
     return proof
 

@@ -39,7 +39,7 @@ def inspect(session: Session, name: str, json: bool = False) -> None:
         "endpoint": "address, for example tcp://HOST:PORT or ssh://USER@HOST, or a docker context",
         "node": "name of the node (default: NAME0, NAME1, …)",
         "append": "add a node to an existing builder",
-        "platform": "platform to build on this node, for example arm64; repeatable (default: as reported by the node)",
+        "platform": "target platform of this node, for example arm64; repeatable (default: as reported by the node)",
         "certificates": "directory with ca.pem, cert.pem and key.pem, created by builder.certificates",
         "server_name": "name in the node's certificate, if it differs from the endpoint",
         "opt": "driver option, for example network=host or replicas=3; repeatable",
