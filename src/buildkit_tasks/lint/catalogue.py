@@ -93,8 +93,8 @@ _ALL = (
         "BT004",
         "one-id-several-toolchains",
         "error",
-        "cargo does not notice a changed glibc or other system library, so objects compiled in one image are linked in "
-        "another.",
+        "cargo does not detect changes to glibc or other system libraries, so objects compiled in one image may be "
+        "linked in another.",
         ("bottlerocket-os/bottlerocket#3361", _NEVER_STALE),
         "use a separate id for each toolchain image, for example by including its version",
     ),

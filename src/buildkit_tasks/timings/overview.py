@@ -191,7 +191,7 @@ def _caches(taken: Sequence[Sizes], elsewhere: int) -> Iterator[str]:
 
 _RECORDED = (
     "Builds do not measure the caches, because that takes time. Their sizes are recorded when "
-    "<code>invoke cache</code> or <code>invoke cache.trim</code> lists them, and after each build if the setting "
+    "<code>invoke cache</code> or <code>invoke cache.trim</code> lists them, and after each build if "
     "<code>caches.budget</code> is set."
 )
 
