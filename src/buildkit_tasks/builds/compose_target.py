@@ -98,7 +98,7 @@ def check_platforms(services: Iterable[Service], default: str) -> None:
             raise Problem(
                 "platform-unsupported",
                 f"The service {service.name!r} is not built for DOCKER_DEFAULT_PLATFORM, which is {default}.",
-                causes=[f"its platforms in the compose file are {', '.join(service.platforms)}"],
+                causes=[f"the compose file allows only {', '.join(service.platforms)}"],
                 hint="unset DOCKER_DEFAULT_PLATFORM, or pass --platform",
             )
 

@@ -116,7 +116,7 @@ def _up(left: Words, facts: Facts) -> Call | Stays:
     notes = (
         [] if built or "--no-build" in taken else ["`up` builds what changed and waits until the services are healthy"]
     )
-    notes += ["the time limit is the stack.health_timeout setting"] if limited else []
+    notes += ["the stack.health_timeout setting replaces the time limit"] if limited else []
     return Call("up", words, note="; ".join(notes))
 
 
