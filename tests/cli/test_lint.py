@@ -37,7 +37,7 @@ def test_without_findings_the_exit_code_is_0_and_no_engine_is_asked(bench: Bench
     arrange(bench)
     done = bench.invoke("lint")
     assert (done.code, done.out) == (0, "")
-    assert done.err == ("docker/Dockerfile: nothing found; only the BT rules were applied, without hadolint\n")
+    assert done.err == ("docker/Dockerfile: nothing found; hadolint did not run, only the BT rules\n")
     # compose finds its files itself; extensions, which only its YAML would include, do not occur
     assert [c["argv"] for c in bench.calls] == [["compose", "config", "--format", "json"]]
 

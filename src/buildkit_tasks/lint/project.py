@@ -287,5 +287,5 @@ def _print_findings(session: Session, linted: Linted) -> None:
         session.report.answer("\n".join(lines))
     suppressed = sum(f.reason is not None for f in linted.findings)
     tail = f"; {suppressed} suppressed by comments" if suppressed else ""
-    tail += "; with hadolint" if linted.hadolint else "; only the BT rules were applied, without hadolint"
+    tail += "; with hadolint" if linted.hadolint else "; hadolint did not run, only the BT rules"
     session.report.say(f"{', '.join(linted.files)}: {_counts(linted.findings)}{tail}")

@@ -34,7 +34,7 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
         causes[0] += f": {session.masked(reason)}"
     text = dotenv_disk.read(path)
     if session.world.env.get(name) == "":
-        causes.append(f"the environment sets {name} to an empty string, which overrides .env")
+        causes.append(f"{name} is set to an empty string in the environment, which overrides .env")
         hint = f"unset {name}"
     elif name in session.dotenv:
         causes.append(f"{path} sets {name} to an empty string")
