@@ -155,6 +155,12 @@ def adopt(session: nox.Session) -> None:
     session.run("pytest", "-q", "-s", "-m", "slow", "--durations=20", *files, *session.posargs)
 
 
+@nox.session(name="adopt-real")
+def adopt_real(session: nox.Session) -> None:
+    """Adopt, build, edit, start and undo three repositories of real size."""
+    session.run("pytest", "-q", "-s", "--durations=5", "tests/engine/test_adopt_real.py", *session.posargs)
+
+
 @nox.session(name="ci-templates")
 def ci_templates(session: nox.Session) -> None:
     """Run each CI template twice, each time on a new engine, and then as a fork (14 minutes; `BT_CI_TREE=large`)."""

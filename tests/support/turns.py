@@ -99,9 +99,10 @@ SESSIONS = (
                     "buildlog/lacks.py",
                 )
             ),
-            *(f"tests/engine/{name}.py" for name in ("test_adopt", "test_adopt_remedies", "test_adopt_wheel")),
-            *(f"tests/support/repositories{end}.py" for end in ("", "_real", "_served")),
-            *("tests/repositories", "docker"),
+            *(f"tests/engine/{name}.py" for name in ("adopted", "test_adopt", "test_adopt_remedies")),
+            "tests/engine/test_adopt_wheel.py",
+            *(f"tests/support/repositories{end}.py" for end in ("", "_served")),
+            "docker",
         ),
     ),
     Slow(
