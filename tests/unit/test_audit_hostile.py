@@ -53,6 +53,29 @@ def test_a_damaged_layer_is_a_finding_and_the_others_are_still_checked() -> None
     assert found[1].message == "layer 1 cannot be read: it is truncated"
 
 
+class Slow(io.RawIOBase):
+    """A writer that is still busy with tar's padding when the last member has been read."""
+
+    def __init__(self, content: bytes, padding: int) -> None:
+        self.content, self.padding = content, padding
+
+    def read(self, size: int = -1, /) -> bytes:
+        taken, self.content = self.content[:size], self.content[size:]
+        if not taken:
+            taken = bytes(min(size, 512, self.padding))
+            self.padding -= len(taken)
+        return taken
+
+
+@pytest.mark.parametrize(("padding", "left"), [(10_240, 0), (1 << 40, (1 << 40) - archive.MOST_PADDING)])
+def test_the_padding_is_read_too_but_not_forever(padding: int, left: int) -> None:
+    saved = Saved()
+    saved.image([layer({"a": b"1"})])
+    source = Slow(saved.oci().rstrip(b"\0") + bytes(1024), padding)
+    assert archive.read(source, NOTHING).documents
+    assert abs(source.padding - left) <= 2048  # its alignment
+
+
 @pytest.mark.parametrize("pack", [bytes, zipped, zstd.compress])
 def test_what_is_before_the_damage_counts(pack: Callable[[bytes], bytes]) -> None:
     noise = random.Random(1).randbytes(300_000)

@@ -26,6 +26,9 @@ MOST_MEMBERS, MOST_DOCUMENT, MOST_DOCUMENTS = 100_000, 8 << 20, 64 << 20
 #: Maximum number of files in all layers, and maximum bytes of package databases.
 MOST_FILES, MOST_TEXTS = 10_000_000, 256 << 20
 
+#: Maximum bytes after the last member: tar pads with zeros, usually to 10 KiB.
+MOST_PADDING = 1 << 20
+
 #: Maximum number of layers in an image, and of levels of nested indexes.
 MOST_LAYERS, MOST_NESTED = 1000, 3
 
@@ -85,6 +88,10 @@ def read(source: Source, search: Search) -> Archive:
             texts += sum(map(len, made.texts.values()))
             if files > MOST_FILES or texts > MOST_TEXTS:
                 raise Refused(f"it has more than {MOST_FILES} files or {MOST_TEXTS >> 20} MiB of package databases")
+    # the padding, too: docker would fail if its output was closed while it was still writing
+    left = MOST_PADDING
+    while left > 0 and (data := source.read(min(left, 1 << 16))):
+        left -= len(data)
     return archive
 
 

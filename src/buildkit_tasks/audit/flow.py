@@ -186,7 +186,8 @@ def _read(session: Session, cwd: Path, targets: Sequence[Target], search: Search
             raise Problem("command-failed", "docker could not save the images.", details=made_by)
         raise _unreadable(f"The images cannot be read: {made}.")
     if result.code != 0:
-        raise Problem("command-failed", "docker could not save the images.", details=result.stderr.strip())
+        said = result.stderr.strip() or f"docker image save exited with {result.code} and printed nothing"
+        raise Problem("command-failed", "docker could not save the images.", details=said)
     found = []
     for target in targets:
         try:
