@@ -37,3 +37,7 @@ CASES = {
     "shop": ((), "api", "selling chair for 3900, metrics: true", ("backend/catalog/articles.json", "3900", "3800")),
     "telemetry": ((), "collector", "degrees kelvin", ("crates/units/units.txt", "degrees kelvin", "kelvins")),
 }
+
+#: For each repository: a crate that plain compose must not compile again. It may compile crates of services that belong
+#: to an inactive profile.
+KEPT = {"guestbook": "sqlx-core", "shop": "axum", "telemetry": "prost"}

@@ -1,6 +1,6 @@
 //! The messages that reporters send to the collector, and their frames on a connection.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use prost::Message;
 use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
@@ -14,7 +14,7 @@ impl Encoder<Reading> for Readings {
     type Error = std::io::Error;
 
     fn encode(&mut self, reading: Reading, out: &mut BytesMut) -> Result<(), Self::Error> {
-        self.0.encode(reading.encode_to_vec().into(), out)
+        self.0.encode(Bytes::from(reading.encode_to_vec()), out)
     }
 }
 
