@@ -17,11 +17,8 @@ _PLACE = Path(__file__).parents[1] / "repositories"
 
 
 def _read(name: str) -> Files:
-    return {str(path.relative_to(_PLACE / name)): path.read_text() for path in _files(_PLACE / name)}
-
-
-def _files(place: Path) -> list[Path]:
-    return sorted(path for path in place.rglob("*") if path.is_file())
+    place = _PLACE / name
+    return {str(path.relative_to(place)): path.read_text() for path in sorted(place.rglob("*")) if path.is_file()}
 
 
 SHAPES: dict[str, Callable[[], Files]] = {name: partial(_read, name) for name in ("guestbook", "shop", "telemetry")}

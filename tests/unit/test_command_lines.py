@@ -357,8 +357,14 @@ def test_buildkit_is_on_for_all_but_the_legacy_builder() -> None:
     [({}, False, False), ({}, True, True), ({"attest": ["type=provenance,mode=min"]}, False, True)],
 )
 def test_buildx_describes_the_commit_where_this_is_used(target: dict[str, Any], git: bool, described: bool) -> None:
-    command = buildx.bake(ROOT, {"target": {"api": target}}, ROOT / "m", git=git)
-    assert (buildx.NO_GIT in command.env) is not described
+    together = buildx.bake(ROOT, {"target": {"api": target}}, ROOT / "m", git=git)
+    alone = buildx.build_target(ROOT, {"context": ".", **target}, ROOT / "m", git=git)
+    assert [buildx.NO_GIT in command.env for command in (together, alone)] == [not described] * 2
+
+
+def test_the_user_decides_about_the_commit() -> None:
+    assert buildx.asks_for_git({"BUILDX_GIT_INFO": "1", "PATH": "/bin"})
+    assert not buildx.asks_for_git({"BUILDX_BUILDER": "farm", "GIT_DIR": ".git"})
 
 
 def test_no_function_is_left_out() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.existing.recipe import Recipe
 from buildkit_tasks.recipes import package_files
@@ -64,7 +65,7 @@ def _finish_check(session: Session, outcome: Outcome) -> None:
     if outcome.notes:
         raise Problem(
             "adopt-incomplete",
-            f"A build needs {len(outcome.notes)} more edit{'s' if len(outcome.notes) > 1 else ''}.",
+            f"A build needs {units.counted(len(outcome.notes), 'more edit')}.",
             causes=[f"{note.where}: {note.text}" for note in outcome.notes],
             hint=f"make the edits listed above, then run `{_build(outcome)}`",
         )

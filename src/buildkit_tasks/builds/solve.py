@@ -102,14 +102,15 @@ def solve(
                     raise build_failure.explain(progress, rest, result.code, plan, packaged=packaged, cwd=cwd)
                 return shapes.loads(metadata.read_bytes(), dict) if metadata.is_file() else {}
 
+            git = buildx.asks_for_git(session.world.env)
             together = [name for name in definition["group"]["default"]["targets"] if name not in alone]
             if together:
                 group = {"group": {"default": {"targets": together}}, "target": definition["target"]}
-                git = any(name.startswith("BUILDX_GIT_") for name in session.world.env)
                 metadata_read = go(buildx.bake(session.root, group, metadata, builder=builder, git=git))
             for name in alone:
                 metadata.unlink(missing_ok=True)
-                metadata_read[name] = go(buildx.build_target(session.root, alone[name], metadata, builder=builder))
+                build = buildx.build_target(session.root, alone[name], metadata, builder=builder, git=git)
+                metadata_read[name] = go(build)
         return progress, metadata_read
 
 

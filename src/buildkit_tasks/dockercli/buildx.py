@@ -35,13 +35,22 @@ def for_bake(definition: Any) -> str:
     return json.dumps(definition).replace("${", "$${").replace("%{", "%%{")
 
 
+def asks_for_git(env: Mapping[str, str]) -> bool:
+    """Return whether the user configured which git metadata buildx adds to builds and images."""
+    return any(name.startswith("BUILDX_GIT") for name in env)
+
+
+def _environment(targets: Iterable[Mapping[str, Any]], *, git: bool) -> tuple[tuple[str, str], ...]:
+    git = git or any(target.get("attest") for target in targets)
+    return (NO_ATTESTATIONS, NO_ENTITLEMENTS, *(() if git else (NO_GIT,)))
+
+
 def bake(cwd: Path, definition: Mapping[str, Any], metadata: Path, *, builder: str = "", git: bool = True) -> Command:
     """Build all targets of a definition in one solve, with JSON progress on stderr (buildx >= 0.13).
 
     `cwd`: the base of relative paths. bake itself runs in the directory of `metadata`, which has no .env to read.
     `git`: let buildx describe the commit, even if no target has attestations.
     """
-    git = git or any(target.get("attest") for target in definition["target"].values())
     asked = (name for target in definition["target"].values() for name in target.get("entitlements", ()))
     return docker(
         metadata.parent,
@@ -49,7 +58,7 @@ def bake(cwd: Path, definition: Mapping[str, Any], metadata: Path, *, builder: s
         *("--metadata-file", str(metadata)),
         # like compose, allow what the compose file requests
         *(f"--allow={name}" for name in dict.fromkeys(asked)),
-        env=(NO_ATTESTATIONS, NO_ENTITLEMENTS, *(() if git else (NO_GIT,))),
+        env=_environment(definition["target"].values(), git=git),
         stdin=for_bake(bake_paths.absolute(definition, cwd)),
     )
 
@@ -60,7 +69,9 @@ def bake_print(cwd: Path, definition: Mapping[str, Any]) -> Command:
     return replace(printed, patience=ANSWER)
 
 
-def build_target(cwd: Path, target: Mapping[str, Any], metadata: Path, *, builder: str = "") -> Command:
+def build_target(
+    cwd: Path, target: Mapping[str, Any], metadata: Path, *, builder: str = "", git: bool = True
+) -> Command:
     """Build one bake target with `docker buildx build`, for keys that an older bake drops. Same progress as `bake`."""
     inline = "dockerfile-inline" in target
     file = () if "dockerfile" not in target else ("--file", str(target["dockerfile"]))
@@ -72,7 +83,7 @@ def build_target(cwd: Path, target: Mapping[str, Any], metadata: Path, *, builde
         *arguments,
         *build_flags(target),
         str(target["context"]),
-        env=(*variables, NO_ATTESTATIONS, NO_ENTITLEMENTS),
+        env=(*variables, *_environment([target], git=git)),
         stdin=target["dockerfile-inline"] if inline else None,
     )
 

@@ -97,8 +97,7 @@ def attach(program: Program) -> None:
         except Problem as problem:
             raise Exit(problem.text(), code=problem.exit_code) from None
         mentioned = (part for word in words for part in word.split("=") if part in known)
-        contexts = {id(context): context for context in map(known.context, mentioned)}
-        return Parser(initial=program.initial_context, contexts=contexts.values())
+        return Parser(initial=program.initial_context, contexts=dict.fromkeys(map(known.context, mentioned)))
 
     program._make_parser = parser  # type: ignore[method-assign]
     print_safely(program)

@@ -13,6 +13,7 @@ from typing import Any
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, Service
+from buildkit_tasks.dockercli import buildx
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.engine import ask
@@ -59,7 +60,7 @@ class Watch:
             files = files_found(session)
             if why := known_files.unsure(session, files):
                 raise Unknown(why)
-            if any(name.startswith("BUILDX_GIT") for name in session.world.env):
+            if buildx.asks_for_git(session.world.env):
                 raise Unknown("buildx writes git metadata into the images")
             path = ask.address(session.world)
             if path is None:
