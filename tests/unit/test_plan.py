@@ -115,6 +115,40 @@ def test_a_rust_and_another_service_chosen_together() -> None:
     assert made.definition["group"]["default"]["targets"] == ["worker", "web"]
 
 
+LISTED = RUST.replace("ARG PROGRAMS", 'ARG PROGRAMS="api-server worker seeder"')
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "selected", "compiled"),
+    [
+        (LISTED, (), "api-server seeder worker", "api-server worker"),
+        (LISTED, ("worker",), "api-server seeder worker", "worker"),
+        (LISTED, ("extra",), "extra seeder", "extra"),
+        (RUST.replace("ARG PROGRAMS", "ARG PROGRAMS=worker"), (), "api-server worker", None),
+        # the other group's program has other features: together, cargo would refuse them
+        (RUST.replace("ARG PROGRAMS", 'ARG PROGRAMS="api-server worker extra"'), (), "api-server worker", None),
+        (RUST.replace("ARG PROGRAMS", "ARG PROGRAMS=$MORE"), (), "api-server worker", None),
+        (RUST.replace("ARG PROGRAMS\n", ""), (), None, "api-server worker"),
+    ],
+)
+def test_cargo_selects_the_programs_that_the_dockerfile_lists_for_plain_compose(
+    text: str, asked: tuple[str, ...], selected: str | None, compiled: str | None
+) -> None:
+    services = {name: SERVICES[name] for name in ("api", "worker", "extra")}
+    config = {"name": "shop", "services": services}
+    workspace = compose.from_compose(config, of_settings({}), ())
+    files = dict.fromkeys(services, Dockerfile.read(text))
+    made = plan_of(workspace, of_settings({}), BuildRequest(services=asked), files)
+    sent = args(made, asked[0] if asked else "api")
+    assert (sent.get("PROGRAMS"), sent.get("BINS")) == (selected, compiled)
+
+
+def test_the_compose_file_s_programs_are_selected_and_only_those_of_its_services_compiled() -> None:
+    services = {"api": {"build": {"context": "/p", "args": {"BIN": "api", "PROGRAMS": "api tool"}}}}
+    sent = args(make(services=services), "api")
+    assert (sent["PROGRAMS"], sent["BINS"]) == ("api tool", "api")
+
+
 @pytest.mark.parametrize(
     ("name", "programs"),
     [

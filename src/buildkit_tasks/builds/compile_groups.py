@@ -7,7 +7,7 @@ the argument that selects the service's program. All other services are built wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from buildkit_tasks.config.groups_build import Build
 from buildkit_tasks.config.settings import Settings
@@ -18,9 +18,10 @@ from buildkit_tasks.dockerfiles.document import BINARIES, PROGRAMS, Dockerfile, 
 
 @dataclass(frozen=True)
 class Group:
-    """Services whose programs are built by the same compile step."""
+    """Services whose programs are built by the same compile step. `others`: programs of the Dockerfile's other groups."""
 
     services: tuple[Service, ...]
+    others: frozenset[str] = frozenset()
 
     @property
     def binaries(self) -> tuple[str, ...]:
@@ -29,7 +30,15 @@ class Group:
 
     def only(self, services: Sequence[Service]) -> Group:
         """Return the group with only the given services."""
-        return Group(tuple(service for service in self.services if service in services))
+        return replace(self, services=tuple(service for service in self.services if service in services))
+
+    def shipped(self, file: Dockerfile) -> tuple[str, ...]:
+        """The programs that select cargo's packages: these, and those that only the Dockerfile's `ARG PROGRAMS` lists.
+
+        The Dockerfile also lists the programs of services in inactive profiles. Without them, `docker compose build`
+        and `invoke build --profile` would enable other features of the same crates and compile them again.
+        """
+        return tuple(sorted({*self.binaries, *file.default(PROGRAMS).split()} - self.others))
 
 
 def find(
@@ -45,13 +54,22 @@ def find(
             continue
         shared = names - {binary_arg, BINARIES, PROGRAMS}
         read = tuple(sorted((name, value) for name, value in service.args.items() if name in shared))
-        place = (service.context, service.dockerfile, service.inline)
         used = needs[service.name].contexts  # a context that the Dockerfile does not use changes nothing
         contexts = sorted(i for i in service.contexts.items() if lookup_name(i[0].partition("::")[0]) in used)
-        keys[service.name] = key = (place, tuple(contexts), read)
+        keys[service.name] = key = (_place(service), tuple(contexts), read)
         members.setdefault(key, []).append(service)
-    groups = {key: Group(tuple(services)) for key, services in members.items()}
+    programs: dict[object, set[str]] = {}
+    for service in (service for services in members.values() for service in services):
+        programs.setdefault(_place(service), set()).add(service.binary)
+    groups = {
+        key: Group(tuple(services), frozenset(programs[_place(services[0])] - {s.binary for s in services}))
+        for key, services in members.items()
+    }
     return {name: groups[key] for name, key in keys.items()}
+
+
+def _place(service: Service) -> tuple[object, ...]:
+    return service.context, service.dockerfile, service.inline
 
 
 def profile(settings: Settings, request: BuildRequest, service: Service) -> str:
@@ -86,14 +104,17 @@ def arguments(
             causes=["docker's own --no-cache would also delete the cache mounts (moby/buildkit#4250)"],
             hint="add `ARG REBUILD` before the compile step",
         )
+    shipped = group.shipped(file)
+    asked = service.args.get(PROGRAMS, "").split() or shipped
+    complete = PROGRAMS in file.arguments and {*asked} == {*chosen.binaries}
     ours = {
         "PROFILE": profile(settings, request, service),
         "CARGO_INCREMENTAL": "1" if incremental else "0",
         "REBUILD": nonce,
         "STATIC": settings.build.static,
         "STRICT_TOOLCHAIN": "1" if settings.build.toolchain == "error" else "",
-        PROGRAMS: " ".join(sorted(group.binaries)),
-        BINARIES: "" if PROGRAMS in file.arguments and chosen == group else " ".join(chosen.binaries),
+        PROGRAMS: " ".join(shipped),
+        BINARIES: "" if complete else " ".join(chosen.binaries),
         "CACHE_SCOPE": scope,
     }
     # the compose file takes precedence, so plain `docker compose build` does the same

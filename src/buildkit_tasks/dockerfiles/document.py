@@ -72,6 +72,13 @@ class Dockerfile:
         words = (word for item in self.items if item.keyword == "ARG" for word in syntax.words(item.rest))
         return frozenset(word.partition("=")[0] for word in words)
 
+    def default(self, name: str) -> str:
+        """Return an argument's default; empty if there is none, if it has variables, or if two stages disagree."""
+        words = (word for item in self.items if item.keyword == "ARG" for word in syntax.words(item.rest))
+        values = {value for key, equals, value in (word.partition("=") for word in words) if key == name and equals}
+        value = values.pop() if len(values) == 1 else ""
+        return "" if "$" in value else syntax.expand(value, {})
+
     @cached_property
     def mounts(self) -> tuple[Mount, ...]:
         """Every mount of every RUN."""
