@@ -94,6 +94,26 @@ def test_an_unhealthy_service_is_told_with_the_time_that_passed(stack: Stack) ->
     assert "after 60 s" not in done.err
 
 
+@pytest.mark.parametrize("example", [True, False])
+def test_a_failure_names_the_variable_that_compose_left_empty_and_how_to_set_it(stack: Stack, example: bool) -> None:
+    asks = script('echo "no password" >&2; test -n "$$TOKEN" && sleep 300')
+    stack.write({"db": {**asks, "environment": {"TOKEN": "${TOKEN_OF_DB}"}}})
+    if example:
+        (stack.root / ".env.example").write_text("TOKEN_OF_DB=\n")
+    done = stack.invoke("up")
+    assert done.code == 25, done.all
+    assert "db: exited with code 1" in done.err
+    assert "TOKEN_OF_DB is not set, so compose used an empty string" in done.err
+    assert "no password" in done.err
+    if example:
+        assert "invoke dotenv " in done.err.partition("hint: ")[2], done.err
+        assert stack.invoke("dotenv").code == 0
+    else:
+        assert "hint: add TOKEN_OF_DB=VALUE to " in done.err, done.err
+        (stack.root / ".env").write_text("TOKEN_OF_DB=x\n")
+    assert stack.invoke("up").code == 0
+
+
 def test_a_service_that_keeps_restarting_is_not_ready(stack: Stack) -> None:
     stack.write({"loop": {**script("exit 4"), "restart": "always"}})
     done = stack.invoke("up", BUILDKIT_TASKS_STACK_HEALTH_TIMEOUT="3")

@@ -87,6 +87,11 @@ def services(cwd: Path, files: Iterable[Path]) -> Command:
 MISSING_ENV_FILE = re.compile(r"env file (\S.*?) not found: ")
 
 
+def unset_variables(said: str) -> list[str]:
+    """Return the variables that compose reports as not set, in its output or in its log format."""
+    return list(dict.fromkeys(re.findall(r'\\?"(\w+)\\?" variable is not set', said)))
+
+
 def without_env_files(services: Iterable[str]) -> str:
     """Return an override file that removes the `env_file` of these services; compose older than 2.18 rejects it."""
     return "services:\n" + "".join(f"  {json.dumps(name)}: {{env_file: !reset []}}\n" for name in services)

@@ -6,10 +6,12 @@ import re
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.dotenv import edit as dotenv_edit
 from buildkit_tasks.dotenv import text as dotenv_text
 
+_DOTENV = "invoke dotenv    (creates .env from .env.example, with generated secrets; keeps existing values)"
 _WANTED = re.compile(r"required variable (\w+) is missing a value(?:: *([^\n]*))?")
 
 
@@ -43,8 +45,19 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
         causes.append(f"{path} does not set {name}" + (" (the file does not exist)" if text is None else ""))
         hint = f"add {name}=VALUE to {path}, or set {name} in the environment"
     if path == session.dotenv_file and _completes(session, name, text or ""):
-        hint = "invoke dotenv    (creates .env from .env.example, with generated secrets; keeps existing values)"
+        hint = _DOTENV
     return Problem("dotenv-incomplete", f"The variable {name} has no value.", causes=causes, hint=hint)
+
+
+def unset(session: Session, said: str) -> tuple[list[str], str]:
+    """Return a cause for each variable that compose replaced with an empty string, and a hint; both may be empty."""
+    names = compose_cli.unset_variables(said)
+    path = (session.env_files or (session.dotenv_file,))[-1]
+    text = dotenv_disk.read(path) or ""
+    causes = [f"{name} is not set, so compose used an empty string" for name in names]
+    if any(_completes(session, name, text) for name in names) and path == session.dotenv_file:
+        return causes, f"{_DOTENV}. Then rerun this command"
+    return causes, f"add {names[0]}=VALUE to {path}, then rerun this command" if names else ""
 
 
 def _completes(session: Session, name: str, text: str) -> bool:

@@ -17,6 +17,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Result
 from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.engine.connect import connected
+from buildkit_tasks.project import compose_words
 
 from . import ports, state
 from .state import Container
@@ -219,14 +220,16 @@ def _failure(
         return taken
     if not bad and (missing := not_pulled(said)):
         return missing
+    causes, remedy = compose_words.unset(session, said)
     if not bad:
-        return Problem("unhealthy", "Compose could not start the stack.", details=said, hint="invoke ps; invoke logs")
+        hint = remedy or "invoke ps; invoke logs"
+        return Problem("unhealthy", "Compose could not start the stack.", causes=causes, details=said, hint=hint)
     names = list(dict.fromkeys(c.service for c in bad))
     log = run.capture(session.world, compose_cli.logs(session.root, files, names, tail=str(LAST_LINES)), timeout=30)
     return Problem(
         "unhealthy",
         f"Not ready after {watch.elapsed:.0f} s: {', '.join(names)}.",
-        causes=[f"{c.service}: {c.words}" for c in bad],
+        causes=[*(f"{c.service}: {c.words}" for c in bad), *causes],
         details=(log.stdout or log.stderr or said).strip(),
-        hint=f"invoke logs --service {names[0]}    (its last lines are above)",
+        hint=remedy or f"invoke logs --service {names[0]}    (its last lines are above)",
     )

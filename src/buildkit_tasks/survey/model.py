@@ -136,7 +136,7 @@ def resolve(world: World, files: Tree, names: Sequence[str], texts: Mapping[str,
                 break
             variable = re.search(r"required variable (\w+) is missing a value", said)
             lost = compose_cli.MISSING_ENV_FILE.search(said)
-            unset = [name for name in _unset(said) if name not in env]
+            unset = [name for name in compose_cli.unset_variables(said) if name not in env]
             if variable and variable[1] not in env:
                 env[variable[1]] = "1"
                 wanted.append(variable[1])
@@ -190,11 +190,6 @@ def _env_files(files: Tree, names: Sequence[str], texts: Mapping[str, str]) -> l
     return [path for path in found if not path.startswith("..") and not files.exists(path)]
 
 
-def _unset(said: str) -> list[str]:
-    """Return the variables that compose reports as not set."""
-    return list(dict.fromkeys(re.findall(r'"(\w+)\\?" variable is not set', said)))
-
-
 def _refused(names: Sequence[str], said: str) -> Problem:
     if "unknown command" in said or "is not a docker command" in said or "unknown shorthand flag: 'f'" in said:
         return Problem(
@@ -205,7 +200,7 @@ def _refused(names: Sequence[str], said: str) -> Problem:
         )
     line = re.search(r"line (\d+)", said)
     error = "\n".join(line for line in said.splitlines() if "level=warning" not in line)
-    if unset := _unset(said):
+    if unset := compose_cli.unset_variables(said):
         env = posixpath.join(posixpath.dirname(names[0]), ".env")
         return Problem(
             "compose-invalid",
