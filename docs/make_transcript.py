@@ -9,16 +9,12 @@ top are kept, as in tmux.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-import pexpect
-import pyte
+from terminal import Terminal
 
 from buildkit_tasks.core import run
 from buildkit_tasks.core.world import World
@@ -34,8 +30,8 @@ RECORDED = {"dev": "invoke dev --watch", "watch": "invoke watch"}
 #: The texts that the programs print, in order. They differ so that the second recording also has to compile.
 SAID = {"dev": ("hello", "hello, world", "hello again"), "watch": ("good morning", "good evening", "good night")}
 
-#: The size of the terminal, and how many seconds to wait for a text to appear.
-COLUMNS, LINES, PATIENCE = 80, 30, 600.0
+#: The size of the terminal.
+COLUMNS, LINES = 80, 30
 
 MAIN = """\
 fn main() {
@@ -79,52 +75,12 @@ def project(root: Path) -> None:
     (root / "compose.yaml").write_text(json.dumps({"name": PROJECT, "services": services}))
 
 
-class Terminal:
-    """A program running in a terminal that records the screen and the history."""
-
-    def __init__(self, root: Path, words: str) -> None:
-        self.screen = pyte.HistoryScreen(COLUMNS, LINES, history=10_000)
-        self.stream = pyte.Stream(self.screen)
-        env = {**os.environ, "TERM": "xterm", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        for name in ("CI", "NO_COLOR", "COLUMNS", "LINES"):
-            env.pop(name, None)
-        program, *arguments = words.split()
-        self.child = pexpect.spawn(
-            program, arguments, cwd=str(root), env=env, dimensions=(LINES, COLUMNS), encoding="utf-8", timeout=1
-        )
-
-    @property
-    def lines(self) -> list[str]:
-        """Return all lines so far, as currently displayed."""
-        top = ["".join(row[x].data for x in range(COLUMNS)).rstrip() for row in self.screen.history.top]
-        return [*top, *(line.rstrip() for line in self.screen.display)]
-
-    def read(self, seconds: float) -> bool:
-        """Read output for this long; return False once the program has ended."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            try:
-                self.stream.feed(self.child.read_nonblocking(65536, timeout=0.2))
-            except pexpect.TIMEOUT:
-                continue
-            except pexpect.EOF:
-                return False
-        return True
-
-    def until(self, words: str, times: int = 1) -> None:
-        """Wait until the terminal shows the words this many times. Lines may be wrapped."""
-        began = time.monotonic()
-        while "".join(self.lines).count(words) < times:
-            if not self.read(0.3) or time.monotonic() - began > PATIENCE:
-                raise SystemExit("\n".join([f"no {words!r}:", *self.lines]))
-
-
 def record(root: Path, words: str, said: tuple[str, ...]) -> str:
     """Return the terminal output for a change, a compile error, its fix, and Ctrl-C."""
     source = root / "services" / "common" / "src" / "lib.rs"
     first, second, third = said
     source.write_text(GREETING.replace("hello", first))
-    terminal = Terminal(root, words)
+    terminal = Terminal(root, words.split(), COLUMNS, LINES)
     terminal.until("watching api, worker")
     terminal.read(2)
     source.write_text(GREETING.replace("hello", second))

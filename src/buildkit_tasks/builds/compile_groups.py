@@ -18,7 +18,7 @@ from buildkit_tasks.dockerfiles.document import BINARIES, PROGRAMS, Dockerfile, 
 
 @dataclass(frozen=True)
 class Group:
-    """Services whose programs are built by the same compile step. `others`: programs of the Dockerfile's other groups."""
+    """Services that share a compile step. `others`: the programs of the Dockerfile's other groups."""
 
     services: tuple[Service, ...]
     others: frozenset[str] = frozenset()
