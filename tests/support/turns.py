@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).parents[2]
 MEMORY = Path.home() / ".cache/buildkit-tasks-tests/turns.json"
 
 #: Every session runs at least once in this many runs.
-TURNS = 6
+TURNS = 8
 
 #: Commits that may land in one run: without a record of the last run, everything in them counts as changed.
 LANDING = 10
@@ -62,7 +62,7 @@ EVERYBODY = ("tests/engine/conftest.py", "tests/support/process.py")
 
 _SRC = "src/buildkit_tasks/"
 
-#: A run's turn is every sixth session: one or two sessions, which together take at most 15 minutes.
+#: A run's turn is every eighth session: one or two sessions, which together take at most 15 minutes.
 SESSIONS = (
     Slow(
         "travel",
@@ -123,22 +123,17 @@ SESSIONS = (
         ),
     ),
     Slow(
+        "cache-long",
+        5,
+        (_SRC + "caches", "tests/engine/test_cache_rust.py", "tests/engine/cache_site.py", "docker"),
+    ),
+    Slow(
         "ci-templates",
         14,
         (
             *(_SRC + place for place in ("ci", "cargo/shared.py", "data/cargo", "tasks/ci.py")),
             *("tests/engine/test_ci_templates.py", "tests/support/ci_runners.py"),
         ),
-    ),
-    Slow(
-        "cache-long",
-        5,
-        (_SRC + "caches", "tests/engine/test_cache_rust.py", "tests/engine/cache_site.py", "docker"),
-    ),
-    Slow(
-        "watch-long",
-        3,
-        (_SRC + "watch", _SRC + "stack/wait.py", "tests/engine/test_watch.py", "tests/support/watching.py"),
     ),
     Slow(
         "from-make",
@@ -148,6 +143,28 @@ SESSIONS = (
             *("tests/engine/test_from_make.py", "tests/support/make_rows.py", "tests/support/make_site.py"),
         ),
         arguments=("-k", "ledger"),
+    ),
+    Slow(
+        "surroundings",
+        7,
+        (
+            *(_SRC + place for place in ("core/world.py", "core/run.py", "core/readfile.py", "tasks/program.py")),
+            *("tests/cli/test_every_task.py", "tests/support/situations.py"),
+        ),
+        arguments=("--slice",),
+    ),
+    Slow(
+        "watch-long",
+        3,
+        (_SRC + "watch", _SRC + "stack/wait.py", "tests/engine/test_watch.py", "tests/support/watching.py"),
+    ),
+    Slow(
+        "adopt-real",
+        6,
+        (
+            *(_SRC + place for place in ("adopt", "recipes")),
+            *("tests/engine/test_adopt_real.py", "tests/support/repositories_real.py", "tests/repositories"),
+        ),
     ),
     Slow(
         "compose-long",
@@ -164,6 +181,12 @@ SESSIONS = (
         8,
         (_SRC + "builds/transfer.py", "tests/engine/staleness", "docker"),
         arguments=("--slice", "--steps", "200"),
+    ),
+    Slow(
+        "faults",
+        8,
+        (_SRC + "core/run.py", "tests/engine/faults"),
+        arguments=("--slice",),
     ),
 )
 

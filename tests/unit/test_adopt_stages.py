@@ -830,6 +830,25 @@ def test_a_build_argument_that_no_line_declares_is_the_user_s(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.parametrize("mode", ["edit", "override"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("build: {context: ., dockerfile: '${FILE:-Dockerfile}'}", ["`dockerfile: ${FILE:-Dockerfile}` becomes "]),
+        ("build: {context: ., dockerfile: Dockerfile, args: {A: '$B'}}", []),
+        ("build: .", []),
+    ],
+)
+def test_a_variable_that_no_longer_selects_what_is_built_is_reported(
+    tmp_path: Path, mode: str, given: str, said: list[str]
+) -> None:
+    compose = f"name: s\nservices:\n  app:\n    {given}\n"
+    read, finding = found(tmp_path, {**crate("app"), "compose.yaml": compose, "Dockerfile": BUILD + RUN})
+    notes = [n for n in adopted.write(read, finding, compose=mode).notes if "no longer has an effect" in n.text]
+    assert [n.where for n in notes] == ["app"] * len(said)
+    assert all(n.text.startswith(start) for n, start in zip(notes, said, strict=True)), notes
+
+
 SELECTED = (
     "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nARG SERVICE\nRUN cargo build --release --bin ${SERVICE}\n"
     "FROM debian:bookworm-slim\nARG SERVICE\nWORKDIR /srv/${SERVICE}\n"

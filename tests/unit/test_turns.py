@@ -25,7 +25,7 @@ def due(found: list[Choice]) -> list[str]:
     return [choice.session.name for choice in found if choice.due]
 
 
-def test_each_has_its_turn_once_in_six_runs_and_all_are_listed_in_every_run() -> None:
+def test_each_has_its_turn_once_in_a_round_and_all_are_listed_in_every_run() -> None:
     for first in (0, 7, 100):
         played = [due(turns.choose(past(number))) for number in range(first, first + TURNS)]
         assert sorted(name for names in played for name in names) == sorted(NAMES)
@@ -57,7 +57,7 @@ def test_a_change_of_what_it_covers_makes_a_session_due_first(session: str, file
         assert (found[0].session.name, found[0].why) == (session, f"{file} changed")
 
 
-def test_one_that_a_kept_machine_has_not_played_for_six_runs_is_due() -> None:
+def test_one_that_a_kept_machine_has_not_played_for_a_round_is_due() -> None:
     for rest, is_due in ((TURNS - 1, False), (TURNS, True)):
         number = next(n for n in range(TURNS) if "travel" not in due(turns.choose(past(n))))
         assert ("travel" in due(turns.choose(past(number, travel=rest)))) is is_due

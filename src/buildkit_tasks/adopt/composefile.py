@@ -66,6 +66,20 @@ def edit(texts: Mapping[str, str], builds: Sequence[Build]) -> Edited:
     return Edited({p: splice.apply(texts[p], found) for p, found in spans.items()}, tuple(missing))
 
 
+def computed(texts: Mapping[str, str], builds: Sequence[Build]) -> list[tuple[str, str, str, str]]:
+    """Return the values with variables that an edit replaces: service, key, old value and new value."""
+    found = []
+    documents = {path: yaml_text.load(path, text) for path, text in texts.items()}
+    for build in builds:
+        for section in filter(None, (_section(document, build.service) for document in documents.values())):
+            before = section if isinstance(section, dict) else {"context": section}
+            for key, new in build.what.items():
+                old = before.get(key)
+                if isinstance(old, str) and "$" in old.replace("$$", "") and old != new:
+                    found.append((build.service, key, old, new))
+    return found
+
+
 def _wanted(build: Build) -> splice.Wanted:
     ssh = {"ssh": ["default"]} if build.ssh else {}
     return splice.Wanted(build.what, build.args, dict([INCREMENTAL]), build.drop, ssh, build.unused)
