@@ -126,3 +126,17 @@ def test_what_compiling_a_stub_needs_is_no_note(tmp_path: Path) -> None:
     dummy = "COPY Cargo.toml .\nRUN mkdir src && cargo build\nRUN rm ./src/main.rs && rmdir ./src\n"
     build = ALPINE.replace("COPY . .\n", f"{dummy}COPY . .\n").replace("WORKDIR", "RUN apk add libc-dev\nWORKDIR")
     assert derived(tmp_path, build + END, images="bookworm")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("suite", "named"),
+    [("bullseye-pgdg", "bullseye-pgdg"), ("jammy", "jammy"), ("bookworm-pgdg", ""), ("$(lsb_release -cs)-pgdg", "")],
+)
+def test_a_package_source_for_another_release_is_reported_with_its_line(
+    tmp_path: Path, suite: str, named: str
+) -> None:
+    source = f'RUN echo "deb [signed-by=/k.gpg] https://apt.postgresql.org/pub/repos/apt {suite} main" > /etc/apt/a.list\n'
+    build = "FROM rust:1.80 AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release\nFROM debian:bullseye-slim\n"
+    notes = derived(tmp_path, build + source + END, images="bookworm")[1]
+    wanted = f"Dockerfile:6: the package source names {named}, but the image is now Debian 12"
+    assert [note.startswith(wanted) for note in notes if "package source" in note] == [True] * bool(named), notes

@@ -169,8 +169,8 @@ def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]
             Note(names, f"removed build arguments, because the new files contain their values: {', '.join(drop)}")
         )
     read = {path: finding.existing[path] for path in finding.compose if path in finding.existing}
-    for service, key, old, new in composefile.computed(read, builds):
-        notes.append(Note(service, f"`{key}: {old}` becomes `{new}`: the variable no longer has an effect"))
+    for service, key, old, becomes in composefile.computed(read, builds):
+        notes.append(Note(service, f"`{key}: {old}` becomes `{becomes}`: the variable no longer has an effect"))
     if mode == "override":
         path = _override_path(finding)
         return {path: composefile.override(builds, finding.existing.get(path, ""))}

@@ -90,6 +90,10 @@ def _recipe(taken: Recipe, notes: list[Note], shared: bool) -> Recipe:
     def put(stage: Stage) -> Stage:
         note: Callable[[str], None] = lambda text: notes.append(Note(taken.path, text, True))  # noqa: E731
         items = tuple(changed for item in stage.items for changed in [_item(item, note)] if changed)
+        for item in items:
+            for name in dict.fromkeys(_OTHER_SUITE.findall(f"{item.rest}\n{item.body}")):
+                text = f"the package source names {name}, but the image is now Debian 12: use its suite for bookworm"
+                notes.append(Note(f"{taken.path}:{item.line}", text, True))
         return replace(stage, items=items)
 
     small = _small(taken.runtime) or (shared and taken.runtime == "scratch")
@@ -110,6 +114,11 @@ def _recipe(taken: Recipe, notes: list[Note], shared: bool) -> Recipe:
         stages=tuple(stages[s.name] for s in taken.stages),
     )
 
+
+#: In a line of a package source: the codename of another release, also as in `bullseye-pgdg`.
+_OTHER_SUITE = re.compile(
+    r"\bdeb(?:-src)?\s+(?:\[[^\]]*\]\s+)?https?://\S+\s+((?:buster|bullseye|trixie|bionic|focal|jammy|noble)[\w-]*)"
+)
 
 #: A user that exists in small images but not in Debian.
 _NONROOT = "65532"
