@@ -132,10 +132,8 @@ def test_what_compiling_a_stub_needs_is_no_note(tmp_path: Path) -> None:
     ("suite", "named"),
     [("bullseye-pgdg", "bullseye-pgdg"), ("jammy", "jammy"), ("bookworm-pgdg", ""), ("$(lsb_release -cs)-pgdg", "")],
 )
-def test_a_package_source_for_another_release_is_reported_with_its_line(
-    tmp_path: Path, suite: str, named: str
-) -> None:
-    source = f'RUN echo "deb [signed-by=/k.gpg] https://apt.postgresql.org/pub/repos/apt {suite} main" > /etc/apt/a.list\n'
+def test_a_package_source_for_another_release_is_reported_with_its_line(tmp_path: Path, suite: str, named: str) -> None:
+    source = f'RUN echo "deb [trusted=yes] https://apt.postgresql.org/pub/repos/apt {suite} main" > /etc/apt/x\n'
     build = "FROM rust:1.80 AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release\nFROM debian:bullseye-slim\n"
     notes = derived(tmp_path, build + source + END, images="bookworm")[1]
     wanted = f"Dockerfile:6: the package source names {named}, but the image is now Debian 12"
