@@ -114,6 +114,17 @@ def test_a_failure_names_the_variable_that_compose_left_empty_and_how_to_set_it(
     assert stack.invoke("up").code == 0
 
 
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_container_that_compose_replaces_is_not_reported_as_ended(stack: Stack, code: int) -> None:
+    for number in (1, 2):
+        stack.write({"web": script(f"trap 'exit {code}' TERM; sleep 30{number} & wait")})
+        done = stack.invoke("up")
+        assert done.code == 0, done.all
+    assert "web started" in done.err
+    assert "web done" not in done.err
+    assert "web exited" not in done.err
+
+
 def test_a_service_that_keeps_restarting_is_not_ready(stack: Stack) -> None:
     stack.write({"loop": {**script("exit 4"), "restart": "always"}})
     done = stack.invoke("up", BUILDKIT_TASKS_STACK_HEALTH_TIMEOUT="3")

@@ -84,9 +84,10 @@ def show_next_steps(session: Session) -> None:
     for port in project.workspace.ports:
         host = "localhost" if port.host in ("0.0.0.0", "127.0.0.1", "::") else port.host  # noqa: S104
         say(f"  {port.service:<12} http://{host}:{port.published}  (container port {port.target})")
-    say(f"  credentials: {session.root / '.env'} (readable only by you)")
+    if session.dotenv_file.exists():
+        say(f"  credentials: {session.dotenv_file} (readable only by you)")
     override = base_images.override(session, project.engine, project.workspace)
     if override:
         files = " ".join(f"-f {f}" for f in (*files_found(session), override))
         say(f"  with plain docker: docker compose {files} build")
-    say("  next: edit a file under services/, then run `invoke up`; `invoke --list` shows all tasks")
+    say("  next: edit a source file, then run `invoke up`; `invoke --list` shows all tasks")

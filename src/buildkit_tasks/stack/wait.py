@@ -84,6 +84,7 @@ class _Watch:
         self._said: dict[str, str] = {}
         self.restarts: dict[str, int] = {}  # by id: of the containers that were already running
         self._before: dict[str, str] | None = None  # by id: when the container was started
+        self._ran: set[str] = set()  # ids of the containers that were running before we began
         self._since: dict[str, tuple[int, str, float]] = {}  # by id: restarts, start time, and when we saw it
         self._wake: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._filters: dict[str, Any] = {"label": [f"{state.PROJECT}={wanted.project}", f"{state.ONE_OFF}=False"]}
@@ -99,6 +100,7 @@ class _Watch:
         self._look_all()
         self._before = {identity: container.started for identity, container in self.containers.items()}
         self.restarts = {identity: container.restarts for identity, container in self.containers.items()}
+        self._ran = {identity for identity, container in self.containers.items() if container.status == "running"}
         for identity, container in self.containers.items():  # these were already running
             self._since[identity] = (container.restarts, container.started, float("-inf"))
 
@@ -185,6 +187,8 @@ class _Watch:
         word = "done" if found.done else found.words if found.failed else found.health if found.ready else ""
         word = word or ("started" if found.status == "running" else "")
         new = self._before is not None and self._before.get(identity) != found.started
+        if found.status == "exited" and not new and identity in self._ran:  # compose stopped it, to replace it
+            return
         if not new and not self.wanted.report_running:  # about to be replaced or restarted
             return
         if word and found.service in self.wanted.services and self._said.get(found.name) != word:
