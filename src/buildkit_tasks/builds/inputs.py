@@ -137,7 +137,7 @@ def plain_text(file: Dockerfile, decisions: Mapping[str, image_names.Decision], 
             "image-unavailable",
             f"The Dockerfile of service {service!r} needs the frontend {file.syntax}.",
             causes=["the engine does not have this frontend, and no registry is reachable"],
-            hint="set a mirror (BUILDKIT_TASKS_BASE_REGISTRY=mirror.example)",
+            hint="set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example)",
         )
     return re.sub(r"(?m)^(\s*#)\s*syntax\s*=.*$", r"\1", file.text, count=1)
 
