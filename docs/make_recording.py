@@ -175,7 +175,7 @@ def main(names: Sequence[str]) -> None:
     """Record the named scenes, or all of them."""
     for name in names or tuple(SCENES):
         scene = SCENES[name]
-        with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as place:
+        with tempfile.TemporaryDirectory(prefix="demo-") as place:
             root = Path(place, scene.repository)
             shutil.copytree(REPOSITORIES / scene.repository, root)
             for command in ("git init -q", "git add -A", "git -c user.name=x -c user.email=x@x commit -qm x"):
