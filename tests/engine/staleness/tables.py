@@ -54,8 +54,9 @@ def matrix() -> str:
     plain = sum(wrong(one.unguarded or "") for one in CASES)
     return "\n".join(
         [
-            f"Wrong results: the classic recipe in **{broken} of {len(counted)}** cases, our Dockerfile with plain "
-            f"`docker build` in {plain} of {len(CASES)}, and with the guard in **0 of {len(CASES)}**.",
+            f"The classic recipe gives wrong results in **{broken} of {len(counted)}** cases. Our Dockerfile gives "
+            f"wrong results in {plain} of {len(CASES)} cases with plain `docker build`, and in **0 of {len(CASES)}** "
+            "cases with the guard.",
             "",
             "| case | classic | ours, plain `docker build` (where it differs) | ours |",
             "|---|---|---|---|",
