@@ -27,25 +27,25 @@ class Build:
     incremental: str = choice(
         "auto",
         ("auto", "on", "off"),
-        "Incremental compilation. `auto`: on for local builds, off in CI and for release images.",
+        "Whether to compile incrementally. `auto`: in local builds, but not in CI or for release images.",
         was="incremental",
     )
-    static: str = choice("", ("", "gnu", "musl"), "Link programs statically against this C library.", was="static")
+    static: str = choice("", ("", "gnu", "musl"), "The C library to link programs against statically.", was="static")
     toolchain: str = choice(
         "warn",
         ("warn", "error"),
-        "What to do if a `rust-toolchain` file has no effect because the toolchain image has no rustup.",
+        "What to do if a `rust-toolchain` file has no effect because the toolchain image does not include rustup.",
     )
     binary_arg: str = setting("BIN", "The build argument that specifies a service's program.", was="binary_arg")
     ca_bundle: str = setting(
         "",
-        "A PEM file passed to builds as a secret. Default: SSL_CERT_FILE or the system's bundle.",
+        "A PEM file with CA certificates, passed to builds as a secret. Default: SSL_CERT_FILE or the system's bundle.",
         example="/etc/ssl/company.pem",
         was="ca_bundle",
     )
     cargo_config: str = setting(
         "",
-        "A cargo config.toml passed to builds as a secret, for a crates.io mirror or registry tokens.",
+        "A cargo config.toml, passed to builds as a secret, that configures a crates.io mirror or registry tokens.",
         example="/home/me/mirror.toml",
         was="cargo_config",
     )
@@ -89,14 +89,18 @@ class Caches:
         was="cache_namespace",
     )
     budget: int = setting(
-        0, "Maximum disk usage for this project's caches; 0 means no limit.", "size", example="20GB", was="cache_budget"
+        0,
+        "The maximum disk usage of this project's caches. 0 means no limit.",
+        "size",
+        example="20GB",
+        was="cache_budget",
     )
     over_budget: str = choice(
         "warn", ("warn", "trim"), "What to do when the caches exceed the budget.", was="cache_trim"
     )
     min_free: int = setting(
         5 * 10**9,
-        "Warn before a build if less disk space than this is free.",
+        "Warn before a build if the free disk space is less than this size.",
         "size",
         example="5GB",
         was="min_disk_gb",
@@ -131,30 +135,31 @@ class Packs:
     pull: str = choice(
         "when-empty",
         ("when-empty", "never"),
-        "When to pull a pack. `when-empty`: before a build with empty cache mounts.",
+        "When to pull a pack. `when-empty`: before a build whose cache mounts are empty.",
         was="remote_cache_pull",
     )
     push: str = choice(
         "ci-main",
         ("ci-main", "always", "never"),
-        "When to push a pack. `ci-main`: automatically after CI builds of the main branch; other CI builds never push.",
+        "When to push a pack. `ci-main`: after CI builds of the main branch, but not after other CI builds.",
         was="remote_cache_push",
     )
     scope: str = choice(
         "all",
         ("all", "deps"),
-        "What to include in a pack. `all`: also the workspace's own crates; `deps`: only external dependencies.",
+        "What to include in a pack. `all`: external dependencies and the workspace's own crates. `deps`: only external "
+        "dependencies.",
         was="remote_cache_scope",
     )
     mounts: tuple[str, ...] = setting(
         (),
-        "Cache mounts of other tools to pull and push as well: ids, or kinds such as npm, pip, apt and go.",
+        "Cache mounts of other tools to pull and push as well, by id or by kind (npm, pip, apt, go and others).",
         "list",
         example="npm apt",
     )
     limit: int = setting(
         8 * 10**9,
-        "Reject packs that are larger than this when unpacked.",
+        "Reject packs that are larger than this size when unpacked.",
         "size",
         example="8GB",
         was="remote_cache_limit",
@@ -174,7 +179,7 @@ class Packs:
     )
     key: str = setting(
         "",
-        "The cosign public key that verifies pack signatures. If set, unsigned packs are rejected.",
+        "The public key that cosign uses to verify pack signatures. If set, unsigned packs are rejected.",
         example="cosign.pub",
         was="remote_cache_key",
     )
@@ -186,7 +191,8 @@ class Builders:
 
     name: str = setting(
         "auto",
-        "`auto`: docker's current builder; `legacy`: docker's builder without BuildKit; or a buildx builder's name.",
+        "The builder to use. `auto`: docker's current builder. `legacy`: docker's builder without BuildKit. NAME: the "
+        "buildx builder NAME.",
         example="farm",
         was="builder",
     )
@@ -195,13 +201,14 @@ class Builders:
     )
     repository: str = setting(
         "",
-        "A repository (HOST/PATH) that other builders pull local base images from. Empty: send them with each build.",
+        "A repository (HOST/PATH) that other builders pull local base images from. Empty: send the images "
+        "with each build.",
         example="registry.example.com/bases",
         was="builder_registry",
     )
     legacy_ca: str = choice(
         "refuse",
         ("refuse", "layer"),
-        "How to pass the CA bundle to the legacy builder. `layer`: in a layer of the compile stage.",
+        "How to pass the CA bundle to the legacy builder. `layer`: store the bundle in a layer of the compile stage.",
         was="legacy_ca",
     )

@@ -16,13 +16,13 @@ class Stack:
     )
     smoke: tuple[str, ...] = setting(
         (),
-        "The requests that `smoke` sends: a list of `SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...]`.",
+        "The requests that `smoke` sends, as a list of `SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...]`.",
         "list",
         example="api /health status=ok",
     )
     smoke_command: tuple[str, ...] = setting(
         (),
-        "A program in the project that `smoke` runs, with variables such as API_URL for a service named `api`.",
+        "A program in the project that `smoke` runs. It gets variables such as API_URL (for a service named `api`).",
         "list",
         example="python3 smoke.py",
     )
@@ -35,8 +35,8 @@ class Watch:
     notify: str = choice(
         "off",
         ("off", "bell", "desktop"),
-        "How to notify you when containers are replaced or a build fails, in addition to the output: none, a terminal "
-        "bell, or a desktop notification (notify-send; osascript on macOS).",
+        "How to notify you when containers are replaced or a build fails. `bell`: the terminal bell. `desktop`: a "
+        "desktop notification, sent with notify-send (osascript on macOS).",
     )
 
 
@@ -49,7 +49,7 @@ class Database:
     )
     url: str = setting(
         "",
-        "The project's SQLite file. Default: DATABASE_URL, if it is a SQLite URL.",
+        "The project's SQLite file. Default: the value of DATABASE_URL, if it is a SQLite URL.",
         example="sqlite:app.db",
     )
     migrations: str = setting(
@@ -62,7 +62,9 @@ class Database:
         "dependencies.",
     )
     seeds: str = setting(
-        "", "An SQL file, or a directory of them, for `db.seed`. Default: `seeds` or `db/seeds`.", example="db/seeds"
+        "",
+        "The SQL file that `db.seed` runs, or a directory of SQL files. Default: `seeds` or `db/seeds`.",
+        example="db/seeds",
     )
 
 
@@ -78,7 +80,7 @@ class Cargo:
     )
     env: tuple[str, ...] = setting(
         (),
-        "Environment variables for the containers of cargo tasks: NAME=value, or NAME to pass the host's value.",
+        "Environment variables for the containers of cargo tasks: NAME=VALUE, or NAME to use the host's value.",
         "list",
         example="SQLX_OFFLINE=true",
     )
@@ -90,7 +92,7 @@ class Audit:
 
     ignore: tuple[str, ...] = setting(
         (),
-        "Findings to suppress: a list of `CODE:SUBJECT reason`. The subject is a path, variable, CVE or pattern.",
+        "Findings to suppress, as a list of `CODE:SUBJECT reason`. SUBJECT is a path, a variable, a CVE or a pattern.",
         "list",
         example="BA006:/usr/bin/sudo operators need it",
     )
@@ -98,7 +100,7 @@ class Audit:
 
 @dataclass(frozen=True)
 class Ci:
-    """What `ci.init` writes into a workflow, and what its jobs do."""
+    """What `ci.init` writes to a CI workflow, and what the jobs of that workflow do."""
 
     default_branch: str = setting(
         "", "The default branch, if the CI system does not provide it. Empty: main or master.", example="trunk"
@@ -108,12 +110,14 @@ class Ci:
     )
     install: str = setting(
         "",
-        "The `pip install` argument that installs the tasks in jobs, or `./dev` to use that script. Empty: this "
-        "version.",
+        "The argument that CI jobs pass to `pip install` to install the tasks, or `./dev` to use that script instead. "
+        "Empty: this version.",
         example="buildkit-tasks==0.1.0",
     )
     builds: str = choice(
-        "all", ("all", "changed"), "Which images the `build` job builds: all, or only those affected by the change."
+        "all",
+        ("all", "changed"),
+        "Which images the `build` job builds. `changed`: only the images that are affected by the change.",
     )
     platforms: tuple[str, ...] = setting(
         ("amd64", "arm64"), "The platforms for `ci.multiarch` and `ci.push`.", "list", example="amd64 arm64"
@@ -121,7 +125,8 @@ class Ci:
     arm64: str = choice(
         "crossed",
         ("crossed", "native"),
-        "`crossed`: one runner builds all platforms; `native`: arm64 images are built and started on an arm64 runner.",
+        "How to build arm64 images. `crossed`: one runner builds all platforms. `native`: an arm64 runner builds and "
+        "starts the arm64 images.",
     )
     runner: str = setting(
         "ubuntu-24.04",

@@ -9,9 +9,9 @@ from typing import Any
 KINDS = {
     "text": "a string",
     "choice": "one of the allowed values",
-    "size": "a size such as 10GB or 512MiB, or an integer number of bytes",
-    "duration": "a duration such as 90s, 3m or 1h, or an integer number of seconds",
-    "list": "a list of strings, or a space-separated string",
+    "size": "a size such as 10GB or 512MiB, or a whole number of bytes",
+    "duration": "a duration such as 90s, 3m or 1h, or a whole number of seconds",
+    "list": "a list of strings or a space-separated string",
 }
 
 
