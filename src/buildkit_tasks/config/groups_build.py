@@ -179,7 +179,7 @@ class Packs:
     )
     key: str = setting(
         "",
-        "The public key that cosign uses to verify pack signatures. If set, unsigned packs are rejected.",
+        "The public key that cosign uses to verify pack signatures. If a key is set, unsigned packs are rejected.",
         example="cosign.pub",
         was="remote_cache_key",
     )

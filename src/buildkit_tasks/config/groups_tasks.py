@@ -22,7 +22,8 @@ class Stack:
     )
     smoke_command: tuple[str, ...] = setting(
         (),
-        "A program in the project that `smoke` runs. It gets variables such as API_URL (for a service named `api`).",
+        "A program in the project that `smoke` runs. The program gets environment variables such as API_URL "
+        "(for a service named `api`).",
         "list",
         example="python3 smoke.py",
     )
@@ -80,7 +81,7 @@ class Cargo:
     )
     env: tuple[str, ...] = setting(
         (),
-        "Environment variables for the containers of cargo tasks: NAME=VALUE, or NAME to use the host's value.",
+        "Environment variables for the containers of cargo tasks, as NAME=VALUE, or as NAME to use the host's value.",
         "list",
         example="SQLX_OFFLINE=true",
     )
@@ -135,7 +136,7 @@ class Ci:
     )
     runner_arm64: str = setting(
         "ubuntu-24.04-arm",
-        "The runner label for arm64. GitHub-hosted runner labels become `arm64` elsewhere.",
+        "The runner label for arm64. GitHub-hosted runner labels become `arm64` for GitLab and Jenkins.",
         example="arm64",
     )
     extra: tuple[str, ...] = setting((), "Additional commands, one job each.", "list", example="cargo deny check")
