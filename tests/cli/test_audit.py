@@ -72,7 +72,7 @@ def test_a_secret_is_an_error_and_is_never_shown(bench: Bench) -> None:
         "    layer 2: COPY /out/api /usr/local/bin/service",
     ]
     assert "    more:  docs/reference/audit.md#ba001-secret-value" in lines
-    assert "warning BA005 root-user: shop/api:dev\n    runs as root: the image has no USER\n" in done.out
+    assert "warning BA005 root-user: shop/api:dev\n    runs as root, because the image does not set USER\n" in done.out
     assert "error[audit-failed]: 2 errors in 1 image." in done.err
 
     done = bench.invoke("audit", "api", "--json")
@@ -175,7 +175,10 @@ def test_an_archive_that_is_damaged_or_that_docker_does_not_finish(bench: Bench)
     saved.write_bytes(saved.read_bytes()[:5000])
     done = bench.invoke("audit")
     assert (done.code, "Traceback" in done.all) == (19, False)
-    assert "error[image-unavailable]: The images cannot be read: it is damaged or truncated" in done.err
+    assert (
+        "error[image-unavailable]: The archive from `docker image save` cannot be read: it is damaged or truncated"
+        in done.err
+    )
     bench.reply("image save", file=str(saved), code=1, stderr="Error response from daemon: unexpected EOF\n")
     done = bench.invoke("audit")
     assert done.code == 31

@@ -110,7 +110,7 @@ def test_a_node_that_turns_us_away_is_a_problem_and_nothing_is_built(farm: Bench
     farm.reply("buildx du", code=1, stderr=f"ERROR: failed to call diskusage: Unavailable: connection error: {said}")
     done = farm.invoke("build", "--builder", "farm")
     assert done.code == 50, done.all
-    assert "error[builder-refused]: The node farm0 (tcp://10.0.0.1:1234) denies access." in done.err
+    assert "error[builder-refused]: The node farm0 (tcp://10.0.0.1:1234) denied access." in done.err
     assert "because: error reading server preface: remote error: tls: certificate required" in done.err
     assert not [c for c in farm.calls if "bake" in c["argv"]]
 
@@ -337,5 +337,5 @@ def test_a_certificate_that_exists_stays_and_its_expiry_is_printed(bench: Bench)
     assert {p.parent.name for p in before} == {"authority", "client", "10.0.0.7", "fd00__7", "node.example"}
     done = bench.invoke(*words)
     assert done.code == 0
-    assert "client already exists; valid until 20" in done.err
+    assert "client already exists; its certificate is valid until 20" in done.err
     assert {p: p.read_bytes() for p in (bench.root / "pki").rglob("*.pem")} == before

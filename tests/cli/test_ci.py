@@ -90,7 +90,7 @@ def test_who_may_push_a_pack(bench: Bench) -> None:
     bench.env |= {"GITHUB_REF": "refs/heads/main", "GITHUB_REF_NAME": "main"}
     done = bench.invoke("cache.push", "--ref", "127.0.0.1:1/x")
     assert done.code == 44, done.all
-    assert "the event issue_comment may not push" in done.err
+    assert "runs for the event issue_comment may not push" in done.err
 
 
 FAILED = {

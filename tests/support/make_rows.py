@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: The errors of `db` tasks in a repository without a database: tasks that need a file look for the file first.
 NO_DATABASE = (81, "no supported database")
-NO_FILE = {"db.migrate": (84, "No directory `migrations`"), "db.restore": (87, "out/data.dump")}
+NO_FILE = {"db.migrate": (84, "No directory named `migrations`"), "db.restore": (87, "out/data.dump")}
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def test_the_list_of_a_context_in_a_subfolder(tmp_path: Path) -> None:
     paths = ["backend/web/index.html", "backend/web/draft.html", "backend/target/x", "backend/src/main.rs"]
     assert sent(text, paths) == ["backend/web/index.html", "backend/src/main.rs"]
     assert sent(text, ["backend/build.rs"]) == ["backend/build.rs"]
-    assert [n.split(":")[0] for n in notes] == ["excludes backend/web/.env, which images used to copy"]
+    assert [n.split(":")[0] for n in notes] == ["excludes backend/web/.env, which was previously copied into images"]
 
 
 def test_the_list_beside_the_dockerfile_wins(tmp_path: Path) -> None:

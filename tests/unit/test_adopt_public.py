@@ -114,7 +114,7 @@ def test_commands_of_an_image_that_debian_cannot_replace_are_kept(tmp_path: Path
 def test_a_compile_image_with_tools_of_its_own_is_named(tmp_path: Path, image: str) -> None:
     _, notes = derived(tmp_path, START.replace("rust:1-bookworm", image) + SOURCES + RUN, images="bookworm")
     assert notes == [
-        f"Dockerfile: app was compiled in {image}, which may add tools; it is now compiled in rust:1-bookworm"
+        f"Dockerfile: app was compiled in {image} and is now compiled in rust:1-bookworm, which may lack some tools"
     ]
 
 

@@ -727,9 +727,7 @@ def test_build_arguments_of_the_compose_file(
     others = [line.strip() for line in lines if not re.search(r"^\s*(?:BIN|CACHE_SCOPE|CARGO_INCREMENTAL):|^$", line)]
     assert others == ([written] if written else [])
     notes = [n.text for n in made.notes if "removed" in n.text]
-    assert notes == (
-        [f"removed build arguments, because the new files contain their values: {removed}"] if removed else []
-    )
+    assert notes == ([f"removed build arguments whose values are now in the new files: {removed}"] if removed else [])
 
 
 @pytest.mark.parametrize(

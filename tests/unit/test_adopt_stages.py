@@ -826,7 +826,7 @@ def test_a_build_argument_that_no_line_declares_is_the_user_s(tmp_path: Path) ->
     assert "UNUSED" in made.texts["compose.yaml"]
     assert "MODE" not in made.texts["compose.yaml"]
     assert [n.text for n in made.notes if "removed build arguments" in n.text] == [
-        "removed build arguments, because the new files contain their values: MODE"
+        "removed build arguments whose values are now in the new files: MODE"
     ]
 
 

@@ -195,7 +195,7 @@ def test_secrets_in_the_configuration_are_found_and_never_shown() -> None:
             "BA002",
             "step 3 of the history contains a GitHub token (RUN curl -H 'Authorization: ***' https://u:***@h/)",
         ),
-        ("warning", "BA004", "the variable API_TOKEN has a value in the image"),
+        ("warning", "BA004", "the image sets the variable API_TOKEN"),
         ("warning", "BA004", "the image's history contains the build argument NPM_TOKEN and its value"),
     ]
 

@@ -265,7 +265,7 @@ def test_documents_of_any_content_raise_nothing_else(data: st.DataObject) -> Non
 
 def test_documents_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "MOST_DOCUMENT", 1000)
-    with pytest.raises(Refused, match=r"the document index\.json is larger"):
+    with pytest.raises(Refused, match=r"the file index\.json is larger"):
         archive.read(io.BytesIO(layer({"index.json": json.dumps({"a": "x" * 9000}).encode()})), NOTHING)
 
 

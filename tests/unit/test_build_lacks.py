@@ -54,7 +54,7 @@ from buildkit_tasks.buildlog import lacks
         ),
         (
             "  Could not find directory of OpenSSL installation, and this `-sys` crate",
-            "OpenSSL's headers",
+            "The OpenSSL headers",
             "libssl-dev",
         ),
         ("  The pkg-config command could not be found.", "The program pkg-config", "pkg-config"),
@@ -93,7 +93,7 @@ from buildkit_tasks.buildlog import lacks
         ),
         (
             "  failed to authenticate when downloading repository: git@github.com:a/b.git",
-            "git@github.com:a/b.git denied access to the build",
+            "denied access to the repository git@github.com:a/b.git",
             "type=ssh",
         ),
         (
@@ -108,8 +108,8 @@ from buildkit_tasks.buildlog import lacks
             "no standard library for wasm32-unknown-unknown",
             "rustup target add",
         ),
-        ("E: Unable to locate package libpython3.13", "no package libpython3.13", "different release"),
-        ("E: Package 'libssl1.1' has no installation candidate", "no package libssl1.1", "different release"),
+        ("E: Unable to locate package libpython3.13", "no package named libpython3.13", "different release"),
+        ("E: Package 'libssl1.1' has no installation candidate", "no package named libssl1.1", "different release"),
         (
             "  [60] SSL peer (SSL certificate problem: unknown)",
             "not trusted",

@@ -228,7 +228,7 @@ def test_tool_and_directory_are_found(files: dict[str, str], chosen: str, where:
 @pytest.mark.parametrize(
     ("files", "settings", "code", "words"),
     [
-        ({}, {}, "migrations-unknown", "No directory `migrations`"),
+        ({}, {}, "migrations-unknown", "No directory named `migrations`"),
         ({"a/migrations/1_a.sql": "", "b/migrations/1_a.sql": ""}, {}, "migrations-unknown", "2 directories"),
         ({"a.sql": ""}, {"directory": "../x"}, "migrations-unknown", "empty or not in this project"),
         ({"a.sql": ""}, {"directory": "nothing"}, "migrations-unknown", "empty or not in this project"),

@@ -149,7 +149,7 @@ def test_an_old_engine_without_the_shell_set_up_needs_both() -> None:
 @pytest.mark.parametrize(
     ("version", "config", "words"),
     [
-        ((26, 1, 5), {}, "off: only `invoke prune` deletes anything"),
+        ((26, 1, 5), {}, "off: the engine deletes nothing automatically"),
         ((28, 5, 2), {}, "on; this version keeps cache mounts"),
         ((29, 6, 0), {"builder": {"gc": {"enabled": False}}}, "off"),
         ((29, 6, 0), {"builder": {"gc": {"enabled": True, "defaultKeepStorage": "40GB"}}}, "set in daemon.json"),

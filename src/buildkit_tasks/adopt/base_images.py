@@ -41,13 +41,13 @@ def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
     gone = ", ".join(name for name in absent if name not in left)
     text = (
         f"no registry provides {gone}: using {bookworm.RUST} to compile and {bookworm.DEBIAN} to run; both can be "
-        "built from Debian packages. Use `--images keep` to keep your images"
+        "built from Debian packages. To keep your images, pass `--images keep`"
     )
     return replace(changed, notes=(*changed.notes, Note("images", text), *notes)), "bookworm"
 
 
 def _absent_note(names: Sequence[str]) -> Note:
-    text = f"no registry provides {', '.join(names)}, and there is no replacement: set images.registry to a mirror"
+    text = f"no registry provides {', '.join(names)}, and no replacement is available: set images.registry to a mirror"
     return Note("images", f"{text} or load the image with `docker load`", True)
 
 

@@ -55,7 +55,11 @@ def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
             name = f"{file}.dockerignore"
             texts[name] = ignorefile.derive(files, workspace, derived.context, derived.compiled, services)
             notes += [
-                Note(name, f"excludes {path}, which images used to copy: add the line `!{path}` to keep copying it")
+                Note(
+                    name,
+                    f"excludes {path}, which was previously copied into images: add the line `!{path}` to keep copying "
+                    "it",
+                )
                 for path in ignorefile.dropped(files, texts[name], derived.context, services)
             ]
         scope = _scope(finding, workspace)
@@ -96,7 +100,8 @@ def _grown(file: str, services: list[Service]) -> list[Note]:
     return [
         Note(
             file,
-            f"new services use this Dockerfile unchanged: {names}. Add a runtime stage for each service that needs one",
+            f"new services will use this Dockerfile without changes: {names}. Add a runtime stage for each service "
+            "that needs its own",
             True,
         )
     ]
@@ -187,7 +192,7 @@ def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]
         rest = [b for b in builds if b.service in done.not_found]
         path = _override_path(finding)
         notes.append(
-            Note(path, f"overrides services that an included or extended file defines: {', '.join(done.not_found)}")
+            Note(path, f"overrides services defined in an included or extended file: {', '.join(done.not_found)}")
         )
         found[path] = composefile.override(rest, found.get(path, finding.existing.get(path, "")))
     return found

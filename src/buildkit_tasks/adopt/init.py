@@ -120,7 +120,7 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
     if dry_run:
         return outcome
     present.show_changes(session, outcome)
-    if not session.report.consent(f"restore {units.counted(len(changed), 'file')} to the state before `init`"):
+    if not session.report.consent(f"restore {units.counted(len(changed), 'file')} to their state before `init`"):
         return outcome
     recorded.remove_unfinished(root, [change.path for change in changed] + list(old.files))
     disk.apply(root, changed)
@@ -201,8 +201,8 @@ def _require_rust(files: tree.Tree, finding: Finding, found: model.Model) -> Non
         raise Problem(
             "not-rust",
             f"No Cargo.toml found in {files.root}.",
-            causes=["buildkit-tasks builds images of Rust services"],
-            hint="cd to the repository of a Rust service",
+            causes=["buildkit-tasks builds images for Rust services"],
+            hint="cd to a repository that contains a Rust service",
         )
     causes = [f"{item.name}: {item.why}" for item in finding.left]
     named = " ".join(item.why for item in finding.left).split()
@@ -217,7 +217,7 @@ def _require_rust(files: tree.Tree, finding: Finding, found: model.Model) -> Non
             "not-rust",
             "No crate in this repository has a binary target.",
             causes=causes or ["no crate has a src/main.rs, src/bin or [[bin]]"],
-            hint="cd to a repository with a binary crate; libraries are not shipped as images",
+            hint="cd to a repository with a binary crate; buildkit-tasks does not build images for libraries",
         )
     more = f" and {len(programs) - 8} more" if len(programs) > 9 else ""
     names = ", ".join(programs[: 8 if more else 9]) + more
@@ -244,7 +244,7 @@ def _question(session: Session, root: Path, changed: Sequence[Change]) -> str:
     dirty = _dirty(session, root, [c.path for c in changed if c.before is not None])
     if dirty:
         words = f"uncommitted changes in {', '.join(dirty)}"
-        session.report.warn(f"{words}. `init --undo` restores the files with these changes")
+        session.report.warn(f"{words}. `init --undo` will restore the files with your uncommitted changes")
     return question
 
 

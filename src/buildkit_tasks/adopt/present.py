@@ -65,7 +65,7 @@ def _finish_check(session: Session, outcome: Outcome) -> None:
     if outcome.notes:
         raise Problem(
             "adopt-incomplete",
-            f"A build needs {units.counted(len(outcome.notes), 'more edit')}.",
+            f"The repository needs {units.counted(len(outcome.notes), 'more edit')} before it can be built.",
             causes=[f"{note.where}: {note.text}" for note in outcome.notes],
             hint=f"make the edits listed above, then run `{_build(outcome)}`",
         )

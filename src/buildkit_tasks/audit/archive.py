@@ -80,7 +80,7 @@ def read(source: Source, search: Search) -> Archive:
         if ahead.head.lstrip()[:1] in (b"{", b"["):
             held += part.left + len(ahead.head)
             if part.left > MOST_DOCUMENT or held > MOST_DOCUMENTS:
-                raise Refused(f"the document {name} is larger than {MOST_DOCUMENT >> 20} MiB")
+                raise Refused(f"the file {name} is larger than {MOST_DOCUMENT >> 20} MiB")
             archive.documents[name] = _whole(ahead, part)
         else:
             made = archive.layers[name] = layers.read(name, ahead, search)

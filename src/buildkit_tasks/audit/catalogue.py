@@ -109,8 +109,8 @@ _ALL = (
         "setuid-file",
         "warning",
         "A setuid program runs as its owner, so a bug in it can give any user in the container the owner's privileges.",
-        "remove the package, or run `chmod a-s FILE` in the step that creates the file; to make the bits ineffective, "
-        "add `no-new-privileges:true` to the service's `security_opt:`",
+        "remove the package, or run `chmod a-s FILE` in the step that creates the file; to disable privilege "
+        "escalation in the container, add `no-new-privileges:true` to the service's `security_opt:`",
     ),
     Rule(
         "BA007",
@@ -124,15 +124,15 @@ _ALL = (
         "BA008",
         "no-healthcheck",
         "warning",
-        "Without a health check, docker reports a service that hangs as running, and services that depend on it start "
-        "too early.",
+        "Without a health check, docker reports a hung service as running, and services that depend on it start too "
+        "early.",
         "add `healthcheck:` to the service (with `disable: true` if it needs none), or HEALTHCHECK to the Dockerfile",
     ),
     Rule(
         "BA009",
         "layer-unread",
         "error",
-        "The layer could not be read to its end, so the rest was not checked.",
+        "The layer could not be read completely, so some of its files were not checked.",
         "rebuild the image, or use a base image with uncompressed or gzip-compressed layers",
     ),
     Rule(
@@ -140,7 +140,8 @@ _ALL = (
         "vulnerability",
         "warning",
         "The scanner's database lists the installed version as vulnerable.",
-        "update the package or the base image; add the id to audit.ignore if the program does not use that code",
+        "update the package or the base image; if the program does not use the vulnerable code, add the id to "
+        "audit.ignore",
     ),
 )
 

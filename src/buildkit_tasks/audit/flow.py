@@ -184,7 +184,7 @@ def _read(session: Session, cwd: Path, targets: Sequence[Target], search: Search
         made_by = result.stderr.strip()
         if made_by and "broken pipe" not in made_by.lower():
             raise Problem("command-failed", "docker could not save the images.", details=made_by)
-        raise _unreadable(f"The images cannot be read: {made}.")
+        raise _unreadable(f"The archive from `docker image save` cannot be read: {made}.")
     if result.code != 0:
         said = result.stderr.strip() or f"docker image save exited with {result.code} and printed nothing"
         raise Problem("command-failed", "docker could not save the images.", details=said)
@@ -201,7 +201,7 @@ def _unreadable(words: str) -> Problem:
     return Problem(
         "image-unavailable",
         words,
-        causes=["the image may have been replaced while it was read, or the engine's store may be damaged"],
+        causes=["the image may have been replaced while it was being read, or the engine's store may be damaged"],
         hint="rerun the command; if that does not help, rebuild the image (invoke build --no-cache)",
     )
 

@@ -122,7 +122,7 @@ def _in_configuration(case: Case) -> Iterator[Finding]:
             yield _finding("BA002", image, f"{where} contains {what}{tail}", where.rpartition(" ")[2])
     for name, value in env.items():
         if secrets.holds_secret(name, value) and not set(search.values_in_text(value)):
-            yield _finding("BA004", image, f"the variable {name} has a value in the image", name)
+            yield _finding("BA004", image, f"the image sets the variable {name}", name)
     seen = set(env)
     for words in image.history:
         for name, value in _build_arguments(words):
@@ -153,7 +153,7 @@ def _user(case: Case) -> Iterator[Finding]:
     given = (case.entry or {}).get("user")
     user = str(given if given not in (None, "") else image.config.get("User") or "")
     if user.partition(":")[0] in ("", "0", "root"):
-        words = f"runs as {user}" if user else "runs as root: the image has no USER"
+        words = f"runs as {user}" if user else "runs as root, because the image does not set USER"
         yield _finding("BA005", image, words, user or "root")
 
 
@@ -170,7 +170,8 @@ def _permissions(case: Case) -> Iterator[Finding]:
             if mode.capable or mode.mode & 0o6000:
                 usual = bool(_USUAL.fullmatch(mode.path))
                 kind = "is setuid" if mode.mode & 0o4000 else "is setgid" if mode.mode & 0o2000 else "has capabilities"
-                words = f"{mode.path} {kind} ({mode.mode:04o}){tail or ('; distributions ship it' if usual else '')}"
+                tail = tail or ("; it is part of most distributions" if usual else "")
+                words = f"{mode.path} {kind} ({mode.mode:04o}){tail}"
                 code = "BA006"
             else:
                 usual, code = False, "BA007"
@@ -192,7 +193,7 @@ def _health(case: Case) -> Iterator[Finding]:
     if case.entry is None:
         words, severity = "has no HEALTHCHECK", "note"  # a compose file elsewhere may have one
     else:
-        words, severity = "has no HEALTHCHECK, and neither does the service", RULES["BA008"].severity
+        words, severity = "has no HEALTHCHECK, and the service has no `healthcheck:`", RULES["BA008"].severity
     yield _finding("BA008", image, words, severity=severity)
 
 

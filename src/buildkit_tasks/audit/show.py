@@ -84,7 +84,9 @@ def _print(session: Session, audited: Audited) -> None:
         session.report.answer("\n".join(lines))
     if audited.short:
         names = ", ".join(audited.short)
-        session.report.say(f"did not search for these values, because they are shorter than 8 characters: {names}")
+        session.report.say(
+            f"did not search for the values of these variables, because they are shorter than 8 characters: {names}"
+        )
     scanned = audited.scanned
     if not scanned.scanner:
         session.report.say(f"not checked for known vulnerabilities: {scanned.reason}")

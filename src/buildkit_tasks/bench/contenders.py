@@ -155,7 +155,7 @@ def _before(
         if name not in services or not isinstance(build, dict):
             continue
         if build.get("secrets") or build.get("ssh"):
-            raise Problem("bad-argument", f"the build of {name} needs secrets or ssh keys")
+            raise Problem("bad-argument", f"the build of {name} needs secrets or SSH keys")
         user = next(one for one in building if one.name == name)
         for other in spliced.images_of(user, building).values():
             raise Problem("bad-argument", f"the build of {name} needs the image of {other.name}")

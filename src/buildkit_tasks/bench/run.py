@@ -69,7 +69,7 @@ def quick(session: Session, *, rounds: int, markdown: bool) -> None:
     if not services:
         raise Problem(
             "bench-failed",
-            "No service is built by the compile step of buildkit-tasks.",
+            "No service uses the compile step of buildkit-tasks.",
             hint="buildkit-tasks init    (adopts the services)",
         )
     wanted = _edits(session, services)

@@ -31,7 +31,7 @@ def _check_host(name: str) -> None:
                 "bad-argument",
                 f"{name!r} is not a valid host name or address.",
                 causes=[why] if why else [],
-                hint="pass, for example, --host builder.example --host 10.0.0.7",
+                hint="pass host names or addresses, for example --host builder.example --host 10.0.0.7",
             ) from None
 
 
@@ -42,7 +42,9 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
     """
     if not hosts:
         raise Problem(
-            "bad-argument", "No host given.", hint="pass, for example, --host builder.example --host 10.0.0.7"
+            "bad-argument",
+            "No host given.",
+            hint="pass host names or addresses, for example --host builder.example --host 10.0.0.7",
         )
     for name in hosts:
         _check_host(name)
@@ -51,7 +53,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
     except ImportError:
         raise Problem(
             "command-missing",
-            "This task requires the Python library cryptography.",
+            "This task requires the Python package `cryptography`.",
             hint="run `pip install 'buildkit-tasks[mtls]'`, or use your own CA (docs/how-to/builders.md)",
         ) from None
     place = (session.world.cwd / Path(out).expanduser()).resolve()
@@ -66,7 +68,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
         folder = place / name.replace(":", "_")
         if (folder / "key.pem").exists():
             until = authority.expiry(readfile.content(folder / "cert.pem"))
-            session.report.say(f"  {folder} already exists; valid until {until:%Y-%m-%d}")
+            session.report.say(f"  {folder} already exists; its certificate is valid until {until:%Y-%m-%d}")
             continue
         pair = authority.client(signer, name) if name == "client" else authority.server(signer, [name])
         _write(folder, {"ca.pem": signer.certificate, "cert.pem": pair.certificate, "key.pem": pair.key})

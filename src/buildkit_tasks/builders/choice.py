@@ -140,7 +140,7 @@ def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple
         if not equals or not name or not platform:
             raise Problem(
                 "settings-invalid",
-                f"builders.platforms: {word!r} has no builder name.",
+                f"The entry {word!r} in builders.platforms has no builder name.",
                 hint='set platforms = ["arm64=NAME"] under [tool.buildkit-tasks.builders]; see `invoke builder`',
             )
         wanted[platform if "/" in platform else f"linux/{platform}"] = name
@@ -188,7 +188,7 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
     if builder_facts.refused(why):
         raise Problem(
             "builder-refused",
-            f"The node {node.name} ({node.endpoint}) denies access.",
+            f"The node {node.name} ({node.endpoint}) denied access.",
             causes=[why, "each side's certificate must be signed by a CA that the other side trusts"],
             hint="run `invoke builder.create NAME --certificates DIR` with a client certificate from the node's CA "
             "(to replace an existing builder, run `invoke builder.remove NAME` first)",

@@ -131,7 +131,7 @@ def _check_name(wanted: NewNode, before: Builder | None) -> None:
     if before and wanted.node in [node.name for node in before.nodes]:
         raise Problem(
             "bad-argument",
-            f"The builder {wanted.builder} already has a node {wanted.node!r}.",
+            f"The builder {wanted.builder} already has a node named {wanted.node!r}.",
             hint="pass another name to --node",
         )
 

@@ -54,7 +54,7 @@ def _check_processor(engine: Engine, found: Builder, ours: list[str]) -> None:
             raise Problem(
                 "image-unavailable",
                 f"The node {node.name} is {arch}, but {ours[0]} was built for {engine.arch}.",
-                causes=["base images are built from Debian packages for the engine's own architecture only"],
+                causes=["base images from Debian packages are built only for the engine's own architecture"],
                 hint="set a mirror that has both architectures: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
             )
 

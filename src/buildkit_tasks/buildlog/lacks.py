@@ -131,7 +131,7 @@ def _says(message: str, hint: str) -> Callable[[re.Match[str], str], Lack]:
 
 
 _clang = _says("libclang is not in the toolchain image.", _install("clang libclang-dev"))
-_openssl = _says("OpenSSL's headers are not in the toolchain image.", _install("libssl-dev pkg-config"))
+_openssl = _says("The OpenSSL headers are not in the toolchain image.", _install("libssl-dev pkg-config"))
 _stale_lock = _says(
     "Cargo.lock does not match the manifests.",
     "run `cargo update --workspace`, commit Cargo.lock, then rebuild",
@@ -150,9 +150,9 @@ _database = _says(
 def _no_package(match: re.Match[str], line: str) -> Lack:
     name = match[1] or match[2]
     return Lack(
-        f"The base image's release has no package {name}.",
+        f"The base image's distribution release has no package named {name}.",
         line,
-        "in the Dockerfile, use the package's name in this release, or a base image with a different release",
+        "in the Dockerfile, use the package's name in this release, or use a base image with a different release",
     )
 
 
@@ -167,11 +167,11 @@ _no_root = _says(
 )
 _no_git = _says(
     "The toolchain image's cargo cannot fetch git repositories.",
-    "run `cargo generate-lockfile`, commit Cargo.lock, then rebuild: if Cargo.lock refers to a git repository, the "
-    "image uses a cargo that can fetch it",
+    "run `cargo generate-lockfile`, commit Cargo.lock, then rebuild: if Cargo.lock contains git dependencies, the "
+    "image will contain a version of cargo that can fetch them",
 )
 _git = _says(
-    "The repository {0} denied access to the build.",
+    "The build was denied access to the repository {0}.",
     "for HTTPS, put a token in a cargo config file and set build.cargo_config to that file; for SSH, add "
     "`--mount=type=ssh` to the compile step and `ssh: [default]` to the service's build",
 )
@@ -179,7 +179,7 @@ _OLD = "The toolchain image is too old: "
 _NEWER_IMAGE = "set `ARG RUST_IMAGE=` at the top of the Dockerfile to a newer image, then rebuild"
 _old_compiler = _says(f"{_OLD}{{0}}.", _NEWER_IMAGE)
 _nightly = _says(
-    "The code requires nightly Rust, but the toolchain image has stable.",
+    "The code requires nightly Rust, but the toolchain image has stable Rust.",
     "set `ARG RUST_IMAGE=rustlang/rust:nightly` at the top of the Dockerfile, or make the code compile on stable",
 )
 _target = _says(
@@ -261,7 +261,7 @@ def _dependencies(log: Sequence[str]) -> tuple[Lack, ...]:
             f"The dependency {name} {version} does not compile with the toolchain image's compiler.",
             stopped[name].strip(),
             f"run `cargo update -p {name}@{version}` and commit Cargo.lock, or change `ARG RUST_IMAGE=` at the top of "
-            "the Dockerfile to a Rust version that supports it",
+            "the Dockerfile to an image with a Rust version that can compile this dependency",
         )
         for name, version in sorted(named)
     )

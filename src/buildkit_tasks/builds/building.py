@@ -82,9 +82,7 @@ def _check_layer_cache(session: Session, project: Project) -> None:
         raise Problem(
             "settings-invalid",
             f"This engine cannot export the layer cache {wanted[0]!r}.",
-            causes=[
-                "the docker driver exports layer caches only with the containerd image store, which is not enabled"
-            ],
+            causes=["the docker driver can export layer caches only if the containerd image store is enabled"],
             hint='set {"features": {"containerd-snapshotter": true}} in daemon.json, or use another driver '
             "(docker buildx create --use)",
         )

@@ -75,7 +75,7 @@ def layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings, writ
             if not re.match(r"type=[a-z0-9]+(,|$)", one):
                 raise Problem(
                     "settings-invalid",
-                    f"{name} = {one!r} is not a layer cache.",
+                    f"{name} = {one!r} is not a valid layer cache.",
                     hint="use, for example, type=registry,ref=HOST/PATH:layers,mode=max",
                 )
     for key, target in targets.items():

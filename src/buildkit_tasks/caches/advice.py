@@ -77,7 +77,7 @@ def _target(name: str, content: Content) -> list[Advice]:
         if size > SMALL:
             found.append(
                 Advice(
-                    f"{name} contains {units.counted(len(old), 'tree')} from older toolchains",
+                    f"{name} contains files from {units.counted(len(old), 'older toolchain')}",
                     f"invoke cache.trim --keep {max(1, (live + stale - size) // 10**6)}MB",
                     size,
                     f"{units.counted(crates, 'crate')} to recompile if you switch back to an older toolchain",

@@ -45,7 +45,8 @@ def clear(
         raise Problem(
             "bad-argument",
             "--mount volumes cannot be combined with --service, --older, --platform, --builder or --everything.",
-            hint="run `invoke cache.clear --mount volumes`, alone or with --project and other kinds",
+            hint="run `invoke cache.clear --mount volumes` without these options (--project and other kinds of mounts "
+            "are allowed)",
         )
     project = discover(session, looking=True)
     wanted = replace(

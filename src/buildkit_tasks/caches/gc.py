@@ -70,7 +70,7 @@ def inspect(session: Session, builder: str = "") -> Collector:
     if result.code != 0:
         raise Problem(
             "bad-argument",
-            f"Cannot inspect the builder {builder or 'in use'}.",
+            f"Cannot inspect {f'the builder {builder}' if builder else 'the current builder'}.",
             details=result.stderr.strip(),
             hint="run `docker buildx ls` to list the builders",
         )

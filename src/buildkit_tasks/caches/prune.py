@@ -33,7 +33,9 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
     rows = [("image", *line.split(" ", 1)) for line in images]
     rows += [(r.mount_id or "layer", r.id, units.human(r.size)) for r in going]
     if not rows:
-        session.report.say(f"{workspace.project} has no untagged images and no caches unused for {older}")
+        session.report.say(
+            f"{workspace.project} has no untagged images and no caches that have been unused for {older}"
+        )
         return
     session.report.table(("what", "id", "size"), rows)
     total = sum(r.size for r in going) + sum(units.size(line.split(" ", 1)[1]) for line in images)

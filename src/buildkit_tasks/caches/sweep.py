@@ -192,7 +192,7 @@ def _staying(budget: _Budget, ours: Sequence[Record], limit: int) -> list[str]:
         if used:
             notes.append(f"kept {units.human(used)} in use by a running build")
     elif budget.left < 0.95 * limit and going:
-        notes.append("more will be deleted than needed, because a mount can only be deleted as a whole")
+        notes.append("more will be deleted than needed, because a mount can be deleted only as a whole")
     return notes
 
 

@@ -121,7 +121,7 @@ def warm(session: Session, *, others: bool = False) -> None:
 
     project = discover(session)
     if session.settings.packs.repository and shared.is_stored(session, project):
-        session.report.say("nothing to do: the repository has a pack for this lock file and toolchain")
+        session.report.say("nothing to do: the repository already has a pack for this lock file and toolchain")
         return
     for work in (commands.check(Request()), commands.run_tests(Request(extra=("--no-run",)))):
         code = cargo(session, work, Options("cache.warm --cargo"), project)

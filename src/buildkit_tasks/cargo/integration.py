@@ -38,7 +38,8 @@ def chosen(workspace: Workspace, wanted: Sequence[str]) -> tuple[str, ...]:
         raise Problem(
             "cargo-no-services",
             "The compose file has no active service with a prebuilt image for integration tests.",
-            hint="activate its profile (COMPOSE_PROFILES=…), or run `invoke cargo.test` without --integration",
+            hint="activate the profile of such a service (COMPOSE_PROFILES=…), or run `invoke cargo.test` without "
+            "--integration",
         )
     return names
 

@@ -153,7 +153,7 @@ def _refused(reason: str, site: Site, work: Work, options: Options) -> Problem:
         return Problem(
             "cargo-sync-failed",
             "The sources could not be copied to the container's volume.",
-            hint=f"fix the error above, or run `invoke {options.task} --in-place` to use the source tree itself",
+            hint=f"fix the error above, or run `invoke {options.task} --in-place` to run in the source directory",
         )
     if reason == "compile":
         return Problem(

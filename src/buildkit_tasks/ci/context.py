@@ -156,7 +156,7 @@ def _decided(provider: str, raw: str, *, refusal: str = "", usual: str = "other"
     elif facts.get("tag"):
         why = "this is a tag; only the default branch may push"
     elif not may:
-        why = f"the event {raw or '(none)'} may not push"
+        why = f"runs for the event {raw or '(none)'} may not push"
     elif not why and not facts.get("is_default_branch"):
         branch = facts.get("branch") or "an unknown branch"
         why = f"only the default branch may push, but this is {branch}"

@@ -40,7 +40,7 @@ def init(session: Session, provider: str, *, file: str = "", dry_run: bool = Fal
     if changed and before is not None and not workflow.ours(before):
         raise Problem(
             "ci-conflict",
-            f"{path} was not written by `ci.init`, or has been edited since. It was left unchanged.",
+            f"{path} was left unchanged, because `ci.init` did not write it or it has been edited since.",
             hint=f"use --file PATH, or rename {path}, run `ci.init` and re-apply your changes",
         )
     written = changed and not dry_run and session.report.consent(f"write {path}")
@@ -134,5 +134,7 @@ def _next(flow: Workflow, provider: str) -> list[str]:
         if any(job.when == workflow.NIGHT for job in flow.jobs):
             lines.append("create a pipeline schedule on the default branch for the job `nightly`")
     if provider == "jenkins":
-        lines.append("create a multibranch job; for forks, only trust the Jenkinsfile of the target branch")
+        lines.append(
+            "create a multibranch job; for pull requests from forks, trust only the Jenkinsfile of the target branch"
+        )
     return lines

@@ -51,7 +51,7 @@ def logged_in(session: Session, context: Context, places: Sequence[str]) -> Iter
             if done.code != 0:
                 raise Problem(
                     "registry-denied",
-                    f"The registry {host} rejected the login of {names.printable(pair[0])}.",
+                    f"The registry {host} rejected the login for {names.printable(pair[0])}.",
                     details=done.stderr.strip().replace(pair[1], "***"),
                     hint="check the job's user and token",
                 )

@@ -46,7 +46,7 @@ class Database:
     """The project's database and its migrations."""
 
     service: str = setting(
-        "", "The service that runs the database. Default: the only service that does.", example="postgres"
+        "", "The service that runs the database. Default: the only service with a database.", example="postgres"
     )
     url: str = setting(
         "",

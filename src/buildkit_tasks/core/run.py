@@ -186,7 +186,7 @@ def _capture(world: World, command: Command, timeout: float | None, group: bool)
 def _unanswered(command: Command) -> Problem:
     hint, causes = "rerun the command", []
     if command.argv[0] == "docker":
-        causes = ["the engine or a builder accepts connections but does not answer, or is very busy"]
+        causes = ["the engine or a builder accepts connections but does not respond, or is very busy"]
         hint = f"restart the engine (sudo systemctl restart docker), then {hint}"
     words = f"`{show(command)}` did not respond within {command.patience:.0f} s."
     return Problem("timed-out", words, causes=causes, hint=hint)

@@ -61,7 +61,7 @@ def apply(session: Session, database: Database, name: str, found: Sequence[Migra
                 raise Problem(
                     "migration-changed",
                     f"Another program has been applying migrations for {PATIENCE:.0f} s.",
-                    hint="wait until the other program ends, or end it, then retry",
+                    hint="wait until the other program exits, or stop it, then retry",
                 ) from None
         if not waiting:
             session.report.say("  waiting for another program that is migrating this database")

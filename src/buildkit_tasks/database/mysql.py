@@ -60,7 +60,7 @@ class Mysql(Served):
         return Problem(
             "database-unsupported",
             f"db.migrate does not support {tool} with {NAMES[self.kind]} yet.",
-            hint="apply migrations with a program of the project: `invoke run --service SERVICE -- ARGUMENTS`",
+            hint="apply migrations with a program in the project: `invoke run --service SERVICE -- ARGUMENTS`",
         )
 
     def seed(self, script: Script) -> None:

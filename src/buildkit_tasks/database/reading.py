@@ -54,7 +54,7 @@ def sql_text(path: Path) -> str:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _refused(path, f"is not UTF-8 at byte {error.start}") from None
+        raise _refused(path, f"is not valid UTF-8 (at byte {error.start})") from None
     if "\0" in text:
         raise _refused(path, "contains a NUL byte")
     return text

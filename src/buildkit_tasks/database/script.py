@@ -26,7 +26,7 @@ class Script:
         path, number = self.place(line) if line else (self.starts[0][0], 0)
         return Problem(
             "sql-failed",
-            f"{path}, line {number}: the database rejected the statement that ends here; the seed was rolled back."
+            f"{path}, line {number}: the database rejected the statement ending on this line; the seed was rolled back."
             if number
             else "The database rejected the seed, which was rolled back.",
             causes=[said],

@@ -90,7 +90,7 @@ def _none(crates: Mapping[str, object], directory: str = "") -> Problem:
             f"{rust[0]} migrations are Rust code, which only the project's own program can run.",
             hint="run that program: `invoke run --service SERVICE -- ARGUMENTS`",
         )
-    where = f"{directory} contains no migrations" if directory else "No directory `migrations` with SQL files found"
+    where = f"{directory} contains no migrations" if directory else "No directory named `migrations` contains SQL files"
     return Problem(
         "migrations-unknown",
         f"{where}.",

@@ -41,7 +41,9 @@ def _service(service: Service, notes: list[Note], packages: Sequence[str]) -> Se
         notes.append(Note(taken.path, text))
         return service  # a program compiled for Debian would not start in it
     if taken.toolchain and not _plain(taken.toolchain):
-        text = f"{service.name} was compiled in {taken.toolchain}, which may add tools; it is now compiled in {RUST}"
+        text = (
+            f"{service.name} was compiled in {taken.toolchain} and is now compiled in {RUST}, which may lack some tools"
+        )
         notes.append(Note(taken.path, text, True))
     shared = bool(set(packages) - {"ca-certificates"})
     static = "musl" in service.target or service.target == "gnu" or "alpine" in taken.toolchain

@@ -181,7 +181,7 @@ def garbage_collection(facts: Facts) -> Verdict:
             "raise builder.gc.defaultKeepStorage in /etc/docker/daemon.json, or run `invoke prune`",
         )
     if gc.get("enabled") is False or (not gc and engine.version < GC_ON):
-        return ok("off: only `invoke prune` deletes anything")
+        return ok("off: the engine deletes nothing automatically")
     if not gc and engine.version >= GC_TAKES_MOUNTS:
         return warn(
             "on; this version deletes cache mounts first, after 48 hours without use",
@@ -245,7 +245,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "one-docker",
         "one docker command, or multiple identical ones",
-        "different docker commands have different plugins, contexts and builders",
+        "different docker commands may use different plugins, contexts and builders",
         two_clis,
     ),
     Rule(

@@ -76,7 +76,7 @@ def shell_rc(facts: Facts) -> Verdict:
             "enable",
         )
     if not facts.rc_set and not (facts.engine and facts.engine.version):
-        return unknown("the answer depends on the engine, and no engine responds")
+        return unknown("no engine responds")
     return ok("set up" if facts.rc_set else "not set up and not needed with this engine")
 
 
@@ -115,7 +115,7 @@ def proxy(facts: Facts) -> Verdict:
 
 def registry(facts: Facts) -> Verdict:
     if facts.silent:
-        return unknown("no engine responds, so its images are unknown")
+        return unknown("no engine responds")
     if not facts.registry_state and facts.compose_unseen:
         return unknown(facts.compose_unseen)
     if facts.registry_state == "unasked":

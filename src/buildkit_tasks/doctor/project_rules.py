@@ -15,7 +15,9 @@ def compose_file(facts: Facts) -> Verdict:
         return unknown(facts.compose_unseen)
     if facts.dockerfiles_missing:
         more = f" (and {len(facts.dockerfiles_missing) - 1} more)" if len(facts.dockerfiles_missing) > 1 else ""
-        return fail(f"{facts.dockerfiles_missing[0]}{more}", "fix `build:` of that service in the compose file")
+        return fail(
+            f"{facts.dockerfiles_missing[0]}{more}", "fix the `build:` section of that service in the compose file"
+        )
     return ok("valid, with all Dockerfiles present")
 
 
