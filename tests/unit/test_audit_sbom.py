@@ -185,7 +185,7 @@ def test_what_is_not_known_is_written_down(workspace: Path) -> None:
     assert "no program manifest" in how(document(image({"a": b"1"}), workspace))
     assert "Cargo.lock is unknown" in how(document(image(debian())))
     place = "usr/local/share/buildkit-tasks/manifest.json"
-    assert "lists the package of web exactly once" in how(
+    assert "contains exactly one package for web" in how(
         document(image(debian(**{place: manifest(binary="web")})), workspace)
     )
     (workspace / "Cargo.lock").write_text(LOCK + "\n")

@@ -95,7 +95,7 @@ def test_warming_wraps_the_step_with_the_target_mount_and_leaves_the_rest() -> N
 
 
 def test_warming_needs_a_step_with_a_target_mount() -> None:
-    with pytest.raises(Problem, match="compiles into a target mount"):
+    with pytest.raises(Problem, match="compiles into a cache mount"):
         warm_step.derive("FROM rust:1\nRUN cargo build\n", {}, "n1")
 
 

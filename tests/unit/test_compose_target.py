@@ -211,4 +211,4 @@ def test_a_default_platform_must_be_among_those_of_a_service(default: str, platf
         with pytest.raises(Problem) as caught:
             compose_target.check_platforms(services, default)
         assert caught.value.code == "platform-unsupported"
-        assert "'a.b' is not built for DOCKER_DEFAULT_PLATFORM" in caught.value.message
+        assert "the service 'a.b' is not built for it" in caught.value.message

@@ -150,7 +150,7 @@ def test_an_old_engine_without_the_shell_set_up_needs_both() -> None:
     ("version", "config", "words"),
     [
         ((26, 1, 5), {}, "off: the engine deletes nothing automatically"),
-        ((28, 5, 2), {}, "on; this version keeps cache mounts"),
+        ((28, 5, 2), {}, "on; this engine version keeps cache mounts"),
         ((29, 6, 0), {"builder": {"gc": {"enabled": False}}}, "off"),
         ((29, 6, 0), {"builder": {"gc": {"enabled": True, "defaultKeepStorage": "40GB"}}}, "set in daemon.json"),
     ],

@@ -232,6 +232,6 @@ def _refuse_foreign(files: Tree, texts: Mapping[str, str]) -> None:
     if files.has("docker"):
         raise Problem(
             "adopt-conflict",
-            "docker is a file, but the generated Dockerfile needs a directory with that name.",
+            "The repository has a file named docker, but the generated Dockerfile needs a directory with that name.",
             hint="rename the file, then rerun this command",
         )

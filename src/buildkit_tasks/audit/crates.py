@@ -56,14 +56,14 @@ class Workspaces:
         if program is None:
             return Shipped(how="the image has no program manifest, so its crates are unknown")
         if context is None or not context.is_dir():
-            return Shipped(how="the image was audited without its service, so Cargo.lock is unknown")
+            return Shipped(how="the image was audited without a service, so its Cargo.lock is unknown")
         if context not in self._read:
             self._read[context] = Crates(tree.read(context))
         crates = self._read[context]
         package = crates.program(program.binary, program.workspace)
         edges = crates.locked(package) if package else None
         if package is None or edges is None:
-            return Shipped(how=f"no Cargo.lock in {context.name} lists the package of {program.binary} exactly once")
+            return Shipped(how=f"no Cargo.lock in {context.name} contains exactly one package for {program.binary}")
         how = "all dependencies of the crate in Cargo.lock, for every platform and feature, including build scripts"
         lock = context / crates.of[package.directory].path("Cargo.lock")
         if _digest(lock) != program.lock:

@@ -242,7 +242,7 @@ def members(forward: Forward, most: int) -> Iterator[tuple[tarfile.TarInfo, Part
             held: Any = archive
             held.members = []  # tarfile keeps them all
             if len(archive.pax_headers) > GLOBALS:
-                raise Refused(f"more than {GLOBALS} PAX records apply to all of its files")
+                raise Refused(f"it contains more than {GLOBALS} global PAX records")
             if len(member.name) > LONGEST_PATH:
                 raise Refused(f"it contains a path that is {len(member.name)} characters long")
             if member.issparse():

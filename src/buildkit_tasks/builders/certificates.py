@@ -79,7 +79,8 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
     for done in made:
         session.report.answer(done)
     session.report.say(
-        f"valid for {authority.LEAF_DAYS} days; to renew a certificate, delete its directory and rerun this command"
+        f"certificates are valid for {authority.LEAF_DAYS} days; to renew one, delete its directory and rerun this "
+        "command"
     )
     session.report.say(
         "copy each node's directory to that node, and client/ to the clients; never copy authority/key.pem"

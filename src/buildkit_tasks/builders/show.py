@@ -59,7 +59,9 @@ def choose(session: Session, name: str) -> None:
     before = builder_choice.named(session) or "default"
     look(session, name)
     run.check(session.world, buildx.builder_use(session.root, name))
-    session.report.say(f"docker now builds on {name} in every project; to switch back: `invoke builder.use {before}`")
+    session.report.say(
+        f"docker now builds on {name} in every project; to switch back, run `invoke builder.use {before}`"
+    )
     session.report.say(f'to use it in this project only, set name = "{name}" under [tool.buildkit-tasks.builders]')
 
 

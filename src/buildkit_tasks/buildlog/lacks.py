@@ -158,7 +158,7 @@ def _no_package(match: re.Match[str], line: str) -> Lack:
 
 _old_database = _says(
     "An sqlx macro needs a database.",
-    "enable sqlx's feature `offline`, run `cargo sqlx prepare` (`--merged` in a workspace) with the sqlx-cli that "
+    "enable the sqlx feature `offline`, run `cargo sqlx prepare` (`--merged` in a workspace) with the sqlx-cli that "
     "matches your sqlx version, and commit sqlx-data.json",
 )
 _no_root = _says(

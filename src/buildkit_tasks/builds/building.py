@@ -98,8 +98,8 @@ def _check_disk(session: Session, project: Project) -> None:
     if free < 1:
         raise Problem(
             "disk-full",
-            f"Only {free:.1f} GB free on {root}; a build needs at least 1 GB.",
+            f"Only {free:.1f} GB is free on {root}; a build needs at least 1 GB.",
             hint="run `invoke prune`, which lists everything it would delete, then asks for confirmation",
         )
     if free * 1e9 < session.settings.caches.min_free:
-        session.report.warn(f"only {free:.1f} GB free on {root}; run `invoke prune` to free some space")
+        session.report.warn(f"only {free:.1f} GB is free on {root}; run `invoke prune` to free some space")

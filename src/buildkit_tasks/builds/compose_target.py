@@ -97,8 +97,8 @@ def check_platforms(services: Iterable[Service], default: str) -> None:
         if service.platforms and _platform(default) not in map(_platform, service.platforms):
             raise Problem(
                 "platform-unsupported",
-                f"The service {service.name!r} is not built for DOCKER_DEFAULT_PLATFORM, which is {default}.",
-                causes=[f"the compose file allows only {', '.join(service.platforms)}"],
+                f"DOCKER_DEFAULT_PLATFORM is {default}, but the service {service.name!r} is not built for it.",
+                causes=[f"the compose file lists only {', '.join(service.platforms)}"],
                 hint="unset DOCKER_DEFAULT_PLATFORM, or pass --platform",
             )
 

@@ -77,7 +77,9 @@ def parse(text: str | bytes) -> Manifest:
         except ValueError as error:
             raise ValueError(f"not a program manifest: {error}") from None
         if content["format"] != _FORMAT:
-            raise ValueError(f"the manifest has format {content['format']}, but this version reads format {_FORMAT}")
+            raise ValueError(
+                f"the manifest has format {content['format']}, but buildkit-tasks expects format {_FORMAT}"
+            )
         toolchain = content["toolchain"]
         return Manifest(
             crate=content["crate"],

@@ -70,7 +70,7 @@ def compiling(made: BuildPlan) -> BuildPlan:
         return made
     raise Problem(
         "cache-missing",
-        f"No step in the Dockerfiles of {', '.join(s.name for s in made.services)} compiles into a target mount.",
+        f"No step in the Dockerfiles of {', '.join(s.name for s in made.services)} compiles into a cache mount.",
         hint="see docs/how-to/cache.md for the mounts that a build needs",
     )
 

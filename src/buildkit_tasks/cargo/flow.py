@@ -41,7 +41,7 @@ def run_tests(
     if options.host:
         raise Problem(
             "bad-argument",
-            "--integration and --host cannot be combined: the services publish no ports.",
+            "--integration and --host cannot be combined, because the services do not publish ports.",
             hint="run `invoke up`, then `invoke cargo.test --host -- -- --include-ignored`",
         )
     from . import services  # imported late: few calls need base images and compose
@@ -114,7 +114,7 @@ def warm(session: Session, *, others: bool = False) -> None:
     if others:
         raise Problem(
             "bad-argument",
-            "--cargo compiles for tests and checks: --profile, --platform and --builder do not apply.",
+            "--cargo, which compiles for tests and checks, cannot be combined with --profile, --platform or --builder.",
             hint="invoke cache.warm --cargo",
         )
     from . import shared  # imported late: it needs the registry client

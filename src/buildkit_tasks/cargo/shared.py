@@ -94,7 +94,7 @@ def prepare(session: Session, wanted: Wanted, project: Project | None = None) ->
     if wanted.platform or wanted.scope or wanted.builder:
         raise Problem(
             "bad-argument",
-            "--cargo works with this engine's volumes: --platform, --scope and --builder do not apply.",
+            "--cargo, which uses this engine's volumes, cannot be combined with --platform, --scope or --builder.",
             hint="invoke cache.push --cargo",
         )
     project = project or discover(session)

@@ -50,7 +50,10 @@ class Served:
         said = self._said(result)
         hint = self._how_to_create(said) or f"run `invoke logs --service {self.service} --tail 20`"
         return Problem(
-            "database-refused", f"{self.service} rejected the command for {self.name}.", causes=[said], hint=hint
+            "database-refused",
+            f"{self.service} rejected the command for the database {self.name}.",
+            causes=[said],
+            hint=hint,
         )
 
     def _lines(self, result: Result) -> list[str]:

@@ -76,7 +76,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
     if chosen == "refinery" and "int8-versions" in crates.get("refinery", frozenset()):
         raise Problem(
             "database-unsupported",
-            "refinery's feature int8-versions uses different checksums, which db.migrate does not support.",
+            "The refinery feature int8-versions uses different checksums, which db.migrate does not support.",
             hint="run the program that applies the migrations: `invoke run --service SERVICE -- ARGUMENTS`",
         )
     return Found(chosen, tree.root / found, reason)

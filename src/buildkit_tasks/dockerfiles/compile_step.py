@@ -41,7 +41,7 @@ def find(text: str, args: Mapping[str, str]) -> CompileStep:
             return CompileStep(item.line, max(number for number, _ in item.parts), stage, flags, command)
     raise Problem(
         "cache-missing",
-        "No step in the Dockerfile compiles into a target mount.",
+        "No step in the Dockerfile compiles into a cache mount.",
         hint="see docs/how-to/cache.md for the mounts that a build needs",
     )
 

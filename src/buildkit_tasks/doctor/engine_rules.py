@@ -184,11 +184,11 @@ def garbage_collection(facts: Facts) -> Verdict:
         return ok("off: the engine deletes nothing automatically")
     if not gc and engine.version >= GC_TAKES_MOUNTS:
         return warn(
-            "on; this version deletes cache mounts first, after 48 hours without use",
+            "on; this engine version deletes cache mounts first, after 48 hours without use",
             'add {"builder": {"gc": {"enabled": true, "policy": [{"reservedSpace": "20GB", "all": true}]}}} to '
             "/etc/docker/daemon.json and restart the engine",
         )
-    return ok("on; this version keeps cache mounts" if not gc else "set in daemon.json")
+    return ok("on; this engine version keeps cache mounts" if not gc else "set in daemon.json")
 
 
 def cache_budget(facts: Facts) -> Verdict:

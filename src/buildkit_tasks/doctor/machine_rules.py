@@ -62,7 +62,7 @@ def wsl(facts: Facts) -> Verdict:
 def shell_rc(facts: Facts) -> Verdict:
     if facts.rc_broken:
         return warn(
-            f"{facts.rc_broken} loads the env file of enable-buildkit, which is missing",
+            f"{facts.rc_broken} loads a file that enable-buildkit wrote, but the file is missing",
             "invoke enable-buildkit    (add --undo to remove the line)",
             "enable",
         )
@@ -166,7 +166,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "inotify",
         "high enough limits for file watchers",
-        "editors and watchers fail with a misleading `no space left`",
+        "editors and watchers fail with a misleading `no space left` error",
         inotify,
     ),
     Rule("wsl", "the project on the Linux file system", "each build reads the whole source tree", wsl),

@@ -24,7 +24,7 @@ def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
         )
     if workspace.reach.database:
         name, command = _prepared(workspace)
-        more = "" if name == ".sqlx" else " (with sqlx's feature `offline`)"
+        more = "" if name == ".sqlx" else " (with the sqlx feature `offline`)"
         text = f"sqlx needs a database because {name} is missing: run `{command}` and commit {name}{more}"
         found.append(Note(where, text, True))
     ssh = sorted({p.name for p in cargo_workspace.locked if p.source.startswith("git+ssh")})
