@@ -145,5 +145,5 @@ def _packages(files: Tree, workspace: Workspace, file: str) -> list[Note]:
         return []
     crates = ", ".join(dict.fromkeys(why[name] for name in missing))
     line = f'ARG BUILD_PACKAGES="{" ".join(missing)}"'
-    words = f"{crates} may need packages that are not installed: add them to BUILD_PACKAGES (`{line}`)"
-    return [Note(file, words, True)]
+    need = f"{crates} may need packages that are not installed: add them to BUILD_PACKAGES (`{line}`)"
+    return [Note(file, need, True)]
