@@ -201,5 +201,5 @@ def test_other_profiles_go_before_the_mount_and_after_leftovers() -> None:
     made.add(f"{ROOT}/late", time=5000)
     ours = [record("shop-target-amd64", 100_000)]
     decision = cache_sweep.decide(ours, {"shop-target-amd64": made.content}, [LOCK], 60_000)
-    assert [i.why for i in decision.items] == [f"leftovers in {ROOT}", "files of an earlier profile: debug"]
+    assert [i.why for i in decision.items] == [f"leftovers in {ROOT}", "files from an earlier profile: debug"]
     assert decision.paths("shop-target-amd64")[-1] == debug

@@ -35,7 +35,8 @@ def verify(session: nox.Session) -> None:
 '''
 
 ENV = f"""
-# 1 enables incremental compilation in plain `docker compose build`: faster rebuilds, larger caches, not for shipping.
+# 1 enables incremental compilation in plain `docker compose build`. Rebuilds are faster, but caches are larger.
+# Do not enable it for release images.
 # {INCREMENTAL[0]}=1
 """
 

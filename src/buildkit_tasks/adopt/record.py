@@ -109,7 +109,7 @@ def load(text: str) -> Record:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Problem(
             "adopt-conflict",
-            f"This version cannot read {PATH}.",
+            f"This version of buildkit-tasks cannot read {PATH}.",
             causes=[str(error)],
             hint=f"run `git checkout {PATH}`",
         ) from None

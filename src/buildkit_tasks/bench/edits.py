@@ -99,7 +99,7 @@ def find(files: Tree, programs: Mapping[str, tuple[str, str]]) -> Edits:
         return Edits(service, code, _shared(files, workspace, own, users), _dependency(files, workspace, own))
     raise Problem(
         "bench-failed",
-        "No service has text to edit: no program's crate has a string literal of 8 or more characters.",
+        "No service has text that can be edited: no program's crate has a string literal of 8 or more characters.",
         hint="set the text in [tool.buildkit-tasks.bench] (docs/reference/bench.md)",
     )
 

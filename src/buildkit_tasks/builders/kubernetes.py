@@ -29,7 +29,7 @@ def options(given: Sequence[str]) -> dict[str, str]:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise Problem(
-                "bad-argument", f"--opt {word!r} is not NAME=VALUE.", hint="pass, for example, --opt replicas=3"
+                "bad-argument", f"--opt {word!r} is not NAME=VALUE.", hint="pass an option such as --opt replicas=3"
             )
         found[name] = value
     return found

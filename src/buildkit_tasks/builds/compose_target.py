@@ -60,7 +60,7 @@ def make(service: Service, workspace: Workspace, compose: str) -> dict[str, Any]
         if key not in KEYS and not key.startswith("x-") and value not in (None, "", [], {}, False):
             raise unsupported(service, key)
     if build.get("isolation") not in (None, "", "default"):
-        raise unsupported(service, "isolation", f"BuildKit does not support the isolation {build['isolation']!r}")
+        raise unsupported(service, "isolation", f"BuildKit does not support the isolation mode {build['isolation']!r}")
     target: dict[str, Any] = {
         "args": dict(service.args),
         "labels": {

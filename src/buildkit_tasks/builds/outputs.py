@@ -76,7 +76,7 @@ def layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings, writ
                 raise Problem(
                     "settings-invalid",
                     f"{name} = {one!r} is not a valid layer cache.",
-                    hint="use, for example, type=registry,ref=HOST/PATH:layers,mode=max",
+                    hint="use a value such as type=registry,ref=HOST/PATH:layers,mode=max",
                 )
     for key, target in targets.items():
         if sources:

@@ -144,7 +144,7 @@ def _alone(session: Session, definition: Mapping[str, Any], scratch: Path) -> di
                 "compose-key-unsupported",
                 f"This buildx version drops `{keys}` from the service {name!r}, "
                 "which must be built together with other services.",
-                causes=["with additional_contexts: service:NAME, one bake run must build both services"],
+                causes=["with `additional_contexts: service:NAME`, one bake run must build both services"],
                 hint="run `invoke engine.install` to install a newer buildx",
             )
     return found

@@ -206,7 +206,7 @@ def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], s
         live.add(key)
         unit = units[key]
         if not unit.readable or not unit.prints:
-            return set(units), f"cannot read cargo's fingerprint of {unit.package}"
+            return set(units), f"cannot read cargo's fingerprint for {unit.package}"
         for crate, digest in unit.needs:
             # If a service is built on its own, the others' fingerprints still point to an older state of a shared
             # crate. In that case, any unit with that name may be the right one.

@@ -150,7 +150,7 @@ def choose(session: Session, project: Project, selection: Selection, builder: st
             "cache-missing",
             f"No mount or kind named {chosen.unknown[0]!r}.",
             causes=[f"mounts of {selection.project}: {', '.join(known) or 'none'}"],
-            hint=f"`invoke cache` lists all mounts; kinds: {kinds}",
+            hint=f"run `invoke cache` to list all mounts; valid kinds: {kinds}",
         )
     return chosen
 

@@ -194,7 +194,7 @@ def seconds(text: str, flag: str) -> float:
         return units.duration(text)
     except ValueError:
         raise Problem(
-            "bad-argument", f"--{flag} {text!r} is not a duration.", hint="use, for example, 14d, 12h or 30m"
+            "bad-argument", f"--{flag} {text!r} is not a duration.", hint="use a duration such as 14d, 12h or 30m"
         ) from None
 
 
@@ -204,7 +204,7 @@ def size(text: str, flag: str) -> int:
         return units.amount(text)
     except ValueError:
         raise Problem(
-            "bad-argument", f"--{flag} {text!r} is not a size.", hint="use, for example, 10GB or 500MB"
+            "bad-argument", f"--{flag} {text!r} is not a size.", hint="use a size such as 10GB or 500MB"
         ) from None
 
 

@@ -78,7 +78,8 @@ def _failed(project: Project, said: str) -> Problem:
             "image-unavailable",
             f"The builder cannot pull {base(project)}, which is needed to open the mounts.",
             causes=[said.strip().splitlines()[-1]],
-            hint="set images.registry to a registry that the builder can reach; clearing whole mounts needs no image",
+            hint="set images.registry to a registry that the builder can reach, or clear whole mounts, which does not "
+            "require an image",
         )
     return Problem("build-failed", "Cannot open the cache mounts.", details=said.strip())
 

@@ -163,7 +163,7 @@ def _old_profiles(budget: _Budget, targets: Mapping[str, Inside]) -> None:
             for tree in trees[:-1]:
                 if budget.over and not _going(budget, name, tree.path):
                     size = _rest(budget, name, tree.path, tree.size)
-                    budget.take(name, f"files of an earlier profile: {tree.profile}", {tree.path: size})
+                    budget.take(name, f"files from an earlier profile: {tree.profile}", {tree.path: size})
 
 
 def _incremental(budget: _Budget, targets: Mapping[str, Inside]) -> None:

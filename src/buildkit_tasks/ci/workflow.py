@@ -122,7 +122,9 @@ def _multiarch(settings: Settings, call: str) -> list[Job]:
             command = f"{call} ci.multiarch {words}"
             found.append(Job(f"multiarch-{kind}", f"Platforms ({kind})", command, runner=runner, minutes=90))
     if not all(re.fullmatch(r"[a-z0-9_/]+", p) for p in platforms):
-        raise Problem("settings-invalid", "ci.platforms contains an invalid platform.", hint="use, for example, amd64")
+        raise Problem(
+            "settings-invalid", "ci.platforms contains an invalid platform.", hint="use a platform such as amd64"
+        )
     return found
 
 

@@ -88,7 +88,8 @@ class Mysql(Served):
         if any(_NAMES_A_DATABASE.match(line) for line in source):
             source.seek(0)
             raise Problem(
-                "dump-invalid", "The dump selects databases itself (mysqldump --databases) and could overwrite others."
+                "dump-invalid",
+                "The dump selects databases itself (mysqldump --databases) and could overwrite other databases.",
             )
         source.seek(0)
 

@@ -70,7 +70,7 @@ def _one_way(path: Path) -> str:
     if _BOTH_WAYS.search(text):
         raise Problem(
             "database-unsupported",
-            f"{path} contains a migration and its rollback, in the format of dbmate and goose.",
+            f"{path} contains a migration and its rollback, in the format that dbmate and goose use.",
             hint="apply migrations with dbmate or goose: `invoke run --service SERVICE -- ARGUMENTS`",
         )
     return text

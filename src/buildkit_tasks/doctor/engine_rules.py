@@ -276,13 +276,13 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "buildkit-env",
         "BuildKit not disabled",
-        "without BuildKit, plain `docker build` fails at --mount",
+        "without BuildKit, plain `docker build` fails on --mount",
         buildkit_env,
     ),
     Rule(
         "buildkit-config",
         "BuildKit not disabled",
-        "without BuildKit, plain `docker build` fails at --mount",
+        "without BuildKit, plain `docker build` fails on --mount",
         buildkit_off,
     ),
     Rule("builder", "the engine's own builder (driver docker)", "cache mounts belong to a builder", builder),

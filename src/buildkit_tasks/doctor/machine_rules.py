@@ -156,7 +156,7 @@ def ca(facts: Facts) -> Verdict:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("disk", "free space on the engine's disk", "a build fails halfway if it runs out of space", disk),
+    Rule("disk", "free space on the engine's disk", "a build fails partway through if the disk is full", disk),
     Rule(
         "binfmt",
         "emulators that work inside containers",

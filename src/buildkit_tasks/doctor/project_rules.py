@@ -38,7 +38,7 @@ def ports(facts: Facts) -> Verdict:
 
 def dotenv(facts: Facts) -> Verdict:
     if facts.dotenv_error:
-        usual = "fix the line: NAME=value, with single quotes around a value that contains spaces or quotes"
+        usual = "write the line as NAME=value, with single quotes around a value that contains spaces or quotes"
         return fail(facts.dotenv_error, facts.dotenv_hint or usual)
     if facts.dotenv is None:
         return ok("the project has no .env.example")
