@@ -170,9 +170,7 @@ def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]
         return {"compose.yaml": composefile.proposed(finding.project, builds)}
     for drop in dict.fromkeys(b.drop for b in builds if b.drop):
         names = ", ".join(b.service for b in builds if b.drop == drop)
-        notes.append(
-            Note(names, f"removed build arguments, because the new files contain their values: {', '.join(drop)}")
-        )
+        notes.append(Note(names, f"removed build arguments whose values are now in the new files: {', '.join(drop)}"))
     read = {path: finding.existing[path] for path in finding.compose if path in finding.existing}
     for service, key, old, becomes in composefile.computed(read, builds):
         notes.append(Note(service, f"`{key}: {old}` becomes `{becomes}`: the variable no longer has an effect"))
