@@ -136,7 +136,7 @@ def test_each_of_more_than_sixty_targets_is_mapped_or_listed(shop: Bench) -> Non
             assert row["left"] or "condition" in row["why"] or name == "logs/today", name
     printed = shop.invoke("import-makefile", "--dry-run")
     assert printed.code == 0
-    assert "make was not queried" not in printed.all
+    assert "make was not run to list" not in printed.all
     assert "\n    yarn lint\n" in printed.out
     assert "nothing was written (dry run)" in printed.err
 
@@ -247,7 +247,7 @@ def test_output_leaves_the_original_and_what_it_includes(shop: Bench) -> None:
 
 def test_a_target_that_stays_can_be_accepted(shop: Bench) -> None:
     wrong = shop.invoke("import-makefile", "--accept", "watch", "--yes")
-    assert (wrong.code, "--accept watch: no task watches the sources" in wrong.err) == (33, True)
+    assert (wrong.code, "--accept watch: no task reruns a cargo command" in wrong.err) == (33, True)
     assert shop.invoke("import-makefile", "--accept", "nothing", "--yes").code == 33
     done = shop.invoke("import-makefile", "--accept", "docker-clean", "--accept", "build", "--yes")
     assert done.code == 0, done.all
@@ -268,7 +268,7 @@ def test_a_makefile_that_runs_something_is_read_without_make(shop: Bench) -> Non
     (shop.root / "Makefile").write_text("V := $(shell touch ran)\n.PHONY: test\ntest:\n\tcargo test\n")
     done = shop.invoke("import-makefile", "--yes")
     assert done.code == 0, done.all
-    assert "make was not queried for targets: Makefile:1 runs a command" in done.err
+    assert "make was not run to list the targets: Makefile:1 runs a command" in done.err
     assert not (shop.root / "ran").exists()
     assert (shop.root / "Makefile").read_text().endswith("test:\n\tinvoke cargo.test\n")
 
@@ -334,5 +334,5 @@ def test_cargo_in_a_makefile_of_another_directory_stays(shop: Bench) -> None:
     (shop.root / "tool" / "Makefile").write_text(".PHONY: t d\nt:\n\tcargo test\nd:\n\tdocker compose ps\n")
     done = shop.invoke("import-makefile", "--file", "tool/Makefile", "--yes")
     assert done.code == 0, done.all
-    assert "it runs in tool/; the tasks run in the project's workspace" in done.out
+    assert "the command runs in tool/, but the tasks run in the project's workspace" in done.out
     assert (shop.root / "tool" / "Makefile").read_text().endswith("d:\n\tinvoke ps\n")

@@ -228,7 +228,7 @@ def test_a_target_that_names_no_file_is_replaced(text: str) -> None:
 
 def test_a_file_target_can_be_accepted() -> None:
     text = "app: src/main.rs\n\tcargo test\n"
-    assert rows(text)[0].why == "it builds the file app from src/main.rs"
+    assert rows(text)[0].why == "the target builds the file app from src/main.rs"
     assert "\tinvoke cargo.test\n" in changed(text, accept=("app",))
 
 
@@ -236,7 +236,7 @@ def test_lines_that_no_task_does_are_listed() -> None:
     row = rows("test:\n\tcargo test\n\t./a.sh | tee x\n\tyarn test\n")[0]
     assert (row.kind, row.left) == (mapping.PERHAPS, ("./a.sh | tee x", "yarn test"))
     assert [call.text("invoke") for call in row.calls] == ["invoke cargo.test"]
-    assert row.why == "it pipes its output into another command"
+    assert row.why == "the line pipes output into another command"
 
 
 def test_an_accepted_target_gets_the_nearest_task_in_place_of_its_recipe() -> None:
@@ -300,7 +300,7 @@ def test_a_time_limit_that_a_task_does_not_take_is_said(command: str, task: str,
 
 def test_a_huge_line_stays() -> None:
     line = recipes.line(Step(0, 0, "cargo test " + " $(X)" * 20_000), makefile.syntax({}), Facts(), "x")
-    assert line.why == "it is longer than 10000 characters"
+    assert line.why == "the line is longer than 10000 characters"
 
 
 def test_names_that_say_nothing_have_no_task() -> None:

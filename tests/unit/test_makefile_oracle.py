@@ -250,7 +250,10 @@ def test_the_recipes_are_those_that_just_finds(text: str, tmp_path_factory: pyte
         ("$(eval A := 1)\n", "Makefile:1 runs a command"),
         ("%:\n\ttouch ran\n", "Makefile:1 may remake a Makefile"),
         ("-include x.mk\nx.mk:\n\ttouch ran\n", "Makefile:2 may remake a Makefile"),
-        ("include $(wildcard *.mk)\n", "Makefile:1 includes files whose names only make can determine"),
+        (
+            "include $(wildcard *.mk)\n",
+            "Makefile:1 includes files whose names cannot be determined without running make",
+        ),
     ],
 )
 def test_make_is_only_asked_where_that_runs_nothing(text: str, why: str, tmp_path: Path) -> None:

@@ -54,12 +54,12 @@ def test_a_rule_with_its_recipe(text: str, names: tuple[str, ...], needs: tuple[
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("ifeq ($(X),1)\na:\n\tx\nelse\nb:\n\ty\nendif\n", "it is inside a condition (line 1: ifeq ($(X),1))"),
-        ("a:\n\tx\nifdef X\n\ty\nendif\n\tz\n", "part of its recipe depends on a condition (ifeq, ifdef)"),
-        ("a:: b\n\tx\n", "a double-colon rule"),
-        ("a b &: c\n\tx\n", "one recipe for multiple targets (&:)"),
-        ("a: ; x \\\n y\n", "a recipe that begins on the target's own line and continues on the next"),
-        ("$(shell echo a):\n\tx\n", "its name cannot be determined without running make"),
+        ("ifeq ($(X),1)\na:\n\tx\nelse\nb:\n\ty\nendif\n", "the rule is inside a condition (line 1: ifeq ($(X),1))"),
+        ("a:\n\tx\nifdef X\n\ty\nendif\n\tz\n", "part of the recipe depends on a condition (ifeq, ifdef)"),
+        ("a:: b\n\tx\n", "the rule is a double-colon rule"),
+        ("a b &: c\n\tx\n", "the rule has one recipe for multiple targets (&:)"),
+        ("a: ; x \\\n y\n", "the recipe begins on the target's line and continues on the next line"),
+        ("$(shell echo a):\n\tx\n", "the target's name cannot be determined without running make"),
     ],
 )
 def test_what_stays_whatever_its_recipe_does(text: str, why: str) -> None:
@@ -206,8 +206,8 @@ def test_a_justfile() -> None:
     assert (first.names, first.prerequisites, first.help) == (("test",), ("build", "lint", "done"), "Run the tests")
     assert first.parameters == ("crate=", "*ARGS")
     assert recipe(first) == ["@cargo test -p {{crate}} {{ARGS}}", "echo \\\n  done"]
-    assert script.kept == "it is a script with its own interpreter"
-    assert inside.kept == "it runs in a different directory"
+    assert script.kept == "the recipe is a script with its own interpreter"
+    assert inside.kept == "the recipe runs in a different directory"
     assert (quiet.names, quiet.exported, quiet.prefix) == (("quiet",), ("URL", "A"), "  ")
     assert found.aliases == {"t": "test"}
 
@@ -220,8 +220,14 @@ def test_what_just_refuses_is_refused(text: str) -> None:
 
 
 def test_recipes_for_another_shell_stay() -> None:
-    assert justfile.read("justfile", 'set shell := ["nu", "-c"]\na:\n  x\n')[0].shell == "its recipes run in nu"
-    assert source("SHELL := /usr/bin/env python3\na:\n\tx\n").shell == "its recipes run in /usr/bin/env python3"
+    assert (
+        justfile.read("justfile", 'set shell := ["nu", "-c"]\na:\n  x\n')[0].shell
+        == "the recipes in this file run in nu"
+    )
+    assert (
+        source("SHELL := /usr/bin/env python3\na:\n\tx\n").shell
+        == "the recipes in this file run in /usr/bin/env python3"
+    )
     assert source("SHELL = /bin/bash\na:\n\tx\n").shell == ""
 
 

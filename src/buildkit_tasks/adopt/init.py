@@ -112,7 +112,7 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
         raise Problem(
             "adopt-missing",
             f"{record.PATH} does not exist, so `init` has not changed this repository.",
-            hint="run `git log --stat` to see who changed which files",
+            hint="run `git log --stat` to see which commits changed which files",
         )
     changed, kept = undo_changes.changes(root, old.files)
     changed.append(Change(record.PATH, disk.read(root, record.PATH), None))

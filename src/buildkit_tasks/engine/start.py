@@ -149,7 +149,7 @@ def clear_stale(world: World) -> list[str]:
             continue
         if not (pid and alive(pid) and name(pid) == program):
             run.check(world, host.as_root(("rm", "-f", str(path))))
-            removed.append(f"removed {path}: process {pid} is not {program}")
+            removed.append(f"removed the stale file {path}: process {pid} is not {program}")
     if CONTAINERD_SOCKET.exists() and not listens(CONTAINERD_SOCKET):
         run.check(world, host.as_root(("rm", "-f", str(CONTAINERD_SOCKET))))
         removed.append(f"removed {CONTAINERD_SOCKET}: nothing is listening on it")

@@ -46,12 +46,12 @@ class _Given:
 def call(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
     """Return the task for `cargo …`; `words` start after `cargo`."""
     if not words:
-        return Stays("it runs cargo without a command")
+        return Stays("the recipe runs cargo without a subcommand")
     name = words[0].value or ""
     if name.startswith("+"):
-        return Stays(f"it uses the toolchain {name[1:]}; the tasks use the project's toolchain")
+        return Stays(f"the command uses the toolchain {name[1:]}, but the tasks use the project's toolchain")
     if facts.elsewhere:
-        return Stays(f"it runs in {facts.elsewhere}; the tasks run in the project's workspace")
+        return Stays(f"the command runs in {facts.elsewhere}, but the tasks run in the project's workspace")
     made = _COMMANDS.get(name)
     if made is None:
         return Stays(f"no task replaces `cargo {words[0].raw}`")
@@ -68,7 +68,7 @@ def _given(words: Sequence[Word]) -> _Given:
             break
         for flag, why in _ELSEWHERE.items():
             if word.value == flag or (word.value or word.raw).startswith(f"{flag}="):
-                raise Unfit(f"it {why} ({flag})")
+                raise Unfit(f"the command {why} ({flag})")
         crate = left.value(word, "--package", "-p")
         if crate is not None:
             found.crates.append(crate.raw)
@@ -136,9 +136,9 @@ def _fmt(given: _Given) -> Call | Stays:
 
 def _doc(given: _Given) -> Call | Stays:
     if given.has("--open"):
-        return Stays("it opens a browser", _call("cargo.doc", given, workspace=False))
+        return Stays("the command opens a browser", _call("cargo.doc", given, workspace=False))
     alone = given.has("--no-deps")
-    note = "the pages are written to a directory outside the source tree (--to DIRECTORY)"
+    note = "the task writes the pages outside the source tree (to choose a directory, use --to)"
     return _call("cargo.doc", given, *([] if alone else ["--dependencies"]), note=note, workspace=False)
 
 
@@ -158,7 +158,7 @@ def _update(given: _Given) -> Call | Stays:
 
 def _clean(given: _Given) -> Call | Stays:
     if given.release:
-        return Stays("it removes only some of the compiled artifacts", Call("cargo.clean"))
+        return Stays("the command removes only some of the compiled artifacts", Call("cargo.clean"))
     return _call("cargo.clean", given, note="the host's target directory is kept")
 
 
@@ -171,7 +171,7 @@ def _deny(given: _Given) -> Call | Stays:
 
 def _llvm_cov(given: _Given) -> Call | Stays:
     if any(not (w.value or "").startswith("--") or "output" in w.raw or w.value == "--open" for w in given.extra):
-        return Stays("it writes its report to a file", Call("cargo.coverage"))
+        return Stays("the command writes its report to a file", Call("cargo.coverage"))
     return _call("cargo.coverage", given, workspace=False)
 
 
@@ -191,7 +191,7 @@ def _run(given: _Given) -> Call | Stays:
         else:
             rest.append(word)
     if not binary or rest:
-        return Stays("cargo.run accepts only a program name (--bin or --service) and arguments")
+        return Stays("cargo.run accepts only a program (--bin or --service) and its arguments")
     release = ["--release"] if given.release else []
     after = ["--", *raws(given.after)] if given.after else []
     near = Call("cargo.run", ("--bin", binary, *release, *after))
@@ -229,9 +229,11 @@ _COMMANDS: dict[str, Callable[[_Given], Call | Stays]] = {
     "clean": _clean,
     **dict.fromkeys(("run", "r"), _run),
     **dict.fromkeys(("build", "b"), _build),
-    "nextest": _stays("cargo.test uses nextest only for a JUnit report", "cargo.test"),
-    "watch": _stays("no task watches the sources this way"),
-    "install": _stays("it installs a program on the host; cargo tasks install their own tools with --install"),
+    "nextest": _stays("cargo.test uses nextest only to write JUnit reports", "cargo.test"),
+    "watch": _stays("no task reruns a cargo command when a source file changes"),
+    "install": _stays(
+        "the command installs a program on the host; the cargo tasks install the tools that they need (--install)"
+    ),
 }
 
 
@@ -253,14 +255,14 @@ def _with_environment(made: Call | Stays, env: Sequence[Word], facts: Facts) -> 
             continue
         if is_local(facts.values.get(name, "")):
             return Stays(
-                f"the file exports {name} with a localhost address, which the container cannot reach",
+                f"the exported variable {name} contains a localhost address, which the container cannot reach",
                 Call("cargo.test", ("--integration",)) if made.task == "cargo.test" else None,
             )
         names.append(name)
     wanted = [name for name in dict.fromkeys(names) if not name.startswith(_PASSED)]
     if made.task not in _WITH_ENV:
         if env and wanted:
-            return Stays(f"{made.task} does not accept variables ({', '.join(wanted)})", made)
+            return Stays(f"{made.task} does not accept environment variables ({', '.join(wanted)})", made)
         return Call(made.task, made.words, raws(env), made.note)
     flags = [part for name in wanted for part in ("--env", name)]
     return Call(made.task, (*flags, *made.words), raws(env), made.note)

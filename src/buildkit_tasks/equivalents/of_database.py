@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from .calls import Call, Facts, Stays, Words
+from .calls import Call, Facts, Stays, Words, raws
 from .words import Word
 
 _ASKS = "the task asks for the database name; in scripts, pass --yes --name NAME"
@@ -21,9 +21,9 @@ def which(url: Word | None, call: Call, facts: Facts) -> Call | Stays:
     if name.endswith("_test") and name.removesuffix("_test") in facts.databases:
         return Call(call.task, (*call.words, "--test"), call.env, call.note)
     test = ("--test",) if name.endswith("_test") else ()
-    what = f"the database {name}" if name else "an unknown database"
+    what = f"the database `{name}`" if name else "an unknown database"
     return Stays(
-        f"it uses {what}; the task uses the database in the compose file",
+        f"the command uses {what}, but the task uses the database in the compose file",
         Call(call.task, (*call.words, *test), call.env),
     )
 
@@ -87,7 +87,7 @@ def refinery(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call |
     if [w.value for w in words] == ["migrate"]:
         return Call("db.migrate")
     near = Call("db.migrate") if words and words[0].value == "migrate" else None
-    return Stays("its flags select what to migrate", near)
+    return Stays(f"no task replaces `refinery {' '.join(raws(words))}`", near)
 
 
 def createdb(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
@@ -125,7 +125,7 @@ def psql(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Sta
         elif (given := left.value(word, "-f", "--file")) is not None and not file:
             file = given.raw
         elif (word.value or word.raw).startswith("-"):
-            return Stays(f"it runs psql with {word.raw}", Call("db.shell"))
+            return Stays(f"no task supports the psql flag {word.raw}", Call("db.shell"))
         else:
             names.append(word)
     call = Call("db.seed", ("--from", file), note="the task uses one transaction") if file else Call("db.shell")

@@ -25,14 +25,14 @@ def compose(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | 
         elif profile := left.value(word, "--profile"):
             prefix.append(f"COMPOSE_PROFILES={profile.raw}")
         elif (word.value or "").startswith("-") or word.loose:
-            raise Unfit(f"no task supports {word.raw} before the compose command")
+            raise Unfit(f"no task supports {word.raw} between `docker compose` and its command")
         else:
             left.left.insert(0, word)
             break
     if not left:
-        raise Unfit("it runs compose without a command")
+        raise Unfit("the recipe runs compose without a subcommand")
     if len([p for p in prefix if p.startswith("COMPOSE_PROFILES=")]) > 1:
-        raise Unfit("it uses multiple profiles")
+        raise Unfit("the command uses multiple profiles")
     name = left.take()
     made = _COMPOSE.get(name.value or "")
     if made is None:
@@ -53,7 +53,7 @@ def _with_files(made: Call, files: Sequence[Word], facts: Facts) -> Call | Stays
         overlays = [part for f in files[len(found) :] for part in ("--overlay", f.raw)]
         return Call(made.task, (*overlays, *made.words), made.env, made.note)
     if any(f.loose or f.raw[:1] in "'\"~" for f in files):
-        return Stays("the names of its compose files are unknown", made)
+        return Stays("the names of the compose files (-f) cannot be determined", made)
     return Call(made.task, made.words, (f"COMPOSE_FILE={':'.join(raws(files))}", *made.env), made.note)
 
 
@@ -95,9 +95,9 @@ def _build(left: Words, facts: Facts) -> Call | Stays:
     taken, rest = _options(left, {**flags, "--quiet": "--progress quiet"}, {"--progress": "--progress"})
     for word in rest:
         if (word.value or word.raw).startswith("--build-arg"):
-            raise Unfit("it passes build arguments, which belong in the compose file", Call("build"))
+            raise Unfit("the command passes build arguments, which belong in the compose file", Call("build"))
         if word.value == "--pull":
-            raise Unfit("it pulls newer base images (--pull)", Call("build"))
+            raise Unfit("the command pulls newer base images (--pull)", Call("build"))
     return Call("build", (*_services(rest, facts), *taken))
 
 
@@ -111,12 +111,13 @@ def _up(left: Words, facts: Facts) -> Call | Stays:
     words = (*(t for t in taken if t != "-d"), *_services(rest, facts))
     if not detached:
         return Stays(
-            "it prints the logs until Ctrl-C, but `up` returns (for logs, use `logs --follow`)", Call("up", words)
+            "the command prints logs until you press Ctrl-C, but `up` returns (for logs, use `logs --follow`)",
+            Call("up", words),
         )
     notes = (
         [] if built or "--no-build" in taken else ["`up` builds what changed and waits until the services are healthy"]
     )
-    notes += ["the stack.health_timeout setting replaces the time limit"] if limited else []
+    notes += ["the stack.health_timeout setting replaces --wait-timeout"] if limited else []
     return Call("up", words, note="; ".join(notes))
 
 
@@ -126,10 +127,13 @@ def _down(left: Words, facts: Facts) -> Call | Stays:
     taken, rest = _options(left, flags, {"-t": "", "--timeout": "", "--rmi": ""})
     if rmi:
         more = ("--volumes",) if "--volumes" in taken else ()
-        return Stays("it also removes images", Call("clean", more))
+        return Stays("the command also removes images", Call("clean", more))
     if rest:
-        return Stays("it stops only some services or uses other flags", Call("down", tuple(taken)))
-    notes = ["the task asks first; in scripts, add --yes"] if "--volumes" in taken else []
+        return Stays(
+            "the command stops only some services, or uses flags that `down` does not support",
+            Call("down", tuple(taken)),
+        )
+    notes = ["the task asks for confirmation; in scripts, add --yes"] if "--volumes" in taken else []
     return Call("down", tuple(taken), note="; ".join([*notes, *([_GRACE] if timed else [])]))
 
 
@@ -140,7 +144,7 @@ def _restart(left: Words, facts: Facts) -> Call | Stays:
 
 
 def _ps(left: Words, facts: Facts) -> Call | Stays:
-    return Stays("`ps` accepts no flags or services", Call("ps")) if left else Call("ps")
+    return Stays("`ps` does not accept flags or services", Call("ps")) if left else Call("ps")
 
 
 def _logs(left: Words, facts: Facts) -> Call | Stays:
@@ -152,7 +156,7 @@ def _logs(left: Words, facts: Facts) -> Call | Stays:
 def _exec(left: Words, facts: Facts) -> Call | Stays:
     _, rest = _options(left, dict.fromkeys(("-T", "--no-TTY", "-i", "-t", "-it", "--interactive"), ""), {})
     if len(rest) < 2:
-        raise Unfit("its command is unknown")
+        raise Unfit("the command to run in the container is unknown")
     service, *command = rest
     if (service.value or service.raw).startswith("-"):
         raise Unfit(f"no task supports the flag {service.raw}")
@@ -162,7 +166,10 @@ def _exec(left: Words, facts: Facts) -> Call | Stays:
     if command[0].value in ("psql", "mysql", "mariadb"):
         return _client(command, named, facts)
     if any(w.loose or w.value is None or "'" in w.raw or '"' in w.raw for w in command):
-        return Stays("its command contains quotes or variables", Call("shell", (*named, "--command", "'…'")))
+        return Stays(
+            "the command to run in the container contains quotes or variables",
+            Call("shell", (*named, "--command", "'…'")),
+        )
     return Call("shell", (*named, "--command", f"'{' '.join(raws(command))}'"))
 
 
@@ -175,7 +182,7 @@ def _client(command: Sequence[Word], named: Sequence[str], facts: Facts) -> Call
         if (name := left.value(word, "-d", "--dbname", "-D", "--database")) is not None:
             names.append(name)
         elif (word.value or word.raw).startswith("-"):
-            return Stays(f"it runs the client with {word.raw}", Call("db.shell", tuple(named)))
+            return Stays(f"no task supports the {command[0].value} flag {word.raw}", Call("db.shell", tuple(named)))
         else:
             names.append(word)
     call = Call("db.shell", tuple(named), note="the user and the database come from the compose file")
@@ -195,7 +202,7 @@ def _run(left: Words, facts: Facts) -> Call | Stays:
         named = ["--service", word.raw] if word.loose else _services([word], facts)
         command = ["--", *raws(left.left)] if left else []
         return Call("run", (*named, *taken, *command))
-    raise Unfit("it does not specify a service")
+    raise Unfit("the command does not specify a service")
 
 
 _COMPOSE: dict[str, Callable[[Words, Facts], Call | Stays]] = {
@@ -217,10 +224,10 @@ def docker(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | S
     if values[:1] == ["build"] or values[:2] in (["buildx", "build"], ["image", "build"]):
         return _image(env, Words(list(words[1 if values[0] == "build" else 2 :])), facts)
     if values[:2] in (["system", "prune"], ["volume", "prune"], ["image", "prune"], ["container", "prune"]):
-        return Stays("it affects every project; `clean` affects only this project", _NEAR_CLEAN)
+        return Stays("the command affects every project, but `clean` affects only this project", _NEAR_CLEAN)
     if values[:2] in (["builder", "prune"], ["buildx", "prune"]):
         return Stays(
-            "it removes the build cache for all projects; `cache.clear` removes only this project's",
+            "the command clears the build cache of all projects, but `cache.clear` clears only this project's",
             Call("cache.clear"),
         )
     near = {
@@ -230,7 +237,8 @@ def docker(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | S
         "exec": Call("shell"),
         "ps": Call("ps"),
     }.get(values[0] if values else "")
-    return Stays(f"no task replaces `docker {' '.join(values[:2])}` for a container or image given by name", near)
+    why = "; tasks work with services, not with individual containers or images" if near else ""
+    return Stays(f"no task replaces `docker {' '.join(values[:2])}`{why}", near)
 
 
 def _image(env: Sequence[Word], left: Words, facts: Facts) -> Call | Stays:
@@ -258,9 +266,14 @@ def _image(env: Sequence[Word], left: Words, facts: Facts) -> Call | Stays:
     flags = (*service, *(part for p in platforms for part in ("--platform", p)), *taken)
     near = Call("build", flags, raws(env))
     if other:
-        return Stays(f"`build` takes {other[0].partition('=')[0]} from the compose file or does not support it", near)
+        return Stays(
+            f"`build` does not accept {other[0].partition('=')[0]}, but reads build options from the compose file", near
+        )
     if len(tags) != 1 or not named:
         return Stays(
-            "no service in the compose file uses this image name" if tags else "it does not specify an image name", near
+            "no service in the compose file uses this image name"
+            if tags
+            else "the command does not specify an image name",
+            near,
         )
     return near

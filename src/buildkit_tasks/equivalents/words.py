@@ -112,14 +112,14 @@ def _commands(tokens: list[_Token]) -> list[Command]:
             continue
         if token.kind == "word":
             if redirected:
-                raise _Shell("it has a redirection before its last word")
+                raise _Shell("the line has a redirection before the command's last word")
             current.append(token)
             continue
         redirected = False
         if current:
             made = _command(current)
             if ignoring and not harmless(made):
-                raise _Shell("it runs another command after `||`")
+                raise _Shell("the line runs another command after `||`")
             found.append(made)
         current, ignoring = [], token.word.raw == "||"
     return found
@@ -131,10 +131,10 @@ def _command(tokens: list[_Token]) -> Command:
     while tokens and re.match(r"[A-Za-z_][A-Za-z0-9_]*=", tokens[0].word.raw):
         env.append(tokens.pop(0).word)
     if not tokens:
-        raise _Shell("it sets a shell variable")
+        raise _Shell("the line sets a shell variable")
     first = tokens[0].word
     if first.value in _CONTROL:
-        raise _Shell("it is a shell script")
+        raise _Shell("the line is a shell script")
     return Command(tuple(env), tuple(t.word for t in tokens), begin, tokens[-1].last)
 
 
@@ -158,7 +158,7 @@ def _tokens(text: str, syntax: Syntax) -> list[_Token]:
             at = _end_of_line(text, at)
         elif text.startswith(("&&", "||", ";;"), at):
             if text.startswith(";;", at):
-                raise _Shell("it is a shell script")
+                raise _Shell("the line is a shell script")
             found.append(_Token("op", at, at + 2, Word(text[at : at + 2], None)))
             at += 2
         elif character == ";":
@@ -168,13 +168,13 @@ def _tokens(text: str, syntax: Syntax) -> list[_Token]:
             found.append(_Token("redirect", at, redirect.end()))
             at = redirect.end()
         elif character in "<>":
-            raise _Shell("it reads or writes a file by redirection")
+            raise _Shell("the line redirects its input or output")
         elif character == "|":
-            raise _Shell("it pipes its output into another command")
+            raise _Shell("the line pipes output into another command")
         elif character == "&":
-            raise _Shell("it runs in the background")
+            raise _Shell("the line runs a command in the background")
         elif character in "()":
-            raise _Shell("it is a shell script")
+            raise _Shell("the line is a shell script")
         else:
             at = _word(text, at, syntax, found)
     return found
@@ -208,7 +208,7 @@ def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
                 value.append(text[at + 1 : at + 2])
                 at += 1
             elif character == "`" and quote == '"':
-                raise _Shell("it uses the output of another command as a value")
+                raise _Shell("the line uses the output of another command as a value")
             else:
                 value.append(character)
             at += 1
@@ -221,7 +221,7 @@ def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
             value.append(text[at + 1 : at + 2])
             at += 2
         elif character == "`":
-            raise _Shell("it uses the output of another command as a value")
+            raise _Shell("the line uses the output of another command as a value")
         elif character in _BLANK or character in ";&|<>()":
             break
         else:
@@ -230,7 +230,7 @@ def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
             value.append(character)
             at += 1
     if quote:
-        raise _Shell("it has an unclosed quote")
+        raise _Shell("the line has an unclosed quote")
     raw = text[start:at]
     if whole == at and whole > start and not syntax.one_word(raw):
         _alone(raw, start, at, syntax, found)
@@ -258,7 +258,7 @@ def _alone(raw: str, start: int, end: int, syntax: Syntax, found: list[_Token]) 
 def _shell_reference(text: str, at: int) -> int:
     """Return the end of a shell expansion, after its dollar sign."""
     if text[at : at + 1] == "(":
-        raise _Shell("it uses the output of another command as a value")
+        raise _Shell("the line uses the output of another command as a value")
     if text[at : at + 1] == "{":
         end = text.find("}", at)
         return len(text) if end < 0 else end + 1

@@ -29,7 +29,9 @@ def unsafe(sources: Sequence[Source]) -> str:
             )
         for include in source.includes:
             if not include.path:
-                return f"{source.path}:{include.line} includes files whose names only make can determine"
+                return (
+                    f"{source.path}:{include.line} includes files whose names cannot be determined without running make"
+                )
     files = {source.path for source in sources} | {i.path for source in sources for i in source.includes}
     for source in sources:
         if source.makes_rules:
@@ -38,7 +40,9 @@ def unsafe(sources: Sequence[Source]) -> str:
             for name in rule.names:
                 old_style = re.fullmatch(r"\.\w+(\.\w+)?", name)  # a suffix rule, or .DEFAULT
                 if old_style or any(fnmatch.fnmatchcase(f, name.replace("%", "*")) for f in files):
-                    return f"{source.path}:{rule.first + 1} may remake a Makefile, which make does before anything else"
+                    return (
+                        f"{source.path}:{rule.first + 1} may remake a Makefile, which is the first thing that make does"
+                    )
     return ""
 
 

@@ -50,7 +50,9 @@ def run(
     paths = files.paths(session, root, file)
     if output and len(paths) > 1:
         raise Problem(
-            "bad-argument", f"--output supports only one file, but found {', '.join(paths)}.", hint=f"--file {paths[0]}"
+            "bad-argument",
+            f"--output supports only one file, but this repository has {', '.join(paths)}.",
+            hint=f"--file {paths[0]}",
         )
     facts = _facts(session)
     imports = [_import(session, root, path, facts, accept, whole=not output) for path in paths]
@@ -80,7 +82,7 @@ def undo(session: Session, *, dry_run: bool = False) -> None:
         raise Problem(
             "adopt-missing",
             f"{record.PATH} does not list any imported files, so `import-makefile` has not changed this repository.",
-            hint="run `git log --stat` to see who changed which files",
+            hint="run `git log --stat` to see which commits changed which files",
         )
     changed, kept = undo_changes.changes(root, ours)
     present.undone(session, changed, kept)
@@ -129,7 +131,7 @@ def _import(session: Session, root: Path, path: str, facts: Facts, accept: Colle
         why = ask.unsafe(sources)
         known = None if why else ask.make(session.world, root / base, name)
         if why:
-            notes.append(f"make was not queried for targets: {why}")
+            notes.append(f"make was not run to list the targets: {why}")
     values = {key: value for source in sources for key, value in source.variables.items()}
     rows = mapping.rows(sources, language, replace(facts, values=values), invoke, accept=accept)
     if not whole:
@@ -170,7 +172,7 @@ def _facts(session: Session) -> Facts:
         names = tuple(path.name for path in project_root.compose_files(session.root))
         workspace = discover.read_workspace(session, looking=True)
     except Problem as problem:
-        session.report.say(f"services and databases are not compared with the compose file: {problem.message}")
+        session.report.say(f"cannot compare services and databases with the compose file: {problem.message}")
         return Facts()
     services = workspace.config.get("services") or {}
     databases = {}
@@ -197,7 +199,7 @@ def _require_known(imports: Sequence[Import], accept: Collection[str]) -> None:
             raise Problem(
                 "bad-argument",
                 f"--accept {name}: {why}.",
-                hint=f"--accept works with these targets: {', '.join(near) or 'none'}",
+                hint=f"use --accept with one of these targets: {', '.join(near) or 'none'}",
             )
 
 

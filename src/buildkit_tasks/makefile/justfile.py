@@ -23,9 +23,9 @@ _HEADER = re.compile(rf"@?({_NAME})(?=[\s:])")
 _LONGEST = 10_000
 #: Attributes that change where or how a recipe runs.
 _ELSEWHERE = {
-    "working-directory": "it runs in a different directory",
-    "no-cd": "it runs in the caller's directory",
-    "script": "it is a script",
+    "working-directory": "the recipe runs in a different directory",
+    "no-cd": "the recipe runs in the caller's directory",
+    "script": "the recipe is a script",
 }
 
 
@@ -161,12 +161,12 @@ def _setting(now: _Reading, at: int, name: str, value: str) -> None:
     if name == "shell":
         program = re.match(r"\[\s*['\"]([^'\"]+)['\"]", value)
         if not program or not re.fullmatch(r"(?:\S*/)?(?:ba|da|z|k)?sh", program[1]):
-            now.shell = f"its recipes run in {program[1] if program else 'another shell'}"
+            now.shell = f"the recipes in this file run in {program[1] if program else 'another shell'}"
     elif name == "working-directory":
-        now.shell = "its recipes run in a different directory"
+        now.shell = "the recipes in this file run in a different directory"
     elif name == "export" and value in ("", "true"):
         now.notes.append(
-            f"line {at + 1}: exports every variable, but cargo tasks get only those passed with --env NAME"
+            f"line {at + 1}: exports every variable, but cargo tasks receive only those passed with --env NAME"
         )
 
 
@@ -185,7 +185,7 @@ def _recipe(now: _Reading, at: int) -> int:
     attributes = " ".join(now.attributes)[:_LONGEST]
     why = next((why for word, why in _ELSEWHERE.items() if re.search(rf"[\[,]\s*{word}\b", attributes)), "")
     if steps and steps[0].text.startswith("#!"):
-        why = "it is a script with its own interpreter"
+        why = "the recipe is a script with its own interpreter"
     documented = re.search(r"\bdoc\(\s*['\"]([^'\"]*)", attributes)
     now.rules.append(
         Rule(

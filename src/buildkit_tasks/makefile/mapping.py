@@ -90,7 +90,7 @@ def _clean_last(found: list[Row], accept: Collection[str]) -> list[Row]:
     ]
     if not host:
         return found
-    why = f"cargo.clean does not remove the host's target directory, which {host[0]} still uses"
+    why = f"cargo.clean does not remove the host's target directory, which the target {host[0]} still uses"
     return [
         Row(row.rule, PERHAPS, row.calls, why=why, left=tuple(step.text for step in row.rule.steps))
         if row.kind == CERTAIN
@@ -123,13 +123,13 @@ def _builds_file(rule: Rule, sources: Sequence[Source]) -> str:
     if not name or rule.pattern or set(rule.names) <= phony:
         return ""
     if any("/" in each for each in rule.names if each not in phony) or rule.computed:
-        return f"it builds the file {name}"
+        return f"the target builds the file {name}"
     targets = {each for source in sources for other in source.rules for each in other.names} | phony
     read = {source.path for source in sources}
     unread = any(include.path not in read for source in sources for include in source.includes)
     unread = unread or any(source.makes_rules for source in sources)
     files = [need for need in rule.prerequisites if need not in targets and (not unread or re.search(r"[./*]", need))]
-    return f"it builds the file {name} from {files[0]}" if files else ""
+    return f"the target builds the file {name} from {files[0]}" if files else ""
 
 
 def _row(rule: Rule, language: Language, facts: Facts, invoke: str, accept: Collection[str]) -> Row:

@@ -106,7 +106,7 @@ def finish(session: Session, rows: Sequence[Row], changed: Sequence[Change], *, 
     )
     near = [row.rule.names[0] for row in rows if row.acceptable]
     if near and not written:
-        report.say(f"to replace a kept target with the task listed for it, use --accept {near[0]}")
+        report.say(f"to use the nearest task for a target that was kept, pass --accept {near[0]}")
     if not changed:
         report.say("nothing to change")
     elif written:

@@ -43,7 +43,7 @@ def read(
         rules = []
         for rule in reading.rules:
             own = [name for target in rule.names for name in exports.get(target, ())]
-            script = "all its lines run in one shell (.ONESHELL)" if one_shell and len(rule.steps) > 1 else ""
+            script = "all lines of the recipe run in one shell (.ONESHELL)" if one_shell and len(rule.steps) > 1 else ""
             kept = rule.kept or script
             rules.append(replace(rule, kept=kept, exported=tuple(dict.fromkeys((*exported, *own)))))
         values = reading.variables.values.items()
@@ -58,7 +58,7 @@ def read(
                 {name: value.text for name, value in values if value.text is not None},
                 tuple(dict.fromkeys(reading.runs)),
                 tuple(dict.fromkeys(reading.notes)),
-                f"its recipes run in {shells[0]}" if shells else "",
+                f"the recipes in this file run in {shells[0]}" if shells else "",
                 makes_rules=reading.makes_rules,
             )
         )
@@ -138,7 +138,7 @@ def _line(now: Reading, at: int) -> int:
             now.exported += names
             if not names and not line[6:].strip():
                 now.notes.append(
-                    f"line {at + 1}: exports every variable, but cargo tasks get only those passed with --env NAME"
+                    f"line {at + 1}: exports every variable, but cargo tasks receive only those passed with --env NAME"
                 )
     elif found := _INCLUDE.match(line):
         now.close()
@@ -146,7 +146,7 @@ def _line(now: Reading, at: int) -> int:
     elif word := re.match(r"(vpath|load|-load)(?=\s|$)", line):
         now.close()
         now.makes_rules = now.makes_rules or word[1] != "vpath"
-        now.notes.append(f"line {at + 1}: `{line}` is not supported and is kept")
+        now.notes.append(f"line {at + 1}: `{line}` is not supported; the line is kept")
     else:
         rules.rule(now, at, last, whole)
     return last + 1

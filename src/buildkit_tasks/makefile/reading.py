@@ -47,7 +47,7 @@ class Reading:
     def close(self) -> None:
         """End the current rule's recipe."""
         if self.open:
-            mixed = "part of its recipe depends on a condition (ifeq, ifdef)" if self.open.mixed else ""
+            mixed = "part of the recipe depends on a condition (ifeq, ifdef)" if self.open.mixed else ""
             made = replace(self.open.rule, steps=tuple(self.open.steps), kept=self.open.rule.kept or mixed)
             self.rules.append(made)
         self.open = None
@@ -66,6 +66,6 @@ def invalid(path: str, line: int, why: str) -> Problem:
     return Problem(
         "makefile-invalid",
         f"{path}:{line}: {why}.",
-        causes=["make also stops at this line"],
+        causes=["make also fails at this line"],
         hint=f"make -n -f {path}    (shows make's own error)",
     )

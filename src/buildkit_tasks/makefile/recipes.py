@@ -44,7 +44,7 @@ def line(step: Step, syntax: Syntax, facts: Facts, invoke: str, prefixes: str = 
     start = found.end() if found else 0
     body = step.text[start:]
     if len(body) > _LONGEST:
-        return Line(step, step.text, why=f"it is longer than {_LONGEST} characters")
+        return Line(step, step.text, why=f"the line is longer than {_LONGEST} characters")
     if _SHOWS.search(body):
         return Line(step, step.text, group=True)
     taken = words.split(body, syntax)
@@ -96,7 +96,7 @@ def _command(command: Command, facts: Facts) -> Call | Stays:
     env, rest = command.env, list(command.words)
     program = rest[0].value
     if program is None:
-        return Stays(f"the program that {rest[0].raw} runs is unknown")
+        return Stays(f"the program that {rest[0].raw} refers to is unknown")
     try:
         return _program(program, env, rest[1:], facts)
     except Unfit as reason:
@@ -120,9 +120,9 @@ def _program(program: str, env: Sequence[Word], rest: Sequence[Word], facts: Fac
     if program == "rm" and [v.strip("./") for v in values if not v.startswith("-")] == ["target"]:
         return Call("cargo.clean", note="the host's target directory is kept")
     if program == "cd":
-        return Stays(f"it runs in a different directory ({' '.join(values)})")
+        return Stays(f"the command runs in a different directory ({' '.join(values)})")
     if program in ("$(MAKE)", "make"):
-        return Stays("it runs a different Makefile")
+        return Stays("the command runs a different Makefile")
     return Stays(f"no task replaces `{' '.join([program, *values[:2]])}`")
 
 

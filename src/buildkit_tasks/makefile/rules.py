@@ -37,22 +37,24 @@ def rule(now: Reading, at: int, last: int, whole: str) -> None:
     needs = known or ()
     help_text = syntax.help_of(whole[end:]) if stop == "#" else ""
     if targets is None:
-        now.notes.append(f"line {at + 1}: the targets `{head[:colon].strip()}` can only be determined by running make")
+        now.notes.append(
+            f"line {at + 1}: the targets `{head[:colon].strip()}` cannot be determined without running make"
+        )
         targets = ()
     if SPECIAL.fullmatch(targets[0] if targets else ""):
         _special(now, targets[0], needs)
         now.open = None
         return
     why = (
-        f"it is inside a condition (line {now.conditions[-1]})"
+        f"the rule is inside a condition (line {now.conditions[-1]})"
         if now.conditions
-        else "a double-colon rule"
+        else "the rule is a double-colon rule"
         if double
-        else "one recipe for multiple targets (&:)"
+        else "the rule has one recipe for multiple targets (&:)"
         if grouped
-        else "a recipe that begins on the target's own line and continues on the next"
+        else "the recipe begins on the target's line and continues on the next line"
         if stop == ";" and last > at
-        else "its name cannot be determined without running make"
+        else "the target's name cannot be determined without running make"
         if not targets
         else ""
     )
@@ -110,4 +112,4 @@ def _special(now: Reading, name: str, needs: tuple[str, ...]) -> None:
         now.phony |= set(needs)
     elif name in (".ONESHELL", ".POSIX"):
         now.one_shell = now.one_shell or name == ".ONESHELL"
-        now.notes.append(f"{name} is set; it is kept")
+        now.notes.append(f"the special target {name} is kept")
