@@ -291,7 +291,12 @@ LOST = "Error response from daemon: parent snapshot sha256:fc7b does not exist: 
         (LOST, True, 0, ""),
         (LOST, False, 31, "cannot create a container from shop/api:dev for linux/arm64"),
         ("Error response from daemon: Conflict.\n", True, 31, "cannot create a container from shop/api:dev"),
-        ("Error: image was found but does not provide the specified platform\n", True, 48, "does not start on it"),
+        (
+            "Error: image was found but does not provide the specified platform\n",
+            True,
+            48,
+            "does not start on that platform",
+        ),
     ],
 )
 def test_only_a_wrong_platform_is_reported_as_one(bench: Bench, stderr: str, once: bool, code: int, words: str) -> None:

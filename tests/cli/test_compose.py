@@ -106,7 +106,7 @@ def test_compose_is_asked_once_where_no_file_can_have_an_extension(bench: Bench)
     ("build", "words"),
     [
         ({"dockerfile": "gone"}, "The Dockerfile of the service 'web' cannot be read"),
-        ({"dockerfile": "."}, "it is not a file"),
+        ({"dockerfile": "."}, "the path is not a file"),
     ],
 )
 def test_a_dockerfile_that_cannot_be_read_is_told_with_its_service(

@@ -201,7 +201,7 @@ def test_unknown_builds_and_services(bench: Bench) -> None:
     assert "Build 7 is not in the history." in done.err
     done = bench.invoke("explain", "--service", "postgres")
     assert done.code == 7
-    assert "it built api, worker" in done.err
+    assert "build 1 built api, worker" in done.err
 
 
 def test_the_history_may_be_deleted(bench: Bench) -> None:

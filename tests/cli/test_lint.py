@@ -37,7 +37,7 @@ def test_without_findings_the_exit_code_is_0_and_no_engine_is_asked(bench: Bench
     arrange(bench)
     done = bench.invoke("lint")
     assert (done.code, done.out) == (0, "")
-    assert done.err == ("docker/Dockerfile: nothing found; hadolint did not run, only the BT rules\n")
+    assert done.err == ("docker/Dockerfile: nothing found; without hadolint (only the BT rules were checked)\n")
     # compose finds its files itself; extensions, which only its YAML would include, do not occur
     assert [c["argv"] for c in bench.calls] == [["compose", "config", "--format", "json"]]
 
@@ -176,7 +176,10 @@ def test_what_cannot_be_looked_at_is_said(bench: Bench) -> None:
     bench.reply("config --format json", stdout=json.dumps({"name": "shop", "services": services}))
     done = bench.invoke("lint")
     assert done.code == 0
-    assert "warning: skipping the service extra: its Dockerfile is inside the compose file" in done.err
-    assert "warning: skipping the service far: it is built from https://github.com/example/shop.git#main" in done.err
+    assert "warning: skipping the service extra: its Dockerfile is inline in the compose file" in done.err
+    assert (
+        "warning: skipping the service far: its build context is remote (https://github.com/example/shop.git#main)"
+        in done.err
+    )
     bench.reply("config --format json", stdout=json.dumps({"name": "shop", "services": {}}))
     assert bench.invoke("lint").code == 7

@@ -73,7 +73,7 @@ def test_a_client_without_its_plugin_builds_the_legacy_way(crates: Bench) -> Non
     assert "--mount" not in build["stdin"]
     assert "--secret" not in build["argv"]
     assert not [a for a in build["argv"] if a.startswith("BINS=")]
-    assert "the docker command 28.2.2 needs the buildx plugin for BuildKit" in done.err
+    assert "the docker command 28.2.2 needs the buildx plugin to use BuildKit" in done.err
     folder = next((crates.place / "state").rglob("legacy/manifests"))
     assert (folder / "api/Cargo.toml").read_text() == (crates.root / "api/Cargo.toml").read_text()
     assert "real" not in (folder / "api/src/main.rs").read_text()

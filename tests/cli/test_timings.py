@@ -79,7 +79,7 @@ def test_the_history_has_a_page(bench: Bench) -> None:
     assert json.loads(bench.invoke("history", *flags).out) == {"schema": 1, "html": str(bench.root / "page.html")}
     text = (bench.root / "page.html").read_text()
     assert "Build 3 of worker" in text
-    assert "Only one build so far" in text
+    assert "There is only one build so far" in text
     assert 'href="build-' not in text  # pages of individual builds are in another directory
     done = bench.invoke("history", "--html", "--output", "missing/page.html")
     assert done.code == 33
@@ -90,10 +90,10 @@ def test_the_history_has_a_page(bench: Bench) -> None:
     ("words", "said"),
     [
         (["--html", "--timings"], "--html and --timings cannot be combined."),
-        (["--html", "--build", "1"], "--build only has an effect with --timings."),
-        (["--timings", "--last", "3"], "--last only has an effect with the list or --html."),
-        (["--timings", "--service", "api"], "--service only has an effect with the list or --html."),
-        (["--output", "x.html"], "--output only has an effect with --html or --timings."),
+        (["--html", "--build", "1"], "--build has an effect only with --timings."),
+        (["--timings", "--last", "3"], "--last has an effect only with the list or --html."),
+        (["--timings", "--service", "api"], "--service has an effect only with the list or --html."),
+        (["--output", "x.html"], "--output has an effect only with --html or --timings."),
     ],
 )
 def test_flags_without_an_effect_are_refused(bench: Bench, words: list[str], said: str) -> None:

@@ -188,7 +188,7 @@ def test_dev_follows_the_logs_and_stops_what_it_started(running: Bench) -> None:
     running.reply("logs --tail", stdout="api-1  | hello\n", wait=True)
     running.reply("ps --all --no-trunc", stdout="1\tshop-api-1\trunning\tapi\tsha256:old\n", after="up")
     watching = start(running, "dev", "api")
-    watching.wait_for("following the logs; press Ctrl-C to stop what was started")
+    watching.wait_for("following the logs; press Ctrl-C to stop the containers that were started")
     watching.wait_for("api-1  | hello")
     assert watching.end(signal.SIGINT) == 130
     assert "stopping api" in watching.said

@@ -278,8 +278,8 @@ def test_all_names_are_those_that_compose_gives(built: dict[str, Any]) -> None:
 #: Errors of compose: the service's section, the exit code, and words of the message.
 REFUSED: dict[str, tuple[str, int, str]] = {
     "context-missing": ("build: ./gone", 9, "The build context of the service 'a' cannot be read"),
-    "context-file": ("build: ./more/m", 9, "it is not a directory"),
-    "dockerfile-directory": ("build: {context: ., dockerfile: more}", 9, "it is not a file"),
+    "context-file": ("build: ./more/m", 9, "the path is not a directory"),
+    "dockerfile-directory": ("build: {context: ., dockerfile: more}", 9, "the path is not a file"),
     "target": ("build: {context: app, target: nope}", 21, 'first step: target stage "nope" could not be found'),
     "empty": ("build: {context: app, dockerfile: Empty}", 21, "first step: the Dockerfile cannot be empty"),
     "words": ("build: {context: app, dockerfile: Fails}", 21, "The step failed: [2/2] RUN echo 'error: odd'"),

@@ -269,18 +269,18 @@ OTHER = compose(other="context: ., dockerfile: other.Dockerfile").replace(
         ),
         (
             {"compose.yaml": OTHER, "other.Dockerfile": BUILDER},
-            "api.Dockerfile uses the image acme/builder of the service builder, but that image is built "
-            "differently by other: give each service its own `image:`",
+            "api.Dockerfile uses the image acme/builder of the service builder, but the service other "
+            "builds this image differently: give each service its own `image:`",
         ),
         (
             {"builder.Dockerfile": BUILDER + "RUN strip /das/*\n"},
             "api.Dockerfile:5 copies /das/api, which builder.Dockerfile:11 may change after it was compiled: "
-            "run that command in the stage that compiles",
+            "run that command in the stage that compiles the program",
         ),
         (
             {"api.Dockerfile": program("${PROGRAM}")},
             "api.Dockerfile:5 copies /rust/bins/${PROGRAM}, but PROGRAM has no value: "
-            "set it in `build.args` or as a default",
+            "set it in `build.args` or give it a default",
         ),
         (
             {"api.Dockerfile": "ARG IMAGE\n" + program("api", "${IMAGE}:1")},
@@ -289,15 +289,15 @@ OTHER = compose(other="context: ., dockerfile: other.Dockerfile").replace(
         (
             {"builder.Dockerfile": BUILDER.replace("WORKDIR", "ARG APP=/rust\nRUN mkdir -p $APP\nWORKDIR")},
             "api.Dockerfile uses the image acme/builder of the service builder, but the argument APP is /rust in "
-            "builder.Dockerfile and /usr/src/app in api.Dockerfile: rename one of the two",
+            "builder.Dockerfile and /usr/src/app in api.Dockerfile: rename one of the arguments",
         ),
         (
             {
                 "builder.Dockerfile": BUILDER.replace("--mount=", "--mount=type=secret,id=key --mount="),
                 "compose.yaml": compose(builder="context: ., dockerfile: builder.Dockerfile, secrets: [key]"),
             },
-            "api.Dockerfile uses the image acme/builder of the service builder, but its `build:` lacks the `secrets:` "
-            "of builder, which the compile stage mounts: add the same `secrets:`",
+            "api.Dockerfile uses the image acme/builder of the service builder, but the `build:` section of "
+            "api lacks the `secrets:` entries of builder, which the compile stage mounts: add the same entries",
         ),
         (
             {
@@ -306,8 +306,8 @@ OTHER = compose(other="context: ., dockerfile: other.Dockerfile").replace(
                     builder="context: ., dockerfile: builder.Dockerfile, additional_contexts: {tools: 'docker-image://rust:1'}"
                 ),
             },
-            "api.Dockerfile uses the image acme/builder of the service builder, but its `build:` lacks the additional "
-            "context tools of builder: add `tools: docker-image://rust:1`",
+            "api.Dockerfile uses the image acme/builder of the service builder, but the `build:` section of "
+            "api lacks the additional context tools of builder: add `tools: docker-image://rust:1`",
         ),
         (
             {
@@ -318,12 +318,12 @@ OTHER = compose(other="context: ., dockerfile: other.Dockerfile").replace(
             },
             "api.Dockerfile uses the image shop-collect of the service collect: collect.Dockerfile uses the image "
             "acme/builder of the service builder, but the argument APP is /rust in builder.Dockerfile and /a in "
-            "collect.Dockerfile: rename one of the two",
+            "collect.Dockerfile: rename one of the arguments",
         ),
         (
             {"compose.yaml": compose(builder="context: 'https://example.org/a.git'")},
-            "api.Dockerfile copies api from the image acme/builder of the service builder, but its context is not in "
-            "this repository: https://example.org/a.git",
+            "api.Dockerfile copies api from the image acme/builder of the service builder, but the build context "
+            "is remote: https://example.org/a.git",
         ),
         (
             {"builder.Dockerfile": "FROM debian:bookworm-slim\nCOPY das /das\n"},
@@ -345,7 +345,8 @@ def test_a_new_service_that_uses_a_converted_one_is_refused(tmp_path: Path) -> N
     repositories.write(tmp_path, made.texts)
     later = made.texts["compose.yaml"] + "  late:\n    build: {context: ., dockerfile: api.Dockerfile}\n"
     assert refused(tmp_path, {"compose.yaml": later}, "late") == (
-        "api.Dockerfile copies api from the image acme/builder of the service builder, which is converted already: "
+        "api.Dockerfile copies api from the image acme/builder of the service builder, which has already "
+        "been converted: "
         "run `init --undo`, then `init`"
     )
 
@@ -360,7 +361,7 @@ def test_an_image_stays_whole_while_another_service_copies_from_it(tmp_path: Pat
         "compose.yaml": compose(),
     }
     why = refused(tmp_path, files, "builder")
-    assert why == "its image would lose files that ingest copies from it, and ingest is not converted"
+    assert why == "the converted image would lose files that ingest copies from it, and ingest is not converted"
 
 
 def test_a_builder_that_is_no_longer_needed_is_named(tmp_path: Path) -> None:

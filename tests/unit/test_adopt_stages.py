@@ -502,7 +502,7 @@ def test_a_program_that_is_now_static_is_named(tmp_path: Path) -> None:
         tmp_path, two(first, (BUILD + RUN).replace("/app/target/release/app", "/app/target/release/web"))
     )
     assert [n.text for n in adopted.write(read, finding).notes if n.open] == [
-        "web is now linked statically (musl) like api: all services share one compile step"
+        "web is now linked statically (musl) like api, because all services share one compile step"
     ]
 
 
@@ -574,7 +574,7 @@ def test_a_dockerfile_that_copies_what_is_not_there_is_named(tmp_path: Path) -> 
     _, finding = found(tmp_path, files)
     assert [s.binary for s in finding.services] == ["job"]
     assert [(n.where, n.text) for n in finding.notes if "not converted" in n.text] == [
-        ("Dockerfile", "not converted, because it copies vendor/lib, which is not in the repository")
+        ("Dockerfile", "not converted, because the Dockerfile copies vendor/lib, which is not in the repository")
     ]
 
 
@@ -813,7 +813,7 @@ def test_a_file_over_the_sources_of_one_service_of_several_is_reported(tmp_path:
     read, finding = found(tmp_path, files)
     said = [f"{note.where}: {note.text}" for note in adopted.write(read, finding).notes if note.open]
     assert [text for text in said if "at their paths in the repository" in text] == [
-        "api.Dockerfile:4: the compile step reads files at their paths in the repository: "
+        "api.Dockerfile:4: not converted, because the compile step reads files at their paths in the repository: "
         "COPY docker/cargo-config.toml .cargo/config.toml"
     ]
 

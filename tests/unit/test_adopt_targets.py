@@ -145,7 +145,7 @@ def test_variables_of_another_program_s_stage_do_not_count(tmp_path: Path) -> No
         assert other not in text
     assert [n.text for n in written.notes if n.open] == [
         "worker was stripped by its Dockerfile but is no longer stripped: set `strip` in a profile in Cargo.toml",
-        "worker was compiled with different RUSTFLAGS, MODE than api; both now use the same values",
+        "worker was compiled with different RUSTFLAGS and MODE than api; both now use the same values",
     ]
     assert "    cargo install sqlx-cli --locked\n" in text  # our image does not contain xx
 
@@ -199,7 +199,10 @@ def test_a_dockerfile_that_copies_git_lacks_nothing_where_it_is_there(tmp_path: 
         (tmp_path / ".git").mkdir()
     finding = look.find(tree.read(tmp_path), repositories.resolved(tmp_path, compose), ("compose.yaml",))
     assert [s.binary for s in finding.services] == (["api"] if there else [])
-    assert any("it copies .git, which is not in the repository" in note.text for note in finding.notes) is not there
+    assert (
+        any("the Dockerfile copies .git, which is not in the repository" in note.text for note in finding.notes)
+        is not there
+    )
 
 
 @pytest.mark.parametrize(
@@ -219,7 +222,7 @@ def test_an_example_is_not_mistaken_for_a_program(tmp_path: Path, command: str, 
     assert finding.services == ()
     name = "api" if "--examples" in command else "demo"
     assert [s.why for s in finding.left] == [
-        f"Dockerfile ships the example {name}, but the compile step builds only programs"
+        f"Dockerfile ships the example {name}, but the compile step does not build examples"
     ]
 
 
@@ -236,7 +239,7 @@ def test_an_image_may_have_an_example_besides_its_program(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        ("cargo build --example demo", "it ships the example demo, but the compile step builds only programs"),
+        ("cargo build --example demo", "it ships the example demo, but the compile step does not build examples"),
         ("cargo leptos build --release", "it builds with cargo leptos, which does more than compile"),
     ],
 )

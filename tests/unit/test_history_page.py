@@ -81,7 +81,7 @@ def test_one_build_is_shown_and_called_one() -> None:
     text = overview.html(many_builds.builds(1), "shop", many_builds.sizes(1))
     alone(text)
     said = " ".join(Parsed(text).texts)
-    assert "Only one build so far" in said
+    assert "There is only one build so far" in said
     assert "Only one listing so far: target mounts 1.3 GB, cargo registry 410.0 MB" in said
     assert rows(text) == [1]
     assert len(charts(text)) == 4
@@ -96,7 +96,7 @@ def test_builds_that_recorded_little_have_a_page() -> None:
         "No steps are recorded for any of these builds.",
         "No image sizes are recorded",
         "No sizes are recorded yet.",
-        "what it compiled is not recorded",
+        "compiled crates not recorded",
     ):
         assert words in said
     assert len(charts(text)) == 1

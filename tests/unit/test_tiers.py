@@ -46,7 +46,7 @@ ARGS = {"CACHE_SCOPE": "shop", "TARGETARCH": "amd64"}
         (replace(OLD, buildx=()), (), "auto", False, "each", "no buildx plugin"),
         (replace(FULL, buildx=(0, 12)), (26, 1, 5), "auto", False, "each", "buildx 0.12 is older"),
         (replace(FULL, buildx=()), (28, 2, 2), "auto", False, "legacy", "needs the buildx plugin"),
-        (replace(OLD, version=(18, 6, 3)), (18, 6, 3), "auto", False, "legacy", "18.6.3 has no BuildKit"),
+        (replace(OLD, version=(18, 6, 3)), (18, 6, 3), "auto", False, "legacy", "18.6.3 does not include BuildKit"),
         (replace(OLD, version=(4, 3, 1)), (26, 1, 5), "auto", True, "legacy", "podman 4.3.1"),
     ],
 )

@@ -228,7 +228,10 @@ UNKNOWN: dict[str, tuple[Act, str]] = {
     ),
     "pull": (lambda s: s.more.update(pull=True), "uses the key pull"),
     "ssh": (lambda s: s.more.update(ssh=["default"]), "uses the key ssh"),
-    "a secret of the environment": (lambda s: s.more.update(secret=["id=x,type=env,env=X"]), "a secret is not a file"),
+    "a secret of the environment": (
+        lambda s: s.more.update(secret=["id=x,type=env,env=X"]),
+        "a build secret is not a file",
+    ),
     "a cache that is written": (lambda s: s.more.update({"cache-to": ["type=inline"]}), "uses the key cache-to"),
     "another output": (lambda s: s.more.update(output=["type=local,dest=x"]), "is not stored in the engine"),
     "a named image": (lambda s: s.more.update(contexts={"x": "docker-image://alpine"}), "is built from"),

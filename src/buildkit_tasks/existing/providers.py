@@ -65,12 +65,12 @@ def of(files: Tree, name: str, entry: Mapping[str, Any], project: str = "") -> P
     names = frozenset(map(lookup_name, images))
     given = str(build.get("context", "."))
     if re.match(r"[a-z+]+://|git@", given):
-        return Provider(name, names, build, why=f"its context is not in this repository: {given}")
+        return Provider(name, names, build, why=f"the build context is remote: {given}")
     context = inside(files.root, given)
     if context is None:
-        return Provider(name, names, build, why=f"its context is outside the repository: {given}")
+        return Provider(name, names, build, why=f"the build context is outside the repository: {given}")
     path, text = dockerfile_of(files, context, build)
-    return Provider(name, names, build, context, path, text, "" if text else f"its Dockerfile {path} does not exist")
+    return Provider(name, names, build, context, path, text, "" if text else f"the Dockerfile {path} does not exist")
 
 
 def makers(reference: str, user: Provider, several: Sequence[Provider]) -> list[Provider]:

@@ -280,9 +280,13 @@ def unfit(taken: Recipe, arguments: Collection[str]) -> str:
     if "wasm" in taken.cargo.target:
         return f"compiles for {taken.cargo.target}"
     if name := example(taken):
-        return f"ships the example {name}, but the compile step builds only programs"
+        return f"ships the example {name}, but the compile step does not build examples"
     if same := sorted(_OURS & set(arguments)):
-        named = f"an argument named {same[0]}" if len(same) == 1 else f"arguments named {', '.join(same)}"
+        named = (
+            f"an argument named {same[0]}, which is"
+            if len(same) == 1
+            else f"arguments named {', '.join(same)}, which are"
+        )
         what = "it" if len(same) == 1 else "them"
-        return f"has {named}, reserved for the compile step; rename {what} to convert the file"
+        return f"has {named} reserved for the compile step; rename {what} to convert the file"
     return ""

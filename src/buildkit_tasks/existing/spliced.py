@@ -84,11 +84,12 @@ def _compiles(maker: Provider, one: Spliced) -> bool:
 def _several(makers: Sequence[Provider]) -> str:
     """Return why it is unclear which of these services builds the image; empty if all build the same."""
     different = [maker.name for maker in makers if maker.build != makers[0].build]
-    return (
-        f"that image is built differently by {' and '.join(different)}: give each service its own `image:`"
-        if different
-        else ""
+    if not different:
+        return ""
+    who = (
+        f"the service {different[0]} builds" if len(different) == 1 else f"the services {' and '.join(different)} build"
     )
+    return f"{who} this image differently: give each service its own `image:`"
 
 
 def _differs(user: Provider, other: Provider, one: Spliced, own: Parsed) -> str:
@@ -98,16 +99,22 @@ def _differs(user: Provider, other: Provider, one: Spliced, own: Parsed) -> str:
     clash = sorted(name for name in used & values.keys() & own.values.keys() if values[name] != own.values[name])
     if clash:
         pair = f"{values[clash[0]]} in {other.path} and {own.values[clash[0]]} in {user.path}"
-        return f"the argument {clash[0]} is {pair}: rename one of the two"
+        return f"the argument {clash[0]} is {pair}: rename one of the arguments"
     texts = [f"{i.rest}\n{i.body}" for stage in one.parsed.stages for i in stage.items if i.keyword == "RUN"]
     for key, kind in _MOUNTED.items():
         if other.build.get(key) and user.build.get(key) != other.build[key] and f"type={kind}" in "\n".join(texts):
-            lacks = f"its `build:` lacks the `{key}:` of {other.name}, which the compile stage mounts"
-            return f"{lacks}: add the same `{key}:`"
+            lacks = (
+                f"the `build:` section of {user.name} lacks the `{key}:` entries of {other.name}, which the "
+                "compile stage mounts"
+            )
+            return f"{lacks}: add the same entries"
     for name in references(one.parsed, other.target):
         given = next((value for key, value in other.contexts.items() if key.lower() == name.lower()), None)
         if given is not None and user.contexts.get(name) != given:
-            return f"its `build:` lacks the additional context {name} of {other.name}: add `{name}: {given}`"
+            return (
+                f"the `build:` section of {user.name} lacks the additional context {name} of {other.name}: add "
+                f"`{name}: {given}`"
+            )
     return ""
 
 

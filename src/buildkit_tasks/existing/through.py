@@ -142,7 +142,7 @@ class _Walk:
             copy = copied(item, self.values) if item else None
             origin = self.stages.get(copy.stage.lower()) if copy else None
             if item and item.keyword == "RUN" and self._touches(item, path):
-                fix = "run that command in the stage that compiles"
+                fix = "run that command in the stage that compiles the program"
                 changes = changes or f"which {holder.path}:{item.line} may change after it was compiled: {fix}"
             place = posixpath.normpath(posixpath.join(workdir, copy.destination)) if copy else ""
             if item is None or (copy and origin and _may_hold(path, (copy, place))):

@@ -104,8 +104,8 @@ def _first(build: Build, service: ServiceRecord, earlier: Sequence[Build]) -> Ca
     others = [b for b in earlier if b.service(service.name)]
     if any(b.outcome == "built" for b in others):
         elsewhere = next(b for b in others if b.outcome == "built")
-        what = "engine" if elsewhere.inputs.engine != build.inputs.engine else "builder or platform"
-        text = f"this {what} has not built {service.name} before, according to the history"
+        what = "on this engine" if elsewhere.inputs.engine != build.inputs.engine else "with this builder and platform"
+        text = f"the history contains no build of {service.name} {what}"
         return Cause("first", service.name, text)
     if others:
         return Cause("first", service.name, f"no earlier build of {service.name} in the history succeeded")
@@ -134,7 +134,7 @@ def _without_difference(
                 return Cause("lost", f"build {other.id}", f"{words} (prune or garbage collection)")
     versions = [b.inputs.engine_version for b in earlier if place(b) == place(build)][:1]
     if versions and versions[0] != build.inputs.engine_version:
-        text = f"the engine changed from {versions[0]} to {build.inputs.engine_version}"
+        text = f"the engine version changed from {versions[0]} to {build.inputs.engine_version}"
         return Cause("engine", "engine", text, certain=False)
     return _unknown("none of the recorded inputs changed")
 

@@ -99,7 +99,7 @@ class Comparison:
 
     def _surroundings(self, step: StepRecord, old: StepRecord) -> Iterator[Cause]:
         for sign, text in _difference(old.surroundings, step.surroundings):
-            verb = "is new above this step" if sign == "+" else "is no longer above this step"
+            verb = "was added above this step" if sign == "+" else "was removed above this step"
             yield Cause("dockerfile", self.service.dockerfile, f"in {self.service.dockerfile}, {brief(text)} {verb}")
 
     def _variables(self, step: StepRecord, old: StepRecord) -> Iterator[Cause]:
@@ -110,7 +110,7 @@ class Comparison:
             here, there = ("set" if name in s.variables else "not set" for s in (step, old))
             new, before = self.service.shown.get(name), self.there.shown.get(name)
             if name in PROGRAMS:
-                text = f"the programs to compile changed: {new or 'all'} instead of {before or 'all'}"
+                text = f"the programs to compile changed from {before or 'all'} to {new or 'all'}"
                 yield Cause("programs", name, text)
             elif new is not None and before is not None and new != before:
                 yield Cause("argument", name, f"the build argument {name} changed from {before!r} to {new!r}")
@@ -126,8 +126,8 @@ class Comparison:
             yield Cause("base-image", name, f"the base image is now {name} instead of {other}")
         elif new != before and new and before:
             sure = new.startswith("registry ") == before.startswith("registry ")
-            pair = f"{_short(before)} is now {_short(new)}"
-            yield Cause("base-image", step.base, f"the base image {step.base} changed: {pair}", sure)
+            pair = f"from {_short(before)} to {_short(new)}"
+            yield Cause("base-image", step.base, f"the base image {step.base} changed {pair}", sure)
 
     def _files(self, step: StepRecord, old: StepRecord) -> Iterator[Cause]:
         find = self.kept.find

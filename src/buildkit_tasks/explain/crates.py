@@ -99,18 +99,23 @@ class _Context:
             else:
                 yield Cause("first", "", "the history contains no earlier cargo run", certain=False)
         elif build.cargo.tree != before.cargo.tree and build.cargo.tree and before.cargo.tree:
-            text = "the toolchain (compiler or libraries) changed, so cargo starts from scratch"
+            text = "the toolchain (compiler or libraries) changed, so cargo recompiles everything"
             yield Cause("toolchain", build.cargo.tree, text)
         elif build.cargo.total is not None:
             if build.inputs.profile != before.inputs.profile:
                 new = build.inputs.profile
-                text = f"the cargo profile changed from {before.inputs.profile} to {new}, which has no objects yet"
+                text = (
+                    f"the cargo profile changed from {before.inputs.profile} to {new}, and nothing has been "
+                    f"compiled with {new} yet"
+                )
                 yield Cause("profile", new, text)
             elif self._other_mounts():
                 yield Cause("mount-empty", "target", "the build used different cache mounts, which were empty")
             else:
                 yield Cause(
-                    "mount-empty", "target", "the target mount was empty: cleared, trimmed or garbage-collected"
+                    "mount-empty",
+                    "target",
+                    "the target mount was empty, because it was cleared, trimmed or garbage-collected",
                 )
 
     def _other_mounts(self) -> bool:
@@ -174,7 +179,8 @@ class _Context:
         needs = self.lock.get(crate.name, {})
         names = needs.get(crate.version) or next(iter(needs.values()), frozenset())
         if built := sorted(names & self.compiled):
-            yield Cause("dependency", built[0], f"it depends on {', '.join(built[:3])}{' …' if built[3:] else ''}")
+            what = "a dependency was compiled" if len(built) == 1 else "dependencies were compiled"
+            yield Cause("dependency", built[0], f"{what}: {', '.join(built[:3])}{' …' if built[3:] else ''}")
 
     def _selected(self) -> Iterator[Cause]:
         """Yield the changes to arguments that select what is compiled."""

@@ -36,7 +36,7 @@ def explain(session: Session, services: Sequence[str], number: int) -> None:
                 raise Problem(
                     "unknown-service",
                     f"Build {build.id} did not build the service {name!r}.",
-                    causes=[f"it built {', '.join(names)}"],
+                    causes=[f"build {build.id} built {', '.join(names)}"],
                     hint="run `invoke history` to list the builds",
                 )
         steps = tuple(reason for reason in steps if not services or reason.service in services)

@@ -25,7 +25,7 @@ def opened(session: Session) -> Iterator[Store]:
                 "history-missing",
                 "The history contains no builds of this checkout.",
                 causes=[
-                    "the history records only builds run in this checkout by `invoke build`, `up` and `quickstart`"
+                    "the history records only builds that `invoke build`, `up` or `quickstart` ran in this checkout"
                 ],
                 hint="run `invoke build`",
             )
@@ -38,7 +38,7 @@ def opened(session: Session) -> Iterator[Store]:
         raise Problem(
             "history-missing",
             f"Cannot read the build history: {error}.",
-            causes=[f"{path} is corrupt, locked, or was written by a different version of buildkit-tasks"],
+            causes=[f"{path} is corrupt or locked, or was written by a different version of buildkit-tasks"],
             hint=f"run `rm {path}`; nothing else depends on this file",
         ) from None
 

@@ -49,7 +49,9 @@ def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
         session.report.say(f"the existing hook was renamed to {before.name} and runs first")
     hook.parent.mkdir(parents=True, exist_ok=True)
     files.replace(hook, content, mode=0o755)
-    session.report.say(f"{hook} runs before each commit: {'; '.join(shlex.join(('invoke', *c)) for c in checks)}")
+    session.report.say(
+        f"{hook} runs these commands before each commit: {'; '.join(shlex.join(('invoke', *c)) for c in checks)}"
+    )
 
 
 def undo(session: Session) -> None:

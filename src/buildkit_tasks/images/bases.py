@@ -54,7 +54,9 @@ def planned(
 def _first(session: Session, names: Iterable[str]) -> None:
     names = tuple(names)
     them = "it" if len(names) == 1 else "them"
-    session.report.say(f"  no registry provides {_and(names)}: a build will first create {them} from Debian packages")
+    session.report.say(
+        f"  no registry provides {_and(names)}, so a build will first create {them} from Debian packages"
+    )
 
 
 def ensure(
@@ -105,7 +107,7 @@ def foreign(
             raise Problem(
                 "image-unavailable",
                 f"{decision.reference} for {platform} cannot be pulled here.",
-                causes=["for other platforms, only a minimal Debian can be built from packages"],
+                causes=["for other platforms, only a minimal Debian image can be built from packages"],
                 hint="set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY), or load the image with `docker load`",
             )
         if not build:
@@ -214,7 +216,7 @@ def _demand(session: Session, decisions: Mapping[str, Decision], services: Mappi
             hint = f"buildkit-tasks init --upgrade --images bookworm    (uses images that can be built here); {hint}"
         raise Problem(
             "image-unavailable",
-            f"Cannot get {_and(lost)}: not in the engine, and no registry is reachable.",
+            f"The engine does not have {_and(lost)}, and no registry is reachable.",
             causes=[
                 "only these images can be built from Debian packages: "
                 + ", ".join(r.image.removeprefix(f"{image_names.OWN}/") for r in image_names.RECIPES)
@@ -244,8 +246,8 @@ def recipes(names: Sequence[str]) -> list[Recipe]:
         if not recipe:
             raise Problem(
                 "bad-argument",
-                f"There is no recipe for {name!r}.",
-                hint=f"use one of: {', '.join(r.stage for r in image_names.RECIPES)}",
+                f"There is no recipe for the image {name!r}.",
+                hint=f"use one of these names: {', '.join(r.stage for r in image_names.RECIPES)}",
             )
         found.append(recipe)
     return list(dict.fromkeys(found)) or [r for r in image_names.RECIPES if not r.asked]

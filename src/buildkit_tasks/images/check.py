@@ -56,7 +56,7 @@ def _service(
     if absent:
         raise Problem(
             "platform-wrong",
-            f"{service.image} has no image for {absent[0]}.",
+            f"The image {service.image} is not available for {absent[0]}.",
             causes=[f"available: {', '.join(i.platform for i in found) or 'none'}"],
             hint=f"invoke build --service {service.name} --platform {','.join(wanted)}",
         )
@@ -95,7 +95,7 @@ def _read(session: Session, service: Service) -> tuple[Image, ...]:
                 "platform-wrong",
                 f"{service.image} cannot be inspected: {error}.",
                 causes=[
-                    "docker saves OCI archives only in version 25 and newer",
+                    "only Docker 25 and newer save images as OCI archives",
                     "Python can read gzip layers, but not zstd layers",
                 ],
                 hint="use a newer engine (invoke engine.install), or a base image with gzip layers",
@@ -130,7 +130,7 @@ def _start(session: Session, project: Project, service: Service, image: Image) -
             "platform-wrong",
             f"The program in {service.image} does not start on {image.platform}.",
             causes=lines[-3:],
-            hint="rebuild without caches (invoke build --no-cache), then check the program's shared libraries",
+            hint="run `invoke build --no-cache`, then check the program's shared libraries",
         )
     said = " ".join(result.stdout.split())[:60]
     return f"{said or 'runs'}{'' if native else ', under QEMU'}"

@@ -53,7 +53,7 @@ def _ask(session: Session, engine: Engine, refs: Sequence[str]) -> dict[str, Dec
         found.update({ref: image_names.decide(ref, base, answers=answers) for ref in pending})
     for ref in pending:
         if ref in there and found[ref].source == "none":  # an image for another architecture may run emulated
-            session.report.warn(f"{ref} is only available for {there[ref]}, but this engine is {own}")
+            session.report.warn(f"{ref} is available only for {there[ref]}, but the engine's platform is {own}")
             found[ref] = Decision(ref, ref, "local")
     return found
 

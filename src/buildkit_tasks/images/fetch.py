@@ -53,7 +53,7 @@ def fetch(
             run.check(session.world, docker.tag_image(session.root, remote, image.use))
             taken.append(image.use)
         else:
-            session.report.warn(f"skipping {remote}: not for {platforms.own(engine)}")
+            session.report.warn(f"skipping {remote}: the image is not for {platforms.own(engine)}")
         run.capture(session.world, docker.remove_images(session.root, [remote]))
     remember(session, engine, built=taken)
     return taken

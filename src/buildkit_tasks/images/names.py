@@ -74,12 +74,12 @@ class Recipe:
 RECIPES = (
     Recipe(
         *("debian", "library/debian", "bookworm-slim", r"12(\.\d+)*"),
-        *(frozenset({"bookworm", "slim"}), "Debian 12, minimal, with CA certificates"),
+        *(frozenset({"bookworm", "slim"}), "minimal Debian 12 with CA certificates"),
         bare=True,
     ),
     Recipe(
         *("rust", "library/rust", "1-bookworm", r"1(\.\d+)*"),
-        *(frozenset({"bookworm", "slim", "latest"}), "Debian 12's newest rustc and cargo, gcc, mold, git"),
+        *(frozenset({"bookworm", "slim", "latest"}), "the newest rustc and cargo in Debian 12, with gcc, mold and git"),
         bare=True,
     ),
     Recipe(
@@ -92,12 +92,15 @@ RECIPES = (
     ),
     Recipe(
         *("rabbitmq-management", "library/rabbitmq", "3-management-bookworm", r"3(\.\d+)*"),
-        *(frozenset({"bookworm", "management"}), "RabbitMQ 3.10 from Debian 12 with its management plugin"),
+        *(frozenset({"bookworm", "management"}), "RabbitMQ 3.10 from Debian 12 with the management plugin"),
         frozenset({"management"}),
     ),
     Recipe(
         *("buildkit", "moby/buildkit", "buildx-stable-1", r"v0(\.\d+)*"),
-        *(frozenset({"buildx", "stable", "1", "latest"}), "buildkitd and buildctl compiled from source, runc, git"),
+        *(
+            frozenset({"buildx", "stable", "1", "latest"}),
+            "buildkitd and buildctl (compiled from source), runc and git",
+        ),
         bare=True,
         asked=True,
     ),

@@ -184,14 +184,15 @@ def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch
         raise Problem(
             "image-unavailable",
             f"Base images for {facts.arch} cannot be built on this {here} machine.",
-            hint="build the images on a machine with that architecture, then copy them: docker save … | docker load",
+            hint="build the images on a machine with that architecture, then copy them with `docker save … | "
+            "docker load`",
         )
     signed = main.options.get("Signed-By", "")
     keyring = signed if signed.startswith("/") and "\n" not in signed else apt.KEYRING
     if main.options.get("Trusted", "").lower() == "yes":
         keyring = "-"
     _debootstrap(session, keyring)
-    if not host.is_root() and not report.consent("run debootstrap with sudo to build a minimal Debian"):
+    if not host.is_root() and not report.consent("run debootstrap with sudo to build a minimal Debian system"):
         raise Problem("consent-missing", "Base images cannot be built without debootstrap.", hint="rerun the command")
     host.rights(world, "run debootstrap")
     report.say(f"  Debian 12 from {apt.without_credentials(main)[0].uri} (debootstrap, usually under a minute)")
@@ -215,7 +216,7 @@ def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch
     if result.code != 0:
         raise Problem(
             "image-unavailable",
-            "debootstrap could not build a minimal Debian.",
+            "debootstrap could not build a minimal Debian system.",
             causes=[f"exit code {result.code}; mirror {apt.without_credentials(main)[0].uri}"],
             details="\n".join(kept.decode(errors="replace").splitlines()[-12:]),
             hint="check that apt works on this machine (apt-get update)",

@@ -46,7 +46,9 @@ def pull(session: Session, *, ref: str = "") -> None:
         raise Problem(
             "image-unavailable",
             f"{place} has none of the base images that this machine would build from packages.",
-            causes=[f"needed: {', '.join(d.use for d in wanted) or 'none, all come from a registry'}"],
+            causes=[
+                f"needed: {', '.join(d.use for d in wanted) or 'none, because all base images come from a registry'}"
+            ],
             hint="invoke images.push    (on a machine that built base images)",
         )
     _answer(session, "pulled", taken)

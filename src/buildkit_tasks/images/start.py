@@ -104,7 +104,7 @@ def _follow(session: Session, container: str, start: str, platform: str, folder:
 def _wrong(service: Service, platform: str, causes: Sequence[str]) -> Problem:
     return Problem(
         "platform-wrong",
-        f"{service.image} was built for {platform} but does not start on it.",
+        f"{service.image} was built for {platform} but does not start on that platform.",
         causes=list(causes),
         hint=f"invoke images.check --service {service.name} --platform {platform}    (lists every program); a base"
         " image or a copied file is for another architecture",

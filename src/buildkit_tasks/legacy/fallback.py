@@ -120,7 +120,8 @@ def _check_keys(plan: BuildPlan, targets: Mapping[str, Any], chosen: Tier) -> No
         if keys:
             raise Problem(
                 "compose-key-unsupported",
-                f"The service {service.name!r} uses keys that this build does not support: {', '.join(keys)}.",
+                f"The service {service.name!r} uses compose keys that this builder does not support: "
+                f"{', '.join(keys)}.",
                 causes=[chosen.reason],
                 hint=f"{tiers.GET_BUILDKIT}, or use --service to build only services that do not need BuildKit",
             )
@@ -239,10 +240,13 @@ def _ca(session: Session, text: str) -> Path | None:
     if origin.startswith(("default", "environment (SSL")):
         session.report.say(
             f"  {bundle} is not used, because this builder does not support secrets; to add it to a layer of the "
-            "compile stage (never of shipped images), set builders.legacy_ca = layer"
+            "compile stage (never to a shipped image), set builders.legacy_ca = layer"
         )
         return None
-    what = f"{bundle} will be a layer in the compile stage and in {tiers.PREPARED}, but not in the shipped images"
+    what = (
+        f"{bundle} will be stored in a layer of the compile stage and of {tiers.PREPARED}, but not in the "
+        "shipped images"
+    )
     try:
         agreed = session.report.consent(what)
     except Problem as problem:

@@ -29,7 +29,7 @@ PLUGIN_SINCE: Version = (23,)
 STUB = "buildkit-tasks-stub-of-a-program"
 
 #: The hint of every problem that does not occur with BuildKit.
-GET_BUILDKIT = "run `invoke engine.install`, or set builders.name = auto if it is legacy"
+GET_BUILDKIT = "run `invoke engine.install`, or set builders.name = auto (if it is set to legacy)"
 
 #: The image from which the generated Dockerfile copies manifests, stub sources and, with consent, the CA.
 PREPARED = "localhost/buildkit-tasks/legacy"
@@ -64,9 +64,9 @@ def choose(engine: Engine, client: Version, builder: str, *, podman: bool = Fals
     if builder == "legacy":
         return Tier("legacy", "builders.name is set to legacy", "For faster builds, set builders.name = auto")
     if engine.version < BUILDKIT_SINCE:
-        return Tier("legacy", f"Docker Engine {dotted(engine.version)} has no BuildKit", faster)
+        return Tier("legacy", f"Docker Engine {dotted(engine.version)} does not include BuildKit", faster)
     if not engine.buildx and client >= PLUGIN_SINCE:
-        return Tier("legacy", f"the docker command {dotted(client)} needs the buildx plugin for BuildKit", faster)
+        return Tier("legacy", f"the docker command {dotted(client)} needs the buildx plugin to use BuildKit", faster)
     if not engine.buildx:
         return Tier("each", "no buildx plugin is installed", faster)
     if engine.buildx < MINIMUM["buildx"]:
@@ -176,7 +176,7 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
     if not replaced:
         raise Problem(
             "build-failed",
-            "The Dockerfile has no step with a cache mount to replace.",
+            "The Dockerfile has no step with a cache mount, so it cannot be converted for a builder without BuildKit.",
             hint=f"{GET_BUILDKIT}, or use the Dockerfile in docs/how-to/adopt.md",
         )
     return "\n".join(out) + "\n"

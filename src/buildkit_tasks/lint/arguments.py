@@ -53,7 +53,8 @@ def _splitting(file: File) -> Iterator[Hit]:
                     yield "BT007", line, f"{message}{step.item.line}."
             elif not services and name not in step.env and _PER_SERVICE.fullmatch(name):
                 message = (
-                    f"{name} has no default, so it differs per image, but is declared before the compile step on line "
+                    f"{name} has no default, so its value differs between images, but it is declared before "
+                    "the compile step on line "
                 )
                 yield "BT007", line, f"{message}{step.item.line}."
 
@@ -110,7 +111,7 @@ def _secrets(file: File) -> Iterator[Hit]:
         if not step.from_stage:
             for source in step.copied[0]:
                 if _SECRET_FILE.search(source):
-                    yield "BT016", step.item.line, f"{step.keyword} copies {source} into a layer."
+                    yield "BT016", step.item.line, f"This {step.keyword} copies {source} into a layer."
 
 
 def _values(file: File) -> Iterator[tuple[int, str, str, str | None]]:

@@ -67,7 +67,7 @@ _ALL = (
         "mount-without-id",
         "warning",
         "BuildKit identifies a mount without an id by its path. All projects on this engine that use the same path "
-        "share the mount, and --no-cache in one of them clears it for all.",
+        "share the mount, and building one of them with --no-cache clears the mount for all of them.",
         ("moby/buildkit#4250", "0xMiden/node#2314", "docker/buildx#1922"),
         "add id=PROJECT-PURPOSE to the mount, for example id=shop-cargo-registry",
     ),
@@ -76,7 +76,7 @@ _ALL = (
         "target-id-without-architecture",
         "warning",
         "Ids are independent of the platform, so builds for amd64 and arm64 write to the same target directory. Each "
-        "then runs build scripts and proc macros that the other compiled.",
+        "build then runs build scripts and proc macros that the other build compiled.",
         ("moby/buildkit#2598", "docker/buildx#549"),
         "declare ARG TARGETARCH in the stage and end the id with -${TARGETARCH}",
     ),
@@ -85,7 +85,7 @@ _ALL = (
         "shared-target",
         "error",
         "With sharing=shared, the default, two builds can compile into the same directory at the same time. cargo "
-        "releases its lock when it exits, so a later copy may get the binary of the other build.",
+        "releases its lock when it exits, so a later `cp` may copy the binary of the other build.",
         ("lambdaclass/ethrex#6789", "0xMiden/node#2365", _NEVER_STALE),
         "add sharing=locked to the mount",
     ),
@@ -102,7 +102,7 @@ _ALL = (
         "BT005",
         "read-out-of-mount",
         "error",
-        "A cache mount exists only during its RUN and is never part of the image: the path is empty afterwards.",
+        "A cache mount exists only during its RUN and is never part of the image. Afterwards, the path is empty.",
         ("docker/buildx#788", "mobilecoinofficial/full-service#914"),
         "copy the file to a path outside the mount in the same RUN and read it from there",
     ),
@@ -110,7 +110,8 @@ _ALL = (
         "BT006",
         "mount-owner",
         "error",
-        "A cache mount without uid= belongs to root (mode 0755), even if it covers a directory of a different user. "
+        "A cache mount without uid= is owned by root (mode 0755), even if it covers a directory that "
+        "another user owns. "
         "The build user cannot write to it.",
         ("moby/buildkit#1237", "moby/buildkit#724"),
         "add the build user's uid= and gid= to the mount",
@@ -128,17 +129,17 @@ _ALL = (
         "BT008",
         "mtimes-trusted",
         "error",
-        "cargo compares modification times, but COPY and bind mounts use those of the host or an old layer. A "
+        "cargo compares modification times, but COPY and bind mounts keep the times from the host or an old layer. A "
         "changed file that is older than the cached object is not recompiled, and the image contains the old binary.",
         ("0xMiden/node#2314", "tensorzero/tensorzero#1860", "rust-lang/cargo#9312", _NEVER_STALE),
-        "compare sources by content (rsync -c into the mount), or at least touch all of them in the same RUN",
+        "copy only sources whose content changed (rsync -c into the mount), or touch all sources in the same RUN",
     ),
     Rule(
         "BT009",
         "stub-without-guard",
         "error",
         "The stub's objects are newer than the real sources copied over it, so cargo considers the program up to "
-        "date, and the image ships with `fn main() {}`. `cargo clean -p` does not reliably help.",
+        "date, and the image contains the stub (`fn main() {}`). `cargo clean -p` does not reliably help.",
         ("valnesfjord/tg-ws-proxy-rs#118", "MystenLabs/hashi#444", "rust-lang/cargo#7181"),
         "touch the real sources before the second cargo build or, better, use a cache mount instead of the stub",
     ),
@@ -146,7 +147,7 @@ _ALL = (
         "BT010",
         "target-in-context",
         "warning",
-        "Every build sends the host's build directory (gigabytes) to the engine and copies it. .git "
+        "Every build sends the host's target directory (gigabytes) to the engine and copies it. The .git directory "
         "changes with every commit, which invalidates the layer.",
         ("InterCooperative-Network/icn#2492", "LukeMathWalker/zero-to-production#226"),
         "add **/target and .git to .dockerignore, after the last line that starts with !",
@@ -166,13 +167,13 @@ _ALL = (
         "warning",
         "Builds that share this id run one at a time for the whole compile step, not only while cargo downloads.",
         ("paradigmxyz/reth#21451", "tensorzero/tensorzero#4826"),
-        "use sharing=shared with a lock inside the mount (BT014), held only while crates are fetched",
+        "use sharing=shared, and hold a lock inside the mount (BT014) only while cargo fetches crates",
     ),
     Rule(
         "BT013",
         "empty-rustflags",
         "warning",
-        "An empty RUSTFLAGS counts as a value: it disables the rustflags in .cargo/config.toml.",
+        "An empty RUSTFLAGS counts as a value, so it overrides the rustflags in .cargo/config.toml.",
         ("influxdata/influxdb_iox#8052", "cachix/devenv#1496"),
         "declare RUSTFLAGS without a value: ARG RUSTFLAGS",
     ),
@@ -199,7 +200,7 @@ _ALL = (
         "BT016",
         "registry-secret",
         "error",
-        "Arguments, variables and copied files can be read from the image's history and from the build cache.",
+        "Anyone with the image or the build cache can read build arguments, environment variables and copied files.",
         ("ever-co/ever-gauzy#9995", "buggregator/server#313"),
         "use RUN --mount=type=secret,id=NAME,env=CARGO_REGISTRIES_NAME_TOKEN (or a mounted credentials.toml); revoke "
         "the leaked secret",

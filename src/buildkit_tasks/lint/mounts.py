@@ -51,7 +51,8 @@ def _name(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
         yield (
             "BT002",
             mount.line,
-            f"{undeclared[0]} in the id of {mount.path} is empty, because the stage does not declare it with ARG.",
+            f"{undeclared[0]} in the id of the mount {mount.path} is empty, because the stage does not "
+            "declare it with ARG.",
             "error",
         )
         return
@@ -95,7 +96,7 @@ def _owner(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
     yield (
         "BT006",
         mount.line,
-        f"The mount {mount.path} belongs to uid {uid}, but the step runs as USER {user}.",
+        f"The mount {mount.path} is owned by uid {uid}, but the step runs as USER {user}.",
     )
 
 
@@ -203,7 +204,7 @@ def _races(files: Sequence[File]) -> Iterator[tuple[File, Hit]]:
         elif one.source is two.source:
             if first.item.line != second.item.line or _same_values(first, second):
                 continue  # one step for both services
-            other = f"the service {one.service}"
+            other = f"a step of the service {one.service}"
         else:
             other = f"{one.source.name}:{here.line}"
         yield two, _race(there, other)

@@ -102,10 +102,10 @@ def _discovered(session: Session) -> list[_Build]:
     builds: dict[tuple[Path, Path], _Build] = {}
     for service in compose.select(workspace, ()):
         if service.inline:
-            session.report.warn(f"skipping the service {service.name}: its Dockerfile is inside the compose file")
+            session.report.warn(f"skipping the service {service.name}: its Dockerfile is inline in the compose file")
             continue
         if service.remote:
-            session.report.warn(f"skipping the service {service.name}: it is built from {service.remote}")
+            session.report.warn(f"skipping the service {service.name}: its build context is remote ({service.remote})")
             continue
         key = (service.dockerfile.resolve(), service.context.resolve())
         old = builds.get(key, _Build(*key, {}))
@@ -287,5 +287,5 @@ def _print_findings(session: Session, linted: Linted) -> None:
         session.report.answer("\n".join(lines))
     suppressed = sum(f.reason is not None for f in linted.findings)
     tail = f"; {suppressed} suppressed by comments" if suppressed else ""
-    tail += "; with hadolint" if linted.hadolint else "; hadolint did not run, only the BT rules"
+    tail += "; with hadolint" if linted.hadolint else "; without hadolint (only the BT rules were checked)"
     session.report.say(f"{', '.join(linted.files)}: {_counts(linted.findings)}{tail}")

@@ -126,7 +126,7 @@ def _times(file: File) -> Iterator[Hit]:
             yield (
                 "BT008",
                 step.item.line_of(shell.command(step.shell) or "cargo "),
-                f"Sources are {how}, and cargo only recompiles those that are newer than the cached {target.path}.",
+                f"Sources are {how}, and cargo recompiles only those that are newer than the objects in {target.path}.",
             )
 
 
@@ -161,7 +161,8 @@ def _stubs(file: File) -> Iterator[Hit]:
                     yield (
                         "BT009",
                         stub.item.line_of(".rs"),
-                        f"This step compiles a stub; the real sources compiled on line {step.item.line} may be older.",
+                        f"This step compiles a stub; the real sources compiled on line {step.item.line} "
+                        "may be older than its objects.",
                     )
                 break
             compiled = compiled or builds

@@ -113,8 +113,8 @@ def _send(trip: Trip, one: Carried, which: Named) -> dict[str, Any]:
         stored = (folder / packed.part).stat().st_size
         session.report.say(
             f"{one.id} ({one.kind}): {packed.entries} entries, {units.human(packed.bytes)} compressed to "
-            f"{units.human(stored)}; a pull avoids downloading them and takes about "
-            f"{2 + packed.bytes / RESTORE_RATE:.0f} s"
+            f"{units.human(stored)}; pulling them takes about "
+            f"{2 + packed.bytes / RESTORE_RATE:.0f} s and replaces these downloads"
         )
         exact, newest = keys.mount_exact(one, trip.arch, key), keys.mount_newest(one, trip.arch)
         made = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -122,7 +122,7 @@ def _send(trip: Trip, one: Carried, which: Named) -> dict[str, Any]:
         done = trip.push(folder, [packed.part], (exact, newest), {mounts.LABEL: label})
     seconds = session.world.clock() - began
     session.report.say(
-        f"pushed {trip.client.ref.name}:{exact} in {seconds:.1f} s, {units.human(done.sent)} new; "
+        f"pushed {trip.client.ref.name}:{exact} in {seconds:.1f} s ({units.human(done.sent)} uploaded); "
         f"key: {', '.join(files) if files else 'the steps that use the mount'}"
     )
     return answer | {
@@ -157,7 +157,7 @@ def _fetch(trip: Trip, one: Carried, which: Named, *, replace: bool = False) -> 
     seconds = session.world.clock() - began
     if unpacked:
         session.report.say(
-            f"{one.id}: unpacked {found.said['entries']} entries, {units.human(size)}, in {seconds:.1f} s"
+            f"{one.id}: unpacked {found.said['entries']} entries ({units.human(size)}) in {seconds:.1f} s"
         )
     else:
         session.report.say(f"{one.id}: skipped, because the mount is not empty (use --replace to replace its contents)")

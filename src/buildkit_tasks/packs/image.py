@@ -81,7 +81,9 @@ def objections(found: Manifest, about: Config, parts: int, limit: int) -> list[s
     """
     reasons = []
     if kinds := {layer.media_type for layer in found.layers} - {_LAYER}:
-        reasons.append(f"a layer is {printable(sorted(kinds)[0])}, but packs use uncompressed tar layers")
+        reasons.append(
+            f"a layer has the media type {printable(sorted(kinds)[0])}, but packs use uncompressed tar layers"
+        )
     if len(found.layers) != parts:
         reasons.append(f"the pack has {units.counted(len(found.layers), 'layer')} for {units.counted(parts, 'part')}")
     if found.size > limit + parts * _FRAME:

@@ -119,7 +119,7 @@ class Trip:
         def look() -> None:
             self._left()
             if over.is_set():
-                raise Problem("interrupted", "Another part could not be sent.")
+                raise Problem("interrupted", "Another part of the pack could not be sent.")
 
         def send(part: str) -> tuple[Blob, int]:
             look()

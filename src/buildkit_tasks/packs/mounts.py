@@ -207,7 +207,7 @@ def read_label(labels: Mapping[str, str]) -> Mapping[str, Any] | None:
     said["entries"] = registry_reader.size(content.get("entries"), "pack: entries")
     parts = registry_reader.mapping(content.get("parts"), "pack: parts")
     if len(parts) != 1 or not all(_PART.fullmatch(name) for name in parts):
-        raise Malformed("pack: a mount's pack has one part, mount.tar.zst or mount.tar.gz")
+        raise Malformed("pack: the pack of a mount must have exactly one part: mount.tar.zst or mount.tar.gz")
     said["parts"] = {name: registry_reader.size(value, f"pack: {name}") for name, value in parts.items()}
     return said
 
@@ -216,10 +216,10 @@ def objections(said: Mapping[str, Any], one: Carried, limit: int) -> list[str]:
     """Return reasons why a pack must not be unpacked into this mount, regardless of its tag; `limit` in bytes."""
     found = []
     if said["flag"] != one.flag:
-        found.append(f"it was packed from a different mount: {said['flag']}")
+        found.append(f"the pack was created from a different mount: {said['flag']}")
     size = sum(said["parts"].values())
     if size > limit:
-        found.append(f"it is {units.human(size)}, which exceeds packs.limit ({units.human(limit)})")
+        found.append(f"the pack is {units.human(size)}, which exceeds packs.limit ({units.human(limit)})")
     return found
 
 

@@ -165,14 +165,16 @@ def objections(said: Mapping[str, Any], facts: Facts, limit: int) -> list[str]:
     """Return reasons why a pack must not be unpacked here, regardless of its tag; `limit` in bytes."""
     found = []
     if said.get("toolchain") != facts.toolchain:
-        found.append(f"it was built with a different toolchain or different system libraries ({said.get('rustc')})")
+        found.append(
+            f"the pack was built with a different toolchain or different system libraries ({said.get('rustc')})"
+        )
     if said.get("profile") != facts.profile:
-        found.append(f"it was built for the profile {said.get('profile')}")
+        found.append(f"the pack was built for the profile {said.get('profile')}")
     if said.get("form") == "zst" and facts.form != "zst":
-        found.append("it is compressed with zstd, but the local toolchain image has no zstd")
+        found.append("the pack is compressed with zstd, but the local toolchain image has no zstd")
     size = sum(said["parts"].values())
     if size > limit:
-        found.append(f"it is {units.human(size)}, which exceeds packs.limit ({units.human(limit)})")
+        found.append(f"the pack is {units.human(size)}, which exceeds packs.limit ({units.human(limit)})")
     return found
 
 
@@ -188,7 +190,9 @@ def differences(theirs: Mapping[str, Any], ours: Facts, most: int = 5) -> list[s
     if len(names) > most:
         found.append(f"and {units.counted(len(names) - most, 'more package')}")
     if not found:
-        found.append("same compiler and packages, but different files in /usr: the images were built separately")
+        found.append(
+            "the compiler and packages are the same, but files in /usr differ, because the images were built separately"
+        )
     return found
 
 
@@ -209,7 +213,10 @@ class Economy:
     @property
     def words(self) -> str:
         """The figures in one line."""
-        return f"save {self.save:.1f} s + restore about {self.restore:.1f} s, versus {self.compile:.1f} s to compile"
+        return (
+            f"saving takes {self.save:.1f} s and restoring about {self.restore:.1f} s; compiling takes "
+            f"{self.compile:.1f} s"
+        )
 
 
 def economy(facts: Facts, save: float) -> Economy:

@@ -51,7 +51,9 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
         economy = packs.economy(facts, session.world.clock() - began)
         exact, newest = trip.tags(facts)
         if not (economy.pays or force):
-            session.report.say(f"not pushed: the pack would not pay off ({economy.words}); use --force to push anyway")
+            session.report.say(
+                f"not pushed: the pack would not save time ({economy.words}); use --force to push anyway"
+            )
             return _answer(facts, economy)
         made = datetime.now(timezone.utc).isoformat(timespec="seconds")
         label = packs.label(facts, trip.wanted.scope, trip.arch, made)
@@ -60,7 +62,7 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
     session.report.say(
         f"pushed {trip.client.ref.name}:{exact} in {seconds:.1f} s: {units.counted(facts.packed_units, 'unit')}, "
         f"{units.human(facts.bytes)} compressed to {units.human(done.stored)}, "
-        f"{units.human(done.sent)} of it new"
+        f"{units.human(done.sent)} uploaded"
     )
     session.report.say(economy.words)
     return _answer(facts, economy, done, tag=exact, seconds=seconds)

@@ -40,4 +40,6 @@ def _warm(session: Session, added: NewNode) -> None:
             result = f"{units.human(done.bytes)} in {done.seconds:.1f} s" if done.unpacked else "; ".join(done.why_not)
             session.report.say(f"  warmed{f' for {platform}' if platform else ''}: {result or 'nothing'}")
     except Problem as problem:
-        session.report.warn(f"could not warm {added.node}: {'; '.join((problem.message, *problem.causes[:1]))}")
+        session.report.warn(
+            f"could not warm the node {added.node}: {'; '.join((problem.message, *problem.causes[:1]))}"
+        )

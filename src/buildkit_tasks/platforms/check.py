@@ -35,14 +35,14 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
             "platform-unsupported",
             f"This engine cannot build {what}.",
             causes=["multi-platform images and OCI archives require the containerd image store, which is not enabled"],
-            hint='set {"features": {"containerd-snapshotter": true}} in daemon.json, build one --platform at a time, '
+            hint='set {"features": {"containerd-snapshotter": true}} in daemon.json, build one platform at a time, '
             "or create a builder with another driver (docker buildx create --use) and pass --push",
         )
     if driver != "docker" and several and not (request.push or request.oci):
         raise Problem(
             "platform-unsupported",
             f"The builder in use ({driver}) cannot load a multi-platform image into the engine.",
-            hint="pass --push HOST/PATH, --oci DIRECTORY or --builder default, or build one --platform at a time",
+            hint="pass --push HOST/PATH, --oci DIRECTORY or --builder default, or build one platform at a time",
         )
     slow = [r for r in routes if r.how == "emulated"]
     if slow and not request.allow_emulation:
@@ -61,5 +61,5 @@ def check_nodes(builder: Builder, request: BuildRequest) -> None:
         raise Problem(
             "platform-unsupported",
             f"buildx can join images from multiple nodes ({', '.join(nodes)}) only in a registry.",
-            hint="use --push HOST/PATH, or build one --platform at a time",
+            hint="use --push HOST/PATH, or build one platform at a time",
         )

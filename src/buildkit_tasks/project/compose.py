@@ -167,7 +167,7 @@ def check_name(name: str, known: Sequence[str], others: Sequence[str] = ()) -> N
         raise Problem(
             "unknown-service",
             f"The service {name!r} is not built by this project; it uses an existing image.",
-            hint=f"services with a build: {', '.join(known)}",
+            hint=f"services that this project builds: {', '.join(known)}",
         )
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     raise Problem(

@@ -37,7 +37,7 @@ def read(service: Service) -> Dockerfile | None:
         return None
     path = service.dockerfile
     if not service.context.is_dir():
-        why = "it is not a directory" if service.context.exists() else "No such file or directory"
+        why = "the path is not a directory" if service.context.exists() else "No such file or directory"
         raise Problem(
             "context-unreadable",
             f"The build context of the service {service.name!r} cannot be read: {service.context}.",
@@ -46,9 +46,9 @@ def read(service: Service) -> Dockerfile | None:
         )
     try:
         if path.is_file() and path.stat().st_size > LARGEST:
-            raise OSError(0, "it is larger than 8 MB")
+            raise OSError(0, "the file is larger than 8 MB")
         if path.exists() and not path.is_file():
-            raise OSError(0, "it is not a file")
+            raise OSError(0, "the path is not a file")
         return Dockerfile.read(readfile.content(path))
     except OSError as error:
         raise Problem(

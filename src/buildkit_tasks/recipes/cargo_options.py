@@ -40,7 +40,9 @@ def arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[st
             args["NO_DEFAULT_FEATURES"] = "1"
         if args and not known and service.recipe:
             given = ", ".join(f"{name}={value}" for name, value in args.items())
-            notes.append(Note(service.recipe.path, f"{service.name} is built with {given}: not converted", True))
+            notes.append(
+                Note(service.recipe.path, f"{service.name} is built with {given}, which was not converted", True)
+            )
             args = {}
         if service.profile != "release":
             args["PROFILE"] = service.profile
@@ -65,7 +67,10 @@ def selecting(services: Sequence[Service]) -> list[Note]:
         used = dict.fromkeys(re.findall(r"\$\{?(\w+)", words))
         names = [n for n in used if n in stage_items.declared(taken) - ARGUMENTS and not PLATFORM.fullmatch(n)]
         if names:
-            text = f"{', '.join(names)} no longer selects cargo options: set FEATURES, NO_DEFAULT_FEATURES or PROFILE"
+            text = (
+                f"{', '.join(names)} no longer {'selects' if len(names) == 1 else 'select'} cargo options: set "
+                "FEATURES, NO_DEFAULT_FEATURES or PROFILE"
+            )
             found.append(Note(taken.path, text))
     return found
 

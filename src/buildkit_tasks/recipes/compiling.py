@@ -130,7 +130,7 @@ class _Reader:
             elif item.keyword in ("COPY", "ADD"):
                 sources_there = self._copy(item, self.workdir) or sources_there
             elif item.keyword == "USER":
-                self.note(item, "the compile stage runs as root", open_=False)
+                self.note(item, "the compile stage now runs as root", open_=False)
         self.workdirs[stage.name] = self.workdir
 
     def _variables(self, item: Instruction, stage: Stage) -> None:

@@ -200,7 +200,7 @@ def _toolchain_stage(text: str, workspace: Workspace, kept: Kept, toolchain: str
     name = workspace.cargo.toolchain
     if name and name.rpartition("/")[0] not in ("", workspace.cargo.directory):  # otherwise, our own lines copy it
         lines += [
-            "# Fetch the toolchain of the repository's toolchain file once (only rustup reads this file).",
+            "# Fetch the toolchain named in the repository's toolchain file once (only rustup reads this file).",
             f"RUN --mount=type=bind,source={name},target=/toolchain/{name.rpartition('/')[2]} \\",
             f"    {stage_lines.CA} \\",
             "    cd /toolchain && rustc --version && cargo --version",

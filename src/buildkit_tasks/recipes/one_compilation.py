@@ -103,7 +103,7 @@ def _statically(services: Sequence[Service]) -> list[Note]:
 def _linked(services: Sequence[Service]) -> list[Note]:
     kind = static(services)
     other = next((s.name for s in services if kind and kind in s.target), "")
-    text = f"is now linked statically ({kind}) like {other}: all services share one compile step"
+    text = f"is now linked statically ({kind}) like {other}, because all services share one compile step"
     alike = [s for s in services if s.recipe and not (kind in s.target or "alpine" in s.recipe.toolchain)]
     return [Note(s.recipe.path, f"{s.binary} {text}", True) for s in alike if s.recipe and kind]
 
@@ -125,7 +125,7 @@ def _options(services: Sequence[Service], binaries: Mapping[str, Package]) -> li
             if replace(other, packages=main.packages, binaries=main.binaries, paths=main.paths) != main:
                 differs.insert(0, "cargo options")
             if differs:
-                text = f"{name} was compiled with different {', '.join(differs)} than {service.binary}"
+                text = f"{name} was compiled with different {' and '.join(differs)} than {service.binary}"
                 found.append(Note(taken.path, f"{text}; both now use the same values", True))
     return found
 

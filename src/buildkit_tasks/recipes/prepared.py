@@ -90,7 +90,8 @@ def unmet(services: Sequence[Service], is_dir: Callable[[str], bool]) -> list[No
     found = [
         Note(
             f"{stage.path}:{item.line}",
-            f"the compile step reads files at their paths in the repository: {stage_lines.short(item)}",
+            "not converted, because the compile step reads files at their paths in the repository: "
+            f"{stage_lines.short(item)}",
             True,
         )
         for s in services

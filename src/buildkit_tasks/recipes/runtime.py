@@ -107,7 +107,7 @@ class _Writer:
         for source in sources:
             plain = re.split(r"[$*?\[]", source, maxsplit=1)[0]
             if self.taken.kind == prebuilt.KIND and plain == source and not self.files.exists(source):
-                self.note(item, f"{source} is not in the repository: it must exist before the build")
+                self.note(item, f"{source} is not in the repository, but must exist before the build")
             if source not in remote:
                 self.context.setdefault(re.split(r"[$*?\[]", source, maxsplit=1)[0].rstrip("/") or ".", None)
         if base == ".":

@@ -73,7 +73,7 @@ def derive(files: Tree, service: Service, taken: Recipe, packages: Sequence[str]
     notes.append(
         Note(
             taken.path,
-            f"the image contained the toolchain and all sources; it is now {image}{held}. "
+            f"the image contained the toolchain and all sources; the new image is {image}{held}. "
             "Add any other files that the program reads",
             True,
         )

@@ -81,7 +81,7 @@ class Client:
         path, seen = f"{start}?n=1000", set[str]()
         while path:
             if path in seen or len(seen) >= PAGES:
-                raise Malformed("the tag list does not end")
+                raise Malformed("the tag list has too many pages")
             seen.add(path)
             answer = self._ask("GET", path)
             if answer is None:
@@ -92,7 +92,7 @@ class Client:
             after = re.search(r'<[^>]*/v2/([^>]+)>;\s*rel="?next"?', answer.headers.get("link", "")[:4096])
             path = after[1] if after else ""
             if path and not (path.startswith(f"{start}?") and re.fullmatch(r"[\x21-\x7e]+", path)):
-                raise Malformed(f"the tag list continues at a different path: {printable(path)}")
+                raise Malformed(f"the next page of the tag list has a different path: {printable(path)}")
         return found
 
     def manifest(self, name: str) -> Manifest | None:
@@ -102,14 +102,14 @@ class Client:
             return found
         image = self._manifest(found.digest, found.size)
         if isinstance(image, Descriptor):
-            raise Malformed("index: entry is a nested index, not an image manifest")
+            raise Malformed("index: the entry is a nested index, not an image manifest")
         return image
 
     def config(self, manifest: Manifest) -> Config:
         """Return an image's configuration. Raises `Malformed` if its bytes do not match the manifest."""
         wanted = manifest.config
         if wanted.size > reader.LIMIT:
-            raise Malformed(f"the manifest claims that the configuration is {wanted.size} bytes")
+            raise Malformed(f"the manifest lists a configuration of {wanted.size} bytes; the limit is {reader.LIMIT}")
         answer = self._ask("GET", f"{self.ref.repository}/blobs/{wanted.digest}")
         if answer is None:
             raise Malformed("the configuration listed in the manifest does not exist")
@@ -148,7 +148,9 @@ class Client:
         host, causes = self.ref.host, [printable(error)]
         if isinstance(error, Denied):
             return Problem("registry-denied", f"{host} denied access.", causes=causes, hint=f"docker login {host}")
-        look = f"curl -sS https://{self.ref.api_host}/v2/   (check name, network, proxy, and build.ca_bundle)"
+        look = (
+            f"curl -sS https://{self.ref.api_host}/v2/   (check the name, the network, the proxy and build.ca_bundle)"
+        )
         if isinstance(error, Malformed):
             return Problem("registry-malformed", f"{host} sent an invalid response.", causes=causes, hint=look)
         return Problem("registry-unreachable", f"The registry {host} is unreachable.", causes=causes, hint=look)

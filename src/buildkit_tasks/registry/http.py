@@ -108,7 +108,7 @@ class Wire:
         if not fine or not host or "@" in parts.netloc or not address.isprintable() or " " in address:
             raise Malformed(f"{printable(parts.scheme)}://{printable(host)}: only https without credentials is allowed")
         if is_loopback(parts.netloc) and not ours:
-            raise Malformed("a remote host redirected to this machine")
+            raise Malformed("a remote host redirected the request to this machine")
         return urllib.parse.urlunsplit(parts._replace(fragment=""))
 
     def _next(self, address: str, place: str) -> str:

@@ -152,7 +152,7 @@ def reference(text: str) -> Reference:
 
 def _no_reference(text: str) -> Problem:
     shown = re.sub(r"^[^/]*@", "***@", text)  # a password may precede an @
-    causes = ["expected: host/path in lower case, without tag or digest"]
+    causes = ["expected host/path in lower case, without a tag or digest"]
     if shown != text:
         causes.append("do not include a user or password; use docker login")
     return Problem(

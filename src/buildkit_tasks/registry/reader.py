@@ -133,7 +133,7 @@ def _descriptor(value: object, what: str) -> Descriptor:
     if not _MEDIA_TYPE.fullmatch(media_type):
         raise Malformed(f"{what}: {printable(media_type)!r} is not a media type")
     if content.get("urls"):  # an engine would fetch the content from these, from inside the company's network
-        raise Malformed(f"{what}: its content is stored elsewhere")
+        raise Malformed(f"{what}: the content is stored outside the registry")
     return Descriptor(media_type, Digest(content.get("digest")), size(content.get("size"), f"{what}: size"))
 
 
@@ -151,10 +151,10 @@ def _kind(content: Mapping[str, Any], content_type: str) -> str:
     inside = content.get("mediaType", "")
     known = {kind for kind in (header, inside) if kind in MANIFESTS or kind in INDEXES}
     if inside not in ("", *MANIFESTS, *INDEXES) or len(known) > 1:
-        raise Malformed(f"manifest: contradictory media types {printable(inside)!r} and {printable(header)!r}")
+        raise Malformed(f"manifest: conflicting media types {printable(inside)!r} and {printable(header)!r}")
     shape = OCI_INDEX if "manifests" in content else OCI_MANIFEST
     if "manifests" in content and ("layers" in content or "config" in content):
-        raise Malformed("manifest: both an image and an index")
+        raise Malformed("manifest: the document is both an image and an index")
     kind = next(iter(known), shape)
     if (kind in INDEXES) != (shape in INDEXES):
         raise Malformed(f"manifest: not a {printable(kind)!r}")

@@ -78,7 +78,7 @@ def install(session: Session, wanted: str) -> None:
         if shell == "zsh"
         else ""
     )
-    session.report.say(f"wrote {path}; new shells will complete invoke{more}")
+    session.report.say(f"wrote {path}; new shells will complete invoke commands{more}")
 
 
 def values(session: Session, kind: str) -> list[str]:

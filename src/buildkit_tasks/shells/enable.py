@@ -105,12 +105,14 @@ def show_need(session: Session) -> None:
     if found.version >= (23,) and found.buildx:
         session.report.say(
             f"this engine ({engine_facts.dotted(found.version)}, buildx {engine_facts.dotted(found.buildx)}) "
-            "uses BuildKit by default, and buildkit-tasks always does. The edit matters only for older engines, or if "
+            "uses BuildKit by default, and buildkit-tasks always uses it. The edit matters only for older "
+            "engines, or if "
             "something sets DOCKER_BUILDKIT=0."
         )
     elif found.version:
         session.report.say(
-            f"this engine ({engine_facts.dotted(found.version)}) does not use BuildKit by default, so it needs the edit"
+            f"this engine ({engine_facts.dotted(found.version)}) does not use BuildKit by default, so the "
+            "edit is needed"
         )
 
 

@@ -50,7 +50,7 @@ def write(world: World, edit: Edit) -> Path | None:
         if read(edit.path) != edit.before:
             raise Problem(
                 "rc-unwritable",
-                f"{edit.path} was changed by another program in the meantime and was not written.",
+                f"{edit.path} was changed by another program in the meantime, so it was not written.",
                 hint="rerun the command",
             )
 

@@ -17,7 +17,7 @@ from buildkit_tasks.core.model import Port
 #: Response timeout in seconds, and the maximum number of bytes to read.
 PATIENCE, MOST_BYTES = 10.0, 1_000_000
 
-_FORM = "SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...], for example api /health status=ok"
+_FORM = "use the form SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...], for example api /health status=ok"
 
 
 @dataclass(frozen=True)

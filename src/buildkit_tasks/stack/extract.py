@@ -26,14 +26,14 @@ def extract(session: Session, services: Sequence[str], to: str, paths: Sequence[
     With several services, each gets its own directory. Problems: image-unavailable, bad-argument.
     """
     if not to:
-        raise Problem("bad-argument", "extract needs a directory to copy into.", hint="--to DIRECTORY")
+        raise Problem("bad-argument", "`extract` requires a directory to copy the files into.", hint="--to DIRECTORY")
     project = discover(session, lesser=True, named=services)
     chosen = compose.select(project.workspace, services)
     for path in paths:
         if not path.startswith("/") or ".." in path.split("/"):
             raise Problem("bad-argument", f"--path {path} is not an absolute path.", hint="--path /usr/local/bin/tool")
         if posixpath.basename(path.rstrip("/")) in ("", "."):
-            raise Problem("bad-argument", f"--path {path} does not end in a file name.", hint="--path /usr/local/bin")
+            raise Problem("bad-argument", f"--path {path} does not end with a file name.", hint="--path /usr/local/bin")
     target = session.world.cwd / to
     target.mkdir(parents=True, exist_ok=True)
     platform = f"{project.engine.os}/{project.engine.arch}"

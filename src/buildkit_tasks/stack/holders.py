@@ -69,7 +69,7 @@ def stop(session: Session) -> None:
         raise Problem(
             "port-in-use",
             f"Ports are in use by processes that this task does not stop: {', '.join(h.name for h in others)}.",
-            hint="stop these processes yourself, or change the ports (`invoke up` names the variables)",
+            hint="stop these processes yourself, or change the ports (`invoke up` prints the variables to set)",
         )
 
 

@@ -41,7 +41,7 @@ def taken_on_start(said: str) -> Problem | None:
         return None
     return Problem(
         "port-in-use",
-        "The engine could not publish a port that is already in use on the engine's machine.",
+        "The engine could not publish a port, because the port is already in use on the engine's machine.",
         causes=[said.splitlines()[-1].strip()],
         hint="change the port in .env or the compose file, or stop the program that uses it",
     )

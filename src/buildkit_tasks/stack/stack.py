@@ -147,7 +147,7 @@ def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
         container, _, service = line.partition(" ")
         session.report.warn(
             f"{container} was kept: the service {service} is not in the compose file, or its profile is not active "
-            f"(invoke down --remove-orphans; COMPOSE_PROFILES='*' invoke down)"
+            f"(to remove it, run `invoke down --remove-orphans` or `COMPOSE_PROFILES='*' invoke down`)"
         )
 
 

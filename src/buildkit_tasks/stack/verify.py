@@ -72,7 +72,9 @@ def verify(session: Session, services: Sequence[str]) -> None:
 
 def _of(session: Session, service: Service, container: str) -> Verdict:
     if not sources.compiles(service):
-        return Verdict(service.name, "other", "-", (), "not checked: its Dockerfile does not compile in a cache mount")
+        return Verdict(
+            service.name, "other", "-", (), "not checked, because the Dockerfile does not compile in a cache mount"
+        )
     read = run.capture(session.world, docker_run.read_manifest(session.root, service.image))
     image = next(iter(image_choice.ids(session, [service.image]).values()), "")
     current = (

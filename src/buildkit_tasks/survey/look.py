@@ -78,7 +78,7 @@ def find(
     for workspace in workspaces:
         notes += notes_of(files, workspace)
     for s in (s for s in services if s.recipe and re.search(r"[$`]", s.target)):
-        text = f"the shell computes the cargo target {s.target}; the compile step links {s.binary} with glibc"
+        text = f"the shell computes the cargo target {s.target}, but the compile step links {s.binary} with glibc"
         notes.append(Note(s.recipe.path if s.recipe else s.name, text, True))
     texts = {path: files.text(path) for path in (*ADDED_TO, *compose) if files.has(path)}
     named = not listed or any(re.search(r"(?m)^name\s*:", files.text(path)) for path in compose)
@@ -129,7 +129,7 @@ def _service(
     if isinstance(service, LeftAlone) or not found.services:
         return service
     if not used_images.ships(service):
-        return LeftAlone(name, f"{path} copies no program from the image that it uses", unclear=True)
+        return LeftAlone(name, f"{path} does not copy a program from the image that it uses", unclear=True)
     return replace(service, providers=found.services, inherited=found.args)
 
 
@@ -209,7 +209,7 @@ def _compiled(
             entry["build"],
         )
     if not candidates:
-        return LeftAlone(name, f"its context {sources} contains no workspace")
+        return LeftAlone(name, f"the build context {sources} contains no Cargo workspace")
     names = ", ".join(n for s in candidates for n in s.binaries) or "none"
     lost = ", ".join(f"--bin {b}" for b in taken.cargo.binaries if "$" not in b)
     why = f"builds {lost}, which is not in this repository" if lost else "does not show which program it ships"

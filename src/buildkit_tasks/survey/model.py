@@ -212,7 +212,7 @@ def _refused(names: Sequence[str], said: str) -> Problem:
         "compose-invalid",
         f"Compose cannot read {', '.join(names)}{f', line {line[1]}' if line else ''}.",
         details=error or said,
-        hint="install a newer compose or remove the key"
+        hint="install a newer version of compose, or remove the unsupported key"
         if "dditional property" in said
         else "fix the file (check it with `docker compose config`)",
     )

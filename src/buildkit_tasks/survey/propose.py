@@ -139,7 +139,7 @@ def _of_dockerfiles(
                 continue
             lacks = _lacks(files, taken, context)
             if taken and lacks and not unclear and context == ".":
-                unclear = f"it copies {lacks}, which is not in the repository"
+                unclear = f"the Dockerfile copies {lacks}, which is not in the repository"
             if (lacks or not taken) and not (context == "." and _copies_a_program(files, spaces, path)):
                 continue
             looked = _look_at(files, spaces, look, path, taken, context)
@@ -163,7 +163,7 @@ def _of_dockerfiles(
             unclear = next((f"{_why(s, path)}; {_HINT}" for s in left if s.unclear), unclear)
         else:
             if not taken and _WITH_RUST.search(files.text(path)):
-                unclear = "it does not call cargo; if a script does, call cargo in the Dockerfile instead"
+                unclear = "the Dockerfile does not call cargo; if a script does, call cargo in the Dockerfile instead"
             if unclear and not variant:
                 notes.append(Note(path, f"not converted, because {unclear}"))
     used = {s.recipe.path for s in found.values() if s.recipe}

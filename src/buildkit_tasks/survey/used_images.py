@@ -19,7 +19,9 @@ def lacks(taken: Recipe) -> str:
         for source in copy.sources:
             if unset := re.search(r"\$\{?(\w+)", source):
                 where = f"{taken.path}:{copy.line.number}"
-                return f"{where} copies {source}, but {unset[1]} has no value: set it in `build.args` or as a default"
+                return (
+                    f"{where} copies {source}, but {unset[1]} has no value: set it in `build.args` or give it a default"
+                )
     return ""
 
 
@@ -46,7 +48,7 @@ def together(
     # an image that was the toolchain becomes a slim one; the others keep their files
     lost = {s.name: users[s.name] for s in services if s.name in users and s.recipe and not s.recipe.final}
     more = [
-        LeftAlone(name, f"its image would lose files that {user} copies from it, and {user} is not converted")
+        LeftAlone(name, f"the converted image would lose files that {user} copies from it, and {user} is not converted")
         for name, user in lost.items()
     ]
     kept = [s for s in services if s.name not in lost]
@@ -87,7 +89,8 @@ def uncompiled(user: Provider, others: Sequence[Provider], binaries: Collection[
             maker = makers[0]
             if maker.text.startswith(mark):
                 return (
-                    f"{start} of the service {maker.name}, which is converted already: run `init --undo`, then `init`"
+                    f"{start} of the service {maker.name}, which has already been converted: run `init "
+                    "--undo`, then `init`"
                 )
             why = maker.why or f"{maker.path} does not compile Rust code from this repository"
             return f"{start} of the service {maker.name}, but {why}"

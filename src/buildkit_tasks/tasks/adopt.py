@@ -13,11 +13,12 @@ from .edge import reported, task
     iterable=["add"],
     help={
         "add": "add a service for this program, for example worker or jobs=worker (SERVICE=PROGRAM); repeatable",
-        "compose": "edit (change the compose file in place) or override (leave it alone and write an override file)",
+        "compose": "edit (change the compose file in place) or override (leave it unchanged and write an "
+        "override file)",
         "images": "base images: keep (as in your Dockerfiles), bookworm (rust and debian, which need no registry), "
         "auto (bookworm only if yours are unavailable)",
         "dry_run": "print the changes as a diff without writing anything",
-        "check": "report what a build is missing, without writing anything",
+        "check": "report what is missing for a build, without writing anything",
         "undo": "restore all files",
         "upgrade": "upgrade the generated files to this version; your edits are kept, or shown as conflicts",
         "yes": "write without asking",

@@ -14,7 +14,8 @@ from .edge import reported, task
 @task(
     iterable=["service", "image"],
     help={
-        "service": "audit this service's image, for example api,worker; repeatable (default: all built here)",
+        "service": "audit this service's image, for example api,worker; repeatable (default: all images "
+        "that this project builds)",
         "image": "audit this local image instead, for example postgres:15; repeatable",
         "sbom": "also write an SBOM (CycloneDX JSON) for each image into this directory",
         "json": "print a single JSON document",

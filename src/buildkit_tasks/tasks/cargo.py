@@ -53,7 +53,8 @@ def _request(session: Session, crate: Sequence[str] | None = None, *, release: b
     iterable=["crate", "env"],
     help={
         "crate": CRATE,
-        "integration": "start a copy of the compose file's prebuilt services for the tests; also run ignored tests",
+        "integration": "start copies of the prebuilt services in the compose file for the tests, and also "
+        "run ignored tests",
         "junit": "write a JUnit report to this file, for example out/junit.xml (needs cargo-nextest)",
         "release": RELEASE,
         "install": INSTALL,
@@ -158,7 +159,8 @@ def fmt(
     help={
         "crate": CRATE,
         "dependencies": "also document the dependencies",
-        "to": "directory for the `doc` folder, for example public (default: outside the tree; prints the path)",
+        "to": "directory for the `doc` folder, for example public (default: a directory outside the "
+        "source tree, whose path is printed)",
         **BASE,
     },
 )

@@ -121,7 +121,8 @@ def dump(session: Session, service: str = "", test: bool = False, start: bool = 
         **HELP,
         **CONSENT,
         "from_": "file to restore, created by db.dump",
-        "no_owner": "make the restoring user the owner of everything, for dumps whose roles this server does not have",
+        "no_owner": "make the restoring user the owner of everything, for dumps with roles that do not "
+        "exist on this server",
     }
 )
 @reported

@@ -115,7 +115,7 @@ def _bug() -> int:
     traceback.print_exc()
     sys.stderr.write(
         f"This is a bug in buildkit-tasks {VERSION} (Python {platform.python_version()}, "
-        f"{platform.platform()}). Please report it with the lines above.\n"
+        f"{platform.platform()}). Please report it and include the lines above.\n"
     )
     return 70
 

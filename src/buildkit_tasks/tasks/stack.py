@@ -92,7 +92,7 @@ def ps(session: Session, json: bool = False) -> None:
     help={
         "service": SERVICE,
         "follow": "follow the output until Ctrl-C",
-        "since": "only lines since this time or age, for example 10m",
+        "since": "only lines since this timestamp or relative time, for example 10m",
         "tail": "only the last N lines of each service, for example 100",
     },
 )

@@ -33,7 +33,7 @@ def watch(
     iterable=["service", "overlay"],
     help={
         "service": "service to start, for example api,worker or 'worker-*'; repeatable (default: all)",
-        "watch": "also rebuild and replace what changed on every save",
+        "watch": "on every save, also rebuild and replace what changed",
         "no_build": "start existing images without building",
         "overlay": OVERLAY,
         "progress": PROGRESS,

@@ -120,7 +120,7 @@ def _crates(line: Timeline, crates: Sequence[Start], bar: Bar | None) -> Iterato
     long = sorted(crates, key=lambda crate: -(crate.pause or 0.0))[:PAUSES]
     for crate in sorted(long, key=lambda crate: crate.began):
         place = f"left:{share(crate.began, line.span)};width:{share(crate.pause or 0.0, line.span)}"
-        pause = f", then {seconds(crate.pause)} until the next crate or the end of cargo" if crate.pause else ""
+        pause = f", then {seconds(crate.pause)} until the next crate starts or cargo ends" if crate.pause else ""
         about = text(f"{crate.name} started at {seconds(crate.began)}{pause}")
         track = f'<span class="bar pause" style="{place}" title="{about}"></span>'
         label = f"{'pause after' if many else 'crate'} {text(crate.name)}"

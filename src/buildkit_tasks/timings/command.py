@@ -57,6 +57,6 @@ def _check(chosen: Chosen, mode: str) -> None:
             fitting = next(other for other, flags in _USED.items() if flag in flags)
             raise Problem(
                 "bad-argument",
-                f"{flag} only has an effect with {' or '.join(modes)}.",
+                f"{flag} has an effect only with {' or '.join(modes)}.",
                 hint=f"run `{' '.join(filter(None, ('invoke history', fitting, words)))}`",
             )

@@ -103,7 +103,7 @@ def _share(share: float | None) -> str:
 
 def _few(points: Sequence[Point]) -> Iterator[str]:
     if len(points) == 1:
-        yield "<p>Only one build so far: medians and trends need more builds.</p>"
+        yield "<p>There is only one build so far. Medians and trends require more builds.</p>"
 
 
 def _medians(points: Sequence[Point]) -> str:
@@ -133,7 +133,7 @@ def _medians(points: Sequence[Point]) -> str:
         "#slowest",
         "#crates compiled",
     )
-    return table("Medians by what the builds compiled", headings, rows)
+    return table("Median durations, by what the builds compiled", headings, rows)
 
 
 def _hits(points: Sequence[Point]) -> Iterator[str]:
@@ -190,7 +190,7 @@ def _caches(taken: Sequence[Sizes], elsewhere: int) -> Iterator[str]:
 
 
 _RECORDED = (
-    "Builds do not measure the caches, because that takes time. Their sizes are recorded when "
+    "Builds do not measure the caches, because measuring them takes time. Their sizes are recorded when "
     "<code>invoke cache</code> or <code>invoke cache.trim</code> lists them, and after each build if "
     "<code>caches.budget</code> is set."
 )

@@ -101,7 +101,7 @@ def _path(line: Timeline) -> Iterator[str]:
     rest = max(0.0, line.span - spent)
     yield (
         f"<p>Each of these steps waited for the one before it. They took {seconds(spent)} of "
-        f"{seconds(line.span)}: a build like this gets faster only if one of these steps does. "
+        f"{seconds(line.span)}: a build like this gets faster only if one of these steps gets faster. "
         f"For {seconds(rest)}, none of them was running: BuildKit was preparing a step or storing its result.</p>"
     )
     items = "".join(
@@ -158,7 +158,10 @@ def _crates(line: Timeline) -> str:
         )
         for crate in line.crates[:MANY]
     )
-    about = "The pause is the time until the next crate started or cargo finished. Meanwhile, other crates may compile."
+    about = (
+        "The pause is the time until the next crate started or cargo finished. Other crates may compile "
+        "during the pause."
+    )
     caption = f"Crates, in the order cargo started them{_more(len(line.crates))}"
     made = table(caption, ("crate", "#started", "#pause", "version", "from"), rows)
     return f'<p class="dim">{about}</p>\n{made}'
@@ -179,8 +182,8 @@ def _notes(build: Build) -> str:
         "Critical path: starts at the step that ended last and repeatedly follows the dependency that ended last. "
         "A step that could not be matched to a line in a Dockerfile is assumed to have waited for every step that "
         "ended before it started.",
-        "The target mount is shown as empty if the compile step of buildkit-tasks reported it as empty. Mounts used by "
-        "other Dockerfiles are not covered.",
+        "The target mount is shown as empty if the compile step of buildkit-tasks reported it as empty. This does not "
+        "apply to mounts used by other Dockerfiles.",
     ]
     if build.pulled:
         notes.append("A pack was pulled before this build; the pull is not shown on the timeline.")

@@ -18,7 +18,7 @@ KINDS = (
     ("deps", "dependencies", "compiled dependencies"),
     ("cold", "cold", "cold: the target mount was empty"),
     ("failed", "failed", "failed"),
-    ("other", "not recorded", "what it compiled is not recorded"),
+    ("other", "not recorded", "compiled crates not recorded"),
 )
 #: Number of builds in a running median, and how many of a kind are needed to draw it.
 WINDOW, ENOUGH = 9, 3

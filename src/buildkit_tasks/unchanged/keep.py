@@ -171,7 +171,7 @@ def _check(service: Service, target: Mapping[str, Any], built: Collection[str]) 
     for key in target.keys() - _KNOWN_KEYS:
         raise Unknown(f"{service.name} uses the key {key}")
     if service.remote or service.contexts or "x-bake" in service.build:
-        raise Unknown(f"{service.name} is built from more than its context")
+        raise Unknown(f"the image of {service.name} is built from more than its local build context")
     if target.get("output") not in _LOCAL_OUTPUTS:
         raise Unknown(f"the image of {service.name} is not stored in the engine")
     for value in target.get("contexts", {}).values():
@@ -212,5 +212,5 @@ def _secret_file(entry: str, root: Path) -> Path:
     """Return the file of a secret, from BuildKit's option. Raises `Unknown` if the secret is not a file."""
     fields = dict(part.partition("=")[::2] for part in next(csv.reader([entry])))
     if fields.get("type", "file") != "file" or not (fields.get("src") or fields.get("source")):
-        raise Unknown("a secret is not a file")
+        raise Unknown("a build secret is not a file")
     return root / (fields.get("src") or fields["source"])

@@ -18,7 +18,7 @@ from buildkit_tasks.stack import running, stack
 from . import containers, loop
 
 #: Describes what an interrupt does.
-ENDING = "press Ctrl-C to stop what was started"
+ENDING = "press Ctrl-C to stop the containers that were started"
 
 #: Seconds to wait for the logs to end once the last container has stopped.
 LAST_WORDS = 2.0

@@ -202,7 +202,7 @@ class Keeper:
             enough=lambda: self.interrupted(),
         )
         if not ready:
-            self.say("files changed again; no longer waiting for everything to become healthy")
+            self.say("files changed again; no longer waiting for all services to become healthy")
 
     def _copy(self, found: Mapping[str, Mapping[str, str]]) -> None:
         if not any(found.values()):

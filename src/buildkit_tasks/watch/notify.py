@@ -30,6 +30,6 @@ def notify(session: Session, text: str) -> None:
                 return
         except Problem:
             pass
-        session.report.warn(f"{argv[0]} could not show a notification; using the bell instead")
+        session.report.warn(f"{argv[0]} could not show a notification; using the terminal bell instead")
         session.flags["watch.notify"] = "bell"
     session.report.bell()
