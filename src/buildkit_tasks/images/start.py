@@ -106,6 +106,6 @@ def _wrong(service: Service, platform: str, causes: Sequence[str]) -> Problem:
         "platform-wrong",
         f"{service.image} was built for {platform} but does not start on that platform.",
         causes=list(causes),
-        hint=f"invoke images.check --service {service.name} --platform {platform}    (lists every program); a base"
-        " image or a copied file is for another architecture",
+        hint=f"invoke images.check --service {service.name} --platform {platform}    (lists every program; the"
+        " wrong one is part of a base image or was copied into the image)",
     )
