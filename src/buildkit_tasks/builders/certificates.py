@@ -54,7 +54,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
         raise Problem(
             "command-missing",
             "This task requires the Python package `cryptography`.",
-            hint="run `pip install 'buildkit-tasks[mtls]'`, or use your own CA (docs/how-to/builders.md)",
+            hint="run `pip install 'buildkit-tasks[mtls]'`, or use your own CA (see docs/how-to/builders.md)",
         ) from None
     place = (session.world.cwd / Path(out).expanduser()).resolve()
     home = place / "authority"

@@ -158,8 +158,8 @@ def _no_package(match: re.Match[str], line: str) -> Lack:
 
 _old_database = _says(
     "An sqlx macro needs a database.",
-    "enable the sqlx feature `offline`, run `cargo sqlx prepare` (`--merged` in a workspace) with the sqlx-cli that "
-    "matches your sqlx version, and commit sqlx-data.json",
+    "enable sqlx's `offline` feature, run `cargo sqlx prepare` (`--merged` in a workspace) using a version of sqlx-cli "
+    "that matches your sqlx version, and commit sqlx-data.json",
 )
 _no_root = _says(
     "A crate inherits from a workspace manifest that is not in the build context.",

@@ -64,7 +64,7 @@ def apply(session: Session, database: Database, name: str, found: Sequence[Migra
                     hint="wait until the other program exits, or stop it, then retry",
                 ) from None
         if not waiting:
-            session.report.say("  waiting for another program that is migrating this database")
+            session.report.say("  waiting for another process to finish migrating this database")
         waiting = True
         time.sleep(LOOK_EVERY)
     for migration in done:

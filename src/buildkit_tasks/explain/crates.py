@@ -97,7 +97,7 @@ class _Context:
             if build.cargo.total is not None:
                 yield Cause("mount-empty", "target", "the target mount had no objects from an earlier build")
             else:
-                yield Cause("first", "", "the history contains no earlier cargo run", certain=False)
+                yield Cause("first", "", "no earlier cargo run in the history", certain=False)
         elif build.cargo.tree != before.cargo.tree and build.cargo.tree and before.cargo.tree:
             text = "the toolchain (compiler or libraries) changed, so cargo recompiles everything"
             yield Cause("toolchain", build.cargo.tree, text)
