@@ -118,7 +118,7 @@ def _lines(group: Sequence[Finding], images: Sequence[str], explained: set[str])
     rule = RULES[group[0].code]
     more = f" and {len(images) - _SHOWN} more" if len(images) > _SHOWN else ""
     yield from _wrapped(f"{group[0].severity} {rule.heading}: ", ", ".join(images[:_SHOWN]) + more)
-    rest = f"and {len(group) - _SHOWN} more; --json lists all"
+    rest = f"and {len(group) - _SHOWN} more; --json lists them all"
     if group[0].severity == "note" and len(group) > 2:
         others = ", ".join(finding.subject or finding.message for finding in group[1:_SHOWN])
         words = f"{group[0].message}; also {others}" + (f" {rest}" if len(group) > _SHOWN else "")

@@ -1,7 +1,7 @@
 """Queries the engine over its own socket, because starting `docker` takes longer than the query itself.
 
-Only used to check that nothing changed (docs/adr/0018); everything else uses the docker command, which supports every
-kind of context. https://docs.docker.com/reference/api/engine/
+Only used where every build would wait for `docker` (docs/adr/0018); everything else uses the docker command, which
+supports every kind of context. https://docs.docker.com/reference/api/engine/
 """
 
 from __future__ import annotations
@@ -67,6 +67,14 @@ def address(world: World) -> Path | None:
     except (KeyError, TypeError):
         return None
     return local_socket(str(endpoint))
+
+
+def info(path: Path) -> dict[str, Any]:
+    """Return the engine's own part of `docker info`. Raises `OSError`; `ValueError` for other responses."""
+    status, found = _get(path, "/info", time.monotonic() + PATIENCE)
+    if status != 200:
+        raise ValueError(f"the engine returned {status}")
+    return found
 
 
 def images(path: Path, names: Iterable[str]) -> Answer:

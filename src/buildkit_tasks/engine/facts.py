@@ -76,6 +76,11 @@ def client(world: World, cwd: Path) -> Engine:
 
 def facts(world: World, cwd: Path) -> Engine:
     """Return the current engine. Problems: engine-missing (no docker command), engine-stopped, engine-denied."""
+    return document(world, cwd)[1]
+
+
+def document(world: World, cwd: Path) -> tuple[dict[str, Any], Engine]:
+    """Like `facts`, but also return the document of `docker info`."""
     info, words = _info(world, cwd)
     if "ServerVersion" not in info and "host" in info:
         raise Problem(
@@ -86,7 +91,7 @@ def facts(world: World, cwd: Path) -> Engine:
     engine = parse(info)
     if not engine.version:
         raise silent(world, cwd, words)
-    return engine
+    return info, engine
 
 
 def _info(world: World, cwd: Path) -> tuple[dict[str, Any], str]:
@@ -97,11 +102,16 @@ def _info(world: World, cwd: Path) -> tuple[dict[str, Any], str]:
     return read_info(result)
 
 
+def checked(info: dict[str, Any]) -> dict[str, Any]:
+    """Return the document of `docker info` if the fields that we read have their shapes. Raises `ValueError`."""
+    shapes.check(info, _INFO)
+    return info
+
+
 def read_info(result: Result) -> tuple[dict[str, Any], str]:
     """Return the document of `docker info`, `{}` if it is not one, and docker's error message."""
     try:
-        info = shapes.loads(result.stdout, dict)
-        shapes.check(info, _INFO)
+        info = checked(shapes.loads(result.stdout, dict))
     except ValueError as error:
         return {}, result.stderr.strip() or f"`docker info` did not print valid JSON: {error}"
     words = [result.stderr.strip(), *(info.get("ServerErrors") or ())]

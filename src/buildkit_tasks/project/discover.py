@@ -25,6 +25,7 @@ from buildkit_tasks.core.model import Engine, Result, Workspace
 from buildkit_tasks.dockercli import compose_cli
 from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.engine import facts as engine_facts
+from buildkit_tasks.engine import quick
 
 from . import compose, compose_words, known_files, stand_ins
 
@@ -46,7 +47,7 @@ def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = (
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
         workspace = pool.submit(_workspace, session, named, looking=looking)  # first, because it takes longer
-        facts = pool.submit(engine_facts.facts, session.world, session.root)
+        facts = pool.submit(quick.find, session.world, session.root)
         found = facts.result()
         if lesser:
             engine_facts.require_compose(found)

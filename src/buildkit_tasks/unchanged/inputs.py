@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import BuildRequest
-from buildkit_tasks.core.world import World
 from buildkit_tasks.engine import ask
 
+from . import record
 from .fingerprint import content
 from .record import FOLDER, Moment
 
@@ -45,7 +45,13 @@ _COMPOSE_NAMES = (
     *(f"{stem}.override.{end}" for stem in ("compose", "docker-compose") for end in ("yml", "yaml")),
 )
 
-_PLUGIN_DIRECTORIES = ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr/libexec")
+
+@dataclass(frozen=True)
+class Ahead:
+    """The images that the engine was asked about before the build was planned, and its answer."""
+
+    names: tuple[str, ...]
+    answer: ask.Answer
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Attempt:
     """A starting build: the file of its record, and the state before anything in the project was read.
 
     `services`: the services requested by the user. `wider`: the attempt for the same build of all services. Its record
-    also applies to each of these services.
+    also applies to each of these services. `ahead`: the engine's answer about the images of the last record.
     """
 
     file: Path
@@ -63,6 +69,7 @@ class Attempt:
     contents: str
     services: tuple[str, ...] = ()
     wider: Attempt | None = None
+    ahead: Future[Ahead] | None = field(default=None, compare=False)
 
 
 def begin(session: Session, request: BuildRequest) -> Attempt | None:
@@ -81,6 +88,15 @@ def begin(session: Session, request: BuildRequest) -> Attempt | None:
         return Attempt(session.state / FOLDER / key[:24], key, environment, began, small, of.services, wider)
 
     return attempt(request, attempt(replace(request, services=()), None) if request.services else None)
+
+
+def ask_ahead(session: Session, attempt: Attempt) -> Ahead:
+    """Ask the engine about the base images of the last record: usually those of this build. Raises as `ask.images`."""
+    found, path = record.load(attempt.file), ask.address(session.world)
+    if found is None or path is None:
+        raise ValueError("nothing to ask")
+    names = tuple(found.bases)
+    return Ahead(names, ask.images(path, names))
 
 
 def _key(session: Session, request: BuildRequest) -> str:
@@ -138,16 +154,3 @@ def harmless(texts: Iterable[bytes]) -> tuple[str, ...]:
     """Return the harmless variables that no text mentions."""
     words = {word for text in texts for word in re.findall(rb"[A-Za-z_][A-Za-z0-9_]*", text)}
     return tuple(sorted(name for name in HARMLESS if name.encode() not in words))
-
-
-def machine_places(world: World) -> Iterator[Path]:
-    """Yield the paths of the docker command, its plugins and configuration, or the first paths searched for them."""
-    config = world.docker_config
-    yield config / "config.json"
-    name = ask.context(world)
-    if name not in ("", "default"):
-        yield ask.context_file(world, name)
-    for folder in filter(None, world.env.get("PATH", os.defpath).split(os.pathsep)):
-        yield Path(os.path.abspath(folder), "docker")  # noqa: PTH100 - keep links and `..` for the system to resolve
-    for place in (config / "cli-plugins", *(Path(p, "docker", "cli-plugins") for p in _PLUGIN_DIRECTORIES)):
-        yield from (place / f"docker-{plugin}" for plugin in ("buildx", "compose"))

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from buildkit_tasks.core.model import BuildOutcome, BuildPlan, Service
 from buildkit_tasks.dockercli import buildx
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.dockerfiles.document import Dockerfile
-from buildkit_tasks.engine import ask
+from buildkit_tasks.engine import ask, quick
 from buildkit_tasks.images import names as image_names
 from buildkit_tasks.project import known_files, sources
 from buildkit_tasks.project.discover import Project, files_found
@@ -67,7 +68,7 @@ class Watch:
                 raise Unknown("the engine is on another machine")
             # query before the build: if a base image changes during the build, the record must not match
             bases = _bases(project, plan)
-            self._answer = ask.images(path, bases)
+            self._answer = _answer(path, bases, attempt)
             if lost := next((image for image in bases if not self._answer.images.get(image)), ""):
                 raise Unknown(f"the engine does not have {lost}")
             if self._answer.engine != project.engine.id:
@@ -155,7 +156,7 @@ class Watch:
         config = session.world.docker_config / "config.json"
         if config.is_file() and b"cliPluginsExtraDirs" in config.read_bytes():
             raise Unknown("docker searches additional plugin directories")
-        yield from inputs.machine_places(session.world)
+        yield from quick.places(session.world)
         for service in self._plan.services:
             yield service.context / ".dockerignore"
             yield service.context / "Dockerfile.dockerignore"
@@ -164,6 +165,17 @@ class Watch:
                 yield service.dockerfile.with_name(f"{service.dockerfile.name}.dockerignore")
             for entry in self._plan.definition["target"][service.key].get("secret", ()):
                 yield _secret_file(entry, session.root)
+
+
+def _answer(path: Path, bases: Collection[str], attempt: Attempt) -> ask.Answer:
+    """Return the answer that was requested ahead if it covers all base images; otherwise ask now."""
+    try:
+        if attempt.ahead and set(bases) <= {*(ahead := attempt.ahead.result()).names}:
+            images = {name: identity for name, identity in ahead.answer.images.items() if name in bases}
+            return replace(ahead.answer, images=images)
+    except (OSError, ValueError):
+        pass  # the same error occurs again below
+    return ask.images(path, bases)
 
 
 def _check(service: Service, target: Mapping[str, Any], built: Collection[str]) -> None:

@@ -1,0 +1,37 @@
+"""The facts of the engine without `docker info` are those of `docker info`, in every kind of local context."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from buildkit_tasks.core import run
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.world import World
+from buildkit_tasks.engine import ask, facts, quick
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.mark.parametrize("way", ["default", "variable", "context"])
+def test_the_facts_are_those_of_docker_info(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    socket = ask.address(World.real())
+    assert socket
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    if way == "variable" or socket != facts.DEFAULT_SOCKETS[0]:
+        env["DOCKER_HOST"] = f"unix://{socket}"
+    world = World(env=env, cwd=tmp_path, home=tmp_path)
+    if way == "context":
+        env.pop("DOCKER_HOST", None)
+        for words in (f"create other --docker host=unix://{socket}", "use other"):
+            run.check(world, Command(("docker", "context", *words.split()), tmp_path))
+        time.sleep(2.1)  # a configuration that just changed is not recorded
+    world.state_home.mkdir(parents=True)
+    wanted = quick.find(world, tmp_path)
+    assert wanted == facts.facts(world, tmp_path)
+    assert wanted.context == ("other" if way == "context" else "default")
+    monkeypatch.setattr(facts, "document", None)
+    assert quick.find(world, tmp_path) == wanted

@@ -1,0 +1,131 @@
+"""Facts without `docker info`: only while the client's files are the same, and never through a wrapper script."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Engine
+from buildkit_tasks.core.world import World
+from buildkit_tasks.engine import facts, quick
+from tests.support.engine_socket import EngineSocket, listening
+
+CLIENT = {
+    "Context": "default",
+    "Plugins": [{"Name": "buildx", "Version": "0.13.1"}, {"Name": "compose", "Version": "2"}],
+}
+SLOW = Engine("slow", (26,), (0, 13, 1), (2,), "linux", "amd64", True, "default")
+
+
+class Client:
+    """A docker command with plugins; `asked` counts the calls of `docker info`."""
+
+    def __init__(self, place: Path, engine: EngineSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.place, self.engine, self.asked = place, engine, 0
+        self.world = World(
+            env={"HOME": str(place), "PATH": f"{place}/bin", "DOCKER_HOST": f"unix://{engine.path}"},
+            cwd=place,
+            home=place,
+        )
+        self.world.state_home.mkdir(parents=True)
+        self.file("bin/docker", b"\x7fELF")
+        self.plugin = self.file(".docker/cli-plugins/docker-buildx", b"\x7fELF")
+        monkeypatch.setattr(facts, "document", self.document)
+
+    def file(self, name: str, content: bytes) -> Path:
+        """Write a program or a file."""
+        path = self.place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o755)
+        return path
+
+    def document(self, _world: World, _cwd: Path) -> tuple[Mapping[str, Any], Engine]:
+        self.asked += 1
+        return {"ClientInfo": CLIENT}, SLOW
+
+    def find(self) -> Engine:
+        return quick.find(self.world, self.place)
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    monkeypatch.setattr(quick, "_RECENT", 0)  # the files of a test are always new
+    with tempfile.TemporaryDirectory() as short, listening(Path(short, "engine.sock")) as engine:
+        yield Client(tmp_path, engine, monkeypatch)
+
+
+def test_docker_runs_once_and_then_the_engine_and_the_record_answer(client: Client) -> None:
+    assert client.find() == SLOW
+    quickly = client.find()
+    assert client.asked == 1
+    assert (quickly.id, quickly.buildx, quickly.compose) == (client.engine.engine, (0, 13, 1), (2,))
+    client.engine.engine = "another"
+    assert client.find().id == "another"
+    assert (client.world.state_home / "docker-client.json").stat().st_mode & 0o777 == 0o600
+
+
+CHANGES: dict[str, Callable[[Client], object]] = {
+    "plugin": lambda c: c.file(".docker/cli-plugins/docker-buildx", b"\x7fELF2"),
+    "new plugin": lambda c: c.file(".docker/cli-plugins/docker-compose", b"\x7fELF"),
+    "plugin away": lambda c: c.plugin.unlink(),
+    "docker": lambda c: c.file("bin/docker", b"\x7fELF2"),
+    "configuration": lambda c: c.file(".docker/config.json", b"{}"),
+    "another path": lambda c: setattr(c, "world", replace(c.world, env={**c.world.env, "PATH": f"/x:{c.place}/bin"})),
+    "damaged record": lambda c: (c.world.state_home / "docker-client.json").write_text("{"),
+    "record of another shape": lambda c: _record(c, {"Plugins": "all"}),
+    "engine away": lambda c: setattr(c, "world", replace(c.world, env={**c.world.env, "DOCKER_HOST": "unix:///none"})),
+    "remote engine": lambda c: setattr(c, "world", replace(c.world, env={**c.world.env, "DOCKER_HOST": "ssh://x"})),
+}
+
+
+def _record(client: Client, recorded: object) -> None:
+    file = client.world.state_home / "docker-client.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "client": recorded}))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_docker_runs_again_after_a_change(client: Client, name: str) -> None:
+    client.find()
+    client.find()
+    assert client.asked == 1
+    CHANGES[name](client)
+    assert client.find() == SLOW
+    assert client.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("bin/docker", b"#!/bin/sh\nexec ssh far docker"), (".docker/config.json", b'{"cliPluginsExtraDirs": ["/x"]}')],
+)
+def test_what_we_cannot_see_through_is_never_recorded(client: Client, name: str, content: bytes) -> None:
+    client.file(name, content)
+    client.find()
+    client.find()
+    assert client.asked == 2
+
+
+def test_a_file_that_just_changed_is_not_recorded(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick, "_RECENT", 10**12)
+    client.find()
+    client.find()
+    assert client.asked == 2
+
+
+def test_the_error_is_that_of_docker(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.find()
+
+    def silent(_world: World, _cwd: Path) -> tuple[Mapping[str, Any], Engine]:
+        raise Problem("engine-stopped", "No engine is listening.")
+
+    monkeypatch.setattr(facts, "document", silent)
+    client.engine.path.unlink()
+    with pytest.raises(Problem, match="No engine is listening"):
+        client.find()
