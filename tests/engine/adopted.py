@@ -74,10 +74,8 @@ def start_edit_and_leave(repository: Repository) -> None:
     assert plan.code == 0, plan.all
     assert repository.status() == []
     assert (done := repository.type("init", "--yes", *options)).code == 0, done.all
-    if (repository.root / ".env.example").exists():
-        assert (done := repository.type("dotenv")).code == 0, done.all
     assert (done := repository.type("build")).code == 0, done.all
-    assert (done := repository.type("up")).code == 0, done.all
+    assert (done := repository.type("up", "--yes")).code == 0, done.all
     assert prints in repository.type("logs", service).out
     place = repository.root / path
     before = place.read_text()

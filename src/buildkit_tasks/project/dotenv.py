@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import run
@@ -13,7 +15,7 @@ from buildkit_tasks.dotenv import edit as dotenv_edit
 from buildkit_tasks.dotenv import text as dotenv_text
 from buildkit_tasks.dotenv.edit import Completion
 
-from . import compose_words
+from . import compose_words, known_files
 
 #: Bytes of randomness in a generated secret; URL-safe text needs no quoting in .env, YAML or a URL.
 SECRET_BYTES = 24
@@ -49,6 +51,26 @@ def ensure(session: Session) -> Completion | None:
         dotenv_disk.write_private(path, done.text, existing)
     session.forget()
     return done
+
+
+def offer(session: Session, files: Callable[[], Sequence[Path]]) -> None:
+    """Offer to create a missing .env if compose needs secrets that .env.example leaves empty.
+
+    Without a terminal, this needs --yes. Otherwise the stack starts as compose would start it. Problems: as `ensure`.
+    """
+    path = session.dotenv_file
+    asks = session.report.yes or session.world.interactive
+    if not asks or path.exists() or session.env_files != (path,):
+        return
+    example = dotenv_disk.read(path.with_name(".env.example")) or ""
+    try:
+        names = [name for name in dotenv_edit.empty_names(example) if name not in session.world.env]
+    except dotenv_text.Refused as refused:
+        raise dotenv_disk.invalid(path.with_name(".env.example"), refused) from None
+    used = [name for name in names if known_files.may_have(session, files, name.encode())]
+    what = f"{path} does not exist: create it from .env.example, with generated values for {', '.join(used)}"
+    if used and session.report.consent(what):
+        session.report.say(f"  {words(session, ensure(session))}")
 
 
 def _read_back(session: Session, done: Completion, existing: str) -> None:

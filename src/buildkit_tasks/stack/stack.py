@@ -14,7 +14,7 @@ from buildkit_tasks.core.model import BuildRequest, Command, Result, Workspace
 from buildkit_tasks.dockercli import compose_cli, docker
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.pipeline import build as pipeline
-from buildkit_tasks.project import compose
+from buildkit_tasks.project import compose, dotenv
 from buildkit_tasks.project.discover import Project, discover, files_found, read_files
 
 from . import ports, state, wait
@@ -24,8 +24,10 @@ def up(session: Session, request: BuildRequest, *, with_build: bool = True, orph
     """Build what changed, start it, and return when everything is ready.
 
     Accepts any service in the compose file, built or not; compose also starts its dependencies. `orphans`: remove
-    containers of services that are no longer in the compose file. Problems: port-in-use, unhealthy, any from the build.
+    containers of services that are no longer in the compose file. If .env is missing, offers to create it.
+    Problems: port-in-use, unhealthy, any from the build.
     """
+    dotenv.offer(session, lambda: files_found(session))
     up_project(
         session,
         discover(session, lesser=True, named=request.services),

@@ -25,6 +25,7 @@ JSON = "print a single JSON document"
         "remove_orphans": ORPHANS,
         "overlay": OVERLAY,
         "progress": "auto, plain, verbose or quiet",
+        "yes": YES,
     },
 )
 @reported
@@ -35,6 +36,7 @@ def up(
     remove_orphans: bool = False,
     overlay: Sequence[str] | None = None,
     progress: str = "auto",
+    yes: bool = False,
 ) -> None:
     """Build what changed, start the stack, and wait until every service is healthy or has exited with code 0."""
     from buildkit_tasks.core.model import BuildRequest
