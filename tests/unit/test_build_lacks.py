@@ -82,7 +82,7 @@ from buildkit_tasks.buildlog import lacks
         (
             "error: `DATABASE_URL` must be set to use query macros",
             "sqlx macro needs a database",
-            "feature `offline`",
+            "`offline` feature",
         ),
         ("  failed to find a workspace root", "A crate inherits from a workspace manifest", "`!Cargo.toml`"),
         ("  invalid version 3 on git_proxy_options; class=Invalid (3)", "cannot fetch git", "generate-lockfile"),
