@@ -125,7 +125,7 @@ def _next(flow: Workflow, provider: str) -> list[str]:
     if flow.host and provider == "github" and flow.host != "ghcr.io":
         lines.append(f"add the secrets REGISTRY_USER and REGISTRY_PASSWORD for {flow.host}")
     if provider == "gitlab":
-        lines.append("use runners that allow privileged containers (docker:dind), or runners with an engine")
+        lines.append("use runners that allow privileged containers (docker:dind), or runners that have a Docker engine")
         if flow.host:
             lines.append(
                 f"unless {flow.host} is the project's own registry, add the protected, masked variables REGISTRY_USER "

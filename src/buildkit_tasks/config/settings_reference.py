@@ -37,7 +37,7 @@ def markdown() -> str:
 
 def _entry(item: Known) -> list[str]:
     default = text(item.default, item.doc)
-    facts = [f"Type: {KINDS[item.doc.kind]}"]
+    facts = [f"Type: {KINDS[item.doc.kind].removeprefix('a ')}"]
     if item.doc.choices:
         facts = ["One of: " + ", ".join(f"`{c}`" if c else "empty" for c in item.doc.choices)]
     facts.append(f"Default: `{default}`" if default else "Default: empty")

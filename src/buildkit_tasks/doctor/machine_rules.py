@@ -31,7 +31,7 @@ def binfmt(facts: Facts) -> Verdict:
             return warn(f"{name} is registered but disabled", f"echo 1 | sudo tee /proc/sys/fs/binfmt_misc/{name}")
         if not flags or "F" not in flags[1]:
             return warn(
-                f"{name} is registered without flag F, so containers cannot see the emulator",
+                f"{name} is registered without the F flag, so containers cannot see the emulator",
                 "reinstall qemu-user-static, or run: docker run --privileged --rm tonistiigi/binfmt --install all",
             )
     return ok(", ".join(facts.binfmt) or "none (not needed: arm64 is cross-compiled)")
