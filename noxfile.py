@@ -58,7 +58,7 @@ def tests(session: nox.Session) -> None:
 def surroundings(session: nox.Session) -> None:
     """Run every task in every kind of broken environment (forty minutes); `tests` runs some of the combinations.
 
-    `-- --slice`: run each task in every sixth environment, chosen by the commit.
+    `-- --slice`: run each task in every seventh environment, chosen by the commit.
     """
     rest = [word for word in session.posargs if word != "--slice"]
     session.env["BUILDKIT_TASKS_TESTS_EVERY_SITUATION"] = "slice" if "--slice" in session.posargs else "1"

@@ -2,7 +2,7 @@
 
 New tasks are included automatically. A usual run tests each task in the environments of `ALWAYS` and in a few of the
 others, so that every environment is used with some task. `./dev nox -s surroundings` tests each task in each
-environment; with `-- --slice`, in every sixth environment, so that six commits cover all of them.
+environment; with `-- --slice`, in every seventh environment, so that seven runs cover all of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ALWAYS = ("nothing", "a home that cannot be written", "in a folder called 'it\\'
 EVERY = "BUILDKIT_TASKS_TESTS_EVERY_SITUATION" in os.environ
 
 #: Number of parts: a slice runs one part of the situations with each task; the commit decides which one.
-PARTS = 6
+PARTS = 7
 SLICE = os.environ.get("BUILDKIT_TASKS_TESTS_EVERY_SITUATION") == "slice"
 
 

@@ -118,6 +118,27 @@ def test_a_failure_names_the_variable_that_compose_left_empty_and_how_to_set_it(
     assert stack.invoke("up").code == 0
 
 
+@pytest.mark.parametrize(
+    ("example", "value"),
+    [("WORD_OF_WEB=\n", "${WORD_OF_WEB:-plain}"), ("WORD_OF_WEB='\n", "$WORD_OF_WEB"), ("OTHER=\n", "$WORD_OF_WEB")],
+    ids=["it has a default", "the example is not valid", "the example does not have it"],
+)
+def test_up_creates_no_env_file_that_compose_does_not_need(stack: Stack, example: str, value: str) -> None:
+    stack.write({"web": {"environment": {"WORD": value}}})
+    (stack.root / ".env.example").write_text(example)
+    done = stack.invoke("up", "--yes")
+    assert done.code == 0, done.all
+    assert not (stack.root / ".env").exists()
+
+
+def test_without_an_env_file_a_failure_is_still_that_of_the_container(stack: Stack) -> None:
+    stack.write({"db": {**script("exit 3"), "environment": {"TOKEN": "${TOKEN_OF_DB}"}}})
+    done = stack.invoke("up", COMPOSE_ENV_FILES="/dev/null")
+    assert done.code == 25, done.all
+    assert "db: exited with code 3" in done.err
+    assert "set TOKEN_OF_DB in the environment; or invoke logs --service db" in done.err
+
+
 @pytest.mark.parametrize("code", [0, 7])
 def test_a_container_that_compose_replaces_is_not_reported_as_ended(stack: Stack, code: int) -> None:
     for number in (1, 2):

@@ -30,13 +30,19 @@ class Client:
     def __init__(self, place: Path, engine: EngineSocket, monkeypatch: pytest.MonkeyPatch) -> None:
         self.place, self.engine, self.asked = place, engine, 0
         self.world = World(
-            env={"HOME": str(place), "PATH": f"{place}/bin", "DOCKER_HOST": f"unix://{engine.path}"},
+            env={"HOME": str(place), "PATH": f"{place}/first:{place}/bin", "DOCKER_HOST": f"unix://{engine.path}"},
             cwd=place,
             home=place,
         )
         self.world.state_home.mkdir(parents=True)
         self.file("bin/docker", b"\x7fELF")
+        self.file(".docker/cli-plugins/docker-compose", b"\x7fELF")
         self.plugin = self.file(".docker/cli-plugins/docker-buildx", b"\x7fELF")
+        self.slow = SLOW
+        self.plugins = [
+            {"Name": name, "Version": version, "Path": str(place / ".docker/cli-plugins" / f"docker-{name}")}
+            for name, version in (("buildx", "0.13.1"), ("compose", "2"))
+        ]
         monkeypatch.setattr(facts, "document", self.document)
 
     def file(self, name: str, content: bytes) -> Path:
@@ -49,7 +55,7 @@ class Client:
 
     def document(self, _world: World, _cwd: Path) -> tuple[Mapping[str, Any], Engine]:
         self.asked += 1
-        return {"ClientInfo": CLIENT}, SLOW
+        return {"ClientInfo": {"Context": "default", "Plugins": self.plugins}}, self.slow
 
     def find(self) -> Engine:
         return quick.find(self.world, self.place)
@@ -74,7 +80,8 @@ def test_docker_runs_once_and_then_the_engine_and_the_record_answer(client: Clie
 
 CHANGES: dict[str, Callable[[Client], object]] = {
     "plugin": lambda c: c.file(".docker/cli-plugins/docker-buildx", b"\x7fELF2"),
-    "new plugin": lambda c: c.file(".docker/cli-plugins/docker-compose", b"\x7fELF"),
+    "written again": lambda c: c.file(".docker/cli-plugins/docker-compose", b"\x7fELF"),
+    "first on the path": lambda c: c.file("first/docker", b"\x7fELF"),
     "plugin away": lambda c: c.plugin.unlink(),
     "docker": lambda c: c.file("bin/docker", b"\x7fELF2"),
     "configuration": lambda c: c.file(".docker/config.json", b"{}"),
@@ -107,6 +114,22 @@ def test_docker_runs_again_after_a_change(client: Client, name: str) -> None:
 )
 def test_what_we_cannot_see_through_is_never_recorded(client: Client, name: str, content: bytes) -> None:
     client.file(name, content)
+    client.find()
+    client.find()
+    assert client.asked == 2
+
+
+@pytest.mark.parametrize("change", ["version missing", "plugin elsewhere", "no path", "unreadable"])
+def test_an_incomplete_or_foreign_answer_is_never_recorded(client: Client, change: str) -> None:
+    if change == "version missing":
+        client.slow = replace(SLOW, compose=())
+    elif change == "plugin elsewhere":
+        client.plugins[1]["Path"] = str(client.file("snap/docker-compose", b"\x7fELF"))
+    elif change == "no path":
+        del client.plugins[0]["Path"]
+    else:
+        (client.place / "bin/docker").unlink()
+        (client.place / "bin/docker").mkdir()
     client.find()
     client.find()
     assert client.asked == 2

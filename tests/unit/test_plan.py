@@ -123,7 +123,8 @@ LISTED = RUST.replace("ARG PROGRAMS", 'ARG PROGRAMS="api-server worker seeder"')
     [
         (LISTED, (), "api-server seeder worker", "api-server worker"),
         (LISTED, ("worker",), "api-server seeder worker", "worker"),
-        (LISTED, ("extra",), "extra seeder", "extra"),
+        # its features may not exist in the other programs
+        (LISTED, ("extra",), "extra", None),
         (RUST.replace("ARG PROGRAMS", "ARG PROGRAMS=worker"), (), "api-server worker", None),
         # the other group's program has other features: together, cargo would refuse them
         (RUST.replace("ARG PROGRAMS", 'ARG PROGRAMS="api-server worker extra"'), (), "api-server worker", None),
@@ -143,10 +144,18 @@ def test_cargo_selects_the_programs_that_the_dockerfile_lists_for_plain_compose(
     assert (sent.get("PROGRAMS"), sent.get("BINS")) == (selected, compiled)
 
 
-def test_the_compose_file_s_programs_are_selected_and_only_those_of_its_services_compiled() -> None:
+def test_the_compose_file_s_programs_are_selected_and_compiled_as_by_compose() -> None:
+    """An image may contain more than one of them."""
     services = {"api": {"build": {"context": "/p", "args": {"BIN": "api", "PROGRAMS": "api tool"}}}}
     sent = args(make(services=services), "api")
-    assert (sent["PROGRAMS"], sent["BINS"]) == ("api tool", "api")
+    assert (sent["PROGRAMS"], sent.get("BINS")) == ("api tool", None)
+
+
+def test_the_dockerfile_s_programs_do_not_apply_to_another_workspace() -> None:
+    services = {"tool": {"build": {"context": "/p", "args": {"BIN": "tool", "SOURCE": "tools"}}}}
+    workspace = compose.from_compose({"name": "shop", "services": services}, of_settings({}), ())
+    made = plan_of(workspace, of_settings({}), BuildRequest(), {"tool": Dockerfile.read(LISTED)})
+    assert args(made, "tool")["PROGRAMS"] == "tool"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
 from buildkit_tasks.dockerfiles.document import BINARIES, PROGRAMS, Dockerfile, Needs, lookup_name
 
+#: Arguments for which the list of programs in the Dockerfile need not apply.
+_OWN = ("SOURCE", "FEATURES", "NO_DEFAULT_FEATURES")
+
 
 @dataclass(frozen=True)
 class Group:
@@ -36,9 +39,12 @@ class Group:
         """The programs that select cargo's packages: these, and those that only the Dockerfile's `ARG PROGRAMS` lists.
 
         The Dockerfile also lists the programs of services in inactive profiles. Without them, `docker compose build`
-        and `invoke build --profile` would enable other features of the same crates and compile them again.
+        and `invoke build --profile` would enable other features of the same crates and compile them again. A group with
+        a workspace or features of its own selects only its own programs: the others may not have these features.
         """
-        return tuple(sorted({*self.binaries, *file.default(PROGRAMS).split()} - self.others))
+        own = any(service.args.get(name) for service in self.services for name in _OWN)
+        listed = set() if own else {*file.default(PROGRAMS).split()} - self.others
+        return tuple(sorted({*self.binaries, *listed}))
 
 
 def find(
@@ -105,8 +111,8 @@ def arguments(
             hint="add `ARG REBUILD` before the compile step",
         )
     shipped = group.shipped(file)
-    asked = service.args.get(PROGRAMS, "").split() or shipped
-    complete = PROGRAMS in file.arguments and {*asked} == {*chosen.binaries}
+    complete = chosen == group if service.args.get(PROGRAMS) else {*shipped} == {*chosen.binaries}
+    complete = complete and PROGRAMS in file.arguments
     ours = {
         "PROFILE": profile(settings, request, service),
         "CARGO_INCREMENTAL": "1" if incremental else "0",

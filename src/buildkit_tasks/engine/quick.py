@@ -42,8 +42,9 @@ def find(world: World, cwd: Path) -> Engine:
     except (OSError, ValueError):
         path, key = None, ""
     info, engine = facts.document(world, cwd)
-    if path and key and key == _key(world) and not _wrapped(world):
-        _keep(file, key, info)
+    with contextlib.suppress(OSError, ValueError, Problem):  # it only saves a query
+        if path and key and key == _key(world) and engine.buildx and engine.compose and not _wrapped(world):
+            _keep(world, file, key, info)
     return engine
 
 
@@ -86,11 +87,14 @@ def _wrapped(world: World) -> bool:
         return program.read(2) == b"#!"
 
 
-def _keep(file: Path, key: str, info: dict[str, Any]) -> None:
-    client = info.get("ClientInfo") or {}
-    plugins = [{"Name": p.get("Name"), "Version": p.get("Version")} for p in client.get("Plugins") or ()]
-    with contextlib.suppress(OSError, Problem):  # it only saves a query
-        import json
+def _keep(world: World, file: Path, key: str, info: dict[str, Any]) -> None:
+    """Record the client's part of `docker info`, if the plugins are the files that the key covers."""
+    import json
 
-        kept = {"key": key, "client": {"Context": client.get("Context"), "Plugins": plugins}}
-        replace(file, json.dumps(kept), mode=0o600, durable=False)
+    client = info.get("ClientInfo") or {}
+    known = {str(path) for path in places(world)}
+    plugins = [p for p in client.get("Plugins") or () if p.get("Name") in ("buildx", "compose")]
+    if all(p.get("Path") in known and Path(p["Path"]).is_file() for p in plugins):
+        kept = [{"Name": p["Name"], "Version": p.get("Version")} for p in plugins]
+        record = {"key": key, "client": {"Context": client.get("Context"), "Plugins": kept}}
+        replace(file, json.dumps(record), mode=0o600, durable=False)

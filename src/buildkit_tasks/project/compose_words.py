@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from buildkit_tasks.config.session import Session
@@ -49,15 +50,25 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
     return Problem("dotenv-incomplete", f"The variable {name} has no value.", causes=causes, hint=hint)
 
 
+def required(said: str) -> list[str]:
+    """Return the variable without which compose refuses to continue, if there is one."""
+    return [match[1] for match in _WANTED.finditer(said)]
+
+
 def unset(session: Session, said: str) -> tuple[list[str], str]:
     """Return a cause for each variable that compose replaced with an empty string, and a hint; both may be empty."""
     names = compose_cli.unset_variables(said)
-    path = (session.env_files or (session.dotenv_file,))[-1]
-    text = dotenv_disk.read(path) or ""
+    if not names:
+        return [], ""
     causes = [f"{name} is not set, so compose used an empty string" for name in names]
-    if any(_completes(session, name, text) for name in names) and path == session.dotenv_file:
-        return causes, f"{_DOTENV}. Then rerun this command"
-    return causes, f"add {names[0]}=VALUE to {path}, then rerun this command" if names else ""
+    path = next((path for path in reversed(session.env_files) if str(path) != os.devnull), None)
+    try:
+        text = (dotenv_disk.read(path) or "") if path else ""
+    except Problem:
+        text = ""
+    if path == session.dotenv_file and any(_completes(session, name, text) for name in names):
+        return causes, _DOTENV
+    return causes, f"add {names[0]}=VALUE to {path}" if path else f"set {names[0]} in the environment"
 
 
 def _completes(session: Session, name: str, text: str) -> bool:

@@ -54,7 +54,7 @@ def ensure(session: Session) -> Completion | None:
 
 
 def offer(session: Session, files: Callable[[], Sequence[Path]]) -> None:
-    """Offer to create a missing .env if compose needs secrets that .env.example leaves empty.
+    """Offer to create a missing .env if compose has no value for a secret that .env.example leaves empty.
 
     Without a terminal, this needs --yes. Otherwise the stack starts as compose would start it. Problems: as `ensure`.
     """
@@ -62,14 +62,17 @@ def offer(session: Session, files: Callable[[], Sequence[Path]]) -> None:
     asks = session.report.yes or session.world.interactive
     if not asks or path.exists() or session.env_files != (path,):
         return
-    example = dotenv_disk.read(path.with_name(".env.example")) or ""
     try:
+        example = dotenv_disk.read(path.with_name(".env.example")) or ""
         names = [name for name in dotenv_edit.empty_names(example) if name not in session.world.env]
-    except dotenv_text.Refused as refused:
-        raise dotenv_disk.invalid(path.with_name(".env.example"), refused) from None
-    used = [name for name in names if known_files.may_have(session, files, name.encode())]
-    what = f"{path} does not exist: create it from .env.example, with generated values for {', '.join(used)}"
-    if used and session.report.consent(what):
+    except (Problem, dotenv_text.Refused):
+        return  # compose does not read this file
+    if not any(known_files.may_have(session, files, name.encode()) for name in names):
+        return
+    said = run.capture(session.world, compose_cli.config(session.root, session.compose_files)).stderr
+    missing = {*compose_cli.unset_variables(said), *compose_words.required(said)}
+    what = f"{path} does not exist: create it from .env.example, with generated values for {', '.join(names)}"
+    if missing.intersection(names) and session.report.consent(what):
         session.report.say(f"  {words(session, ensure(session))}")
 
 

@@ -235,5 +235,6 @@ def _failure(
         f"Not ready after {watch.elapsed:.0f} s: {', '.join(names)}.",
         causes=[*(f"{c.service}: {c.words}" for c in bad), *causes],
         details=(log.stdout or log.stderr or said).strip(),
-        hint=remedy or f"invoke logs --service {names[0]}    (the last log lines are printed above)",
+        hint=f"{remedy}; or " * bool(remedy)
+        + f"invoke logs --service {names[0]}    (the last log lines are printed above)",
     )
