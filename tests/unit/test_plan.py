@@ -123,8 +123,7 @@ LISTED = RUST.replace("ARG PROGRAMS", 'ARG PROGRAMS="api-server worker seeder"')
     [
         (LISTED, (), "api-server seeder worker", "api-server worker"),
         (LISTED, ("worker",), "api-server seeder worker", "worker"),
-        # its features may not exist in the other programs
-        (LISTED, ("extra",), "extra", None),
+        (LISTED, ("extra",), "extra seeder", "extra"),
         (RUST.replace("ARG PROGRAMS", "ARG PROGRAMS=worker"), (), "api-server worker", None),
         # the other group's program has other features: together, cargo would refuse them
         (RUST.replace("ARG PROGRAMS", 'ARG PROGRAMS="api-server worker extra"'), (), "api-server worker", None),

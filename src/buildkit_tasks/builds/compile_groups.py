@@ -15,10 +15,6 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
 from buildkit_tasks.dockerfiles.document import BINARIES, PROGRAMS, Dockerfile, Needs, lookup_name
 
-#: Arguments for which the list of programs in the Dockerfile need not apply.
-_OWN = ("SOURCE", "FEATURES", "NO_DEFAULT_FEATURES")
-
-
 @dataclass(frozen=True)
 class Group:
     """Services that share a compile step. `others`: the programs of the Dockerfile's other groups."""
@@ -39,11 +35,11 @@ class Group:
         """The programs that select cargo's packages: these, and those that only the Dockerfile's `ARG PROGRAMS` lists.
 
         The Dockerfile also lists the programs of services in inactive profiles. Without them, `docker compose build`
-        and `invoke build --profile` would enable other features of the same crates and compile them again. A group with
-        a workspace or features of its own selects only its own programs: the others may not have these features.
+        and `invoke build --profile` would enable other features of the same crates and compile them again. If the
+        compose file sets SOURCE, the list may be that of another workspace, and does not apply.
         """
-        own = any(service.args.get(name) for service in self.services for name in _OWN)
-        listed = set() if own else {*file.default(PROGRAMS).split()} - self.others
+        elsewhere = any(service.args.get("SOURCE") for service in self.services)
+        listed = set() if elsewhere else {*file.default(PROGRAMS).split()} - self.others
         return tuple(sorted({*self.binaries, *listed}))
 
 
