@@ -15,6 +15,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
 from buildkit_tasks.dockerfiles.document import BINARIES, PROGRAMS, Dockerfile, Needs, lookup_name
 
+
 @dataclass(frozen=True)
 class Group:
     """Services that share a compile step. `others`: the programs of the Dockerfile's other groups."""
