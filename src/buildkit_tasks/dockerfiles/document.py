@@ -69,13 +69,17 @@ class Dockerfile:
     @cached_property
     def arguments(self) -> frozenset[str]:
         """The names that any ARG declares."""
+        return frozenset(name for name, _, _ in self._declared)
+
+    @property
+    def _declared(self) -> Iterator[tuple[str, str, str]]:
+        """Each declaration of any ARG: name, `=` if it has a default, and the default as written."""
         words = (word for item in self.items if item.keyword == "ARG" for word in syntax.words(item.rest))
-        return frozenset(word.partition("=")[0] for word in words)
+        return (word.partition("=") for word in words)
 
     def default(self, name: str) -> str:
         """Return an argument's default; empty if there is none, if it has variables, or if two stages disagree."""
-        words = (word for item in self.items if item.keyword == "ARG" for word in syntax.words(item.rest))
-        values = {value for key, equals, value in (word.partition("=") for word in words) if key == name and equals}
+        values = {value for key, equals, value in self._declared if key == name and equals}
         value = values.pop() if len(values) == 1 else ""
         return "" if "$" in value else syntax.expand(value, {})
 

@@ -69,22 +69,20 @@ def address(world: World) -> Path | None:
     return local_socket(str(endpoint))
 
 
-def info(path: Path) -> dict[str, Any]:
+def info(path: Path, end: float | None = None) -> dict[str, Any]:
     """Return the engine's own part of `docker info`. Raises `OSError`; `ValueError` for other responses."""
-    status, found = _get(path, "/info", time.monotonic() + PATIENCE)
-    if status != 200:
-        raise ValueError(f"the engine returned {status}")
+    status, found = _get(path, "/info", end or time.monotonic() + PATIENCE)
+    if status != 200 or not found.get("ID"):
+        raise ValueError("the engine did not report its id")
     return found
 
 
 def images(path: Path, names: Iterable[str]) -> Answer:
     """Return the ids of these images in the engine at a socket. Raises `OSError`; `ValueError` for other responses."""
     end = time.monotonic() + PATIENCE
-    status, info = _get(path, "/info", end)
-    if status != 200 or not info.get("ID"):
-        raise ValueError("the engine did not report its id")
+    engine = info(path, end)
     found, sizes = _images(path, names, end)
-    return Answer(str(info["ID"]), str(info.get("ServerVersion") or ""), found, sizes)
+    return Answer(str(engine["ID"]), str(engine.get("ServerVersion") or ""), found, sizes)
 
 
 def sizes(path: Path, names: Iterable[str]) -> dict[str, int]:

@@ -8,9 +8,9 @@ import re
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import BuildRequest
@@ -19,6 +19,9 @@ from buildkit_tasks.engine import ask
 from . import record
 from .fingerprint import content
 from .record import FOLDER, Moment
+
+if TYPE_CHECKING:  # late: an up-to-date build does not need it
+    from concurrent.futures import Future
 
 #: This package's own files are inputs too, because a newer version may build differently.
 PACKAGE = Path(__file__).parents[1]
