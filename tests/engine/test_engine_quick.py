@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,10 @@ def test_the_facts_are_those_of_docker_info(tmp_path: Path, monkeypatch: pytest.
     assert wanted.context == ("other" if way == "context" else "default")
     monkeypatch.setattr(facts, "document", None)
     assert quick.find(world, tmp_path) == wanted
+    direct = replace(world, plugins=lambda: quick.plugins(world))
+    assert set(direct.plugins()) == {"buildx", "compose"}
+    (tmp_path / "compose.yaml").write_text("name: direct\nservices: {a: {image: busybox}}\n")
+    for words in ("compose config", "compose ps --all", "buildx inspect", "buildx du --nothing", "compose nothing"):
+        command = Command(("docker", *words.split()), tmp_path)
+        ours, theirs = run.capture(direct, command), run.capture(world, command)
+        assert (ours.code, ours.stdout, ours.stderr) == (theirs.code, theirs.stdout, theirs.stderr)

@@ -78,6 +78,22 @@ def test_docker_runs_once_and_then_the_engine_and_the_record_answer(client: Clie
     assert (client.world.state_home / "docker-client.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_plugins_start_without_docker_while_the_record_holds(client: Client) -> None:
+    assert quick.plugins(client.world) == {}
+    client.find()
+    folder = client.place / ".docker/cli-plugins"
+    assert quick.plugins(client.world) == {name: f"{folder}/docker-{name}" for name in ("buildx", "compose")}
+    record = client.world.state_home / "docker-client.json"
+    written = json.loads(record.read_text())
+    shapes: tuple[object, ...] = ([{"Path": "/bin/sh"}], [{}], [1], "all", None)
+    for plugins in shapes:
+        record.write_text(json.dumps({**written, "client": {"Plugins": plugins}}))
+        assert quick.plugins(client.world) == {}
+    record.write_text(json.dumps(written))
+    client.file(".docker/cli-plugins/docker-buildx", b"\x7fELF2")
+    assert quick.plugins(client.world) == {}
+
+
 CHANGES: dict[str, Callable[[Client], object]] = {
     "plugin": lambda c: c.file(".docker/cli-plugins/docker-buildx", b"\x7fELF2"),
     "written again": lambda c: c.file(".docker/cli-plugins/docker-compose", b"\x7fELF"),

@@ -140,3 +140,28 @@ def test_every_build_that_reads_from_stdin_cleans_up() -> None:
         assert command.litters, command.argv
     assert not docker.info(HERE).litters
     assert not docker.build_one(HERE, "/c", {}, Path("/c/Dockerfile"), buildkit=True).litters
+
+
+def _printing(path: Path, words: str) -> Path:
+    path.write_text(f'#!/bin/sh\necho "{words} ${{{run.STARTED_BY_DOCKER}-}} $*"\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_a_known_plugin_starts_with_the_arguments_and_the_variable_that_docker_passes(tmp_path: Path) -> None:
+    _printing(tmp_path / "docker", "docker")
+    plugin = _printing(tmp_path / "docker-compose", "plugin")
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    world = World(env, tmp_path, tmp_path, plugins=lambda: {"compose": str(plugin)})
+
+    def printed(*words: str, env: tuple[tuple[str, str], ...] = ()) -> str:
+        return run.check(world, Command(("docker", *words), tmp_path, env)).stdout.strip()
+
+    assert printed("compose", "ps", env=(("A", "1"),)) == "plugin docker compose ps"
+    assert printed("buildx", "ls") == "docker  buildx ls"
+    assert printed("run", "compose") == "docker  run compose"
+    for name in ("PATH", "HOME", "DOCKER_CONFIG"):  # docker may use other plugins then
+        value = env["PATH"] if name == "PATH" else str(tmp_path)
+        assert printed("compose", "ps", env=((name, value),)) == "docker  compose ps"
+    plugin.unlink()
+    assert printed("compose", "ps") == "docker  compose ps"

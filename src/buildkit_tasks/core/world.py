@@ -31,7 +31,8 @@ def _home() -> Path:
 class World:
     """Environment, directories, terminal and clock.
 
-    `clock`: monotonic seconds; `tty`: stderr is a terminal; `ci`: running in a CI system.
+    `clock`: monotonic seconds; `tty`: stderr is a terminal; `ci`: running in a CI system. `plugins`: returns the paths
+    of the docker plugins that can be started without docker, by name.
     """
 
     env: Mapping[str, str]
@@ -39,6 +40,7 @@ class World:
     home: Path
     tty: bool = False
     clock: Callable[[], float] = field(default=time.monotonic, compare=False)
+    plugins: Callable[[], Mapping[str, str]] = field(default=dict, compare=False)
 
     @classmethod
     def real(cls) -> World:

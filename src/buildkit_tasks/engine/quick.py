@@ -1,7 +1,8 @@
 """The engine's facts without starting `docker`, whose `info` also starts every plugin to get its version (0.1 s).
 
-The engine reports its part over its socket. The client's part comes from the last `docker info`, for as long as stat
-reports the same docker command, plugins and configuration. In all other cases, `docker info` runs.
+The engine reports its part over its socket. The client's part, including the paths of the plugins, comes from the last
+`docker info`, for as long as stat reports the same docker command, plugins and configuration. In all other cases,
+`docker info` runs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _PLUGIN_DIRECTORIES = ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr
 
 def find(world: World, cwd: Path) -> Engine:
     """Return the current engine. Problems: as for `facts.facts`."""
-    file = world.state_home / "docker-client.json"
+    file = _record(world)
     try:
         path, key = ask.address(world), _key(world)
         known = readfile.state(file)
@@ -46,6 +47,23 @@ def find(world: World, cwd: Path) -> Engine:
         if path and key and key == _key(world) and engine.buildx and engine.compose and not _wrapped(world):
             _keep(world, file, key, info)
     return engine
+
+
+def plugins(world: World) -> dict[str, str]:
+    """Return the paths of the plugins that docker uses, by name; empty if there is no valid record."""
+    try:
+        known, key = readfile.state(_record(world)), _key(world)
+        if not key or known.get("key") != key:
+            return {}
+        paths = {str(path): path.name.removeprefix("docker-") for path in places(world)}
+        recorded = [str(plugin["Path"]) for plugin in known["client"]["Plugins"]]
+    except (OSError, ValueError, LookupError, TypeError, Problem):
+        return {}
+    return {paths[path]: path for path in recorded if path in paths}
+
+
+def _record(world: World) -> Path:
+    return world.state_home / "docker-client.json"
 
 
 def places(world: World) -> Iterator[Path]:
@@ -63,7 +81,7 @@ def places(world: World) -> Iterator[Path]:
 
 def _key(world: World) -> str:
     """Return a digest of the client's files; empty if docker searches other directories or a file just changed."""
-    found = hashlib.blake2b(repr(ask.context(world)).encode("utf-8", "surrogateescape"), digest_size=16)
+    found = hashlib.blake2b(f"2 {ask.context(world)!r}".encode("utf-8", "surrogateescape"), digest_size=16)
     newest = 0
     for path in places(world):
         found.update(f"{path}\0".encode("utf-8", "surrogateescape"))
@@ -95,6 +113,6 @@ def _keep(world: World, file: Path, key: str, info: dict[str, Any]) -> None:
     known = {str(path) for path in places(world)}
     plugins = [p for p in client.get("Plugins") or () if p.get("Name") in ("buildx", "compose")]
     if all(p.get("Path") in known and Path(p["Path"]).is_file() for p in plugins):
-        kept = [{"Name": p["Name"], "Version": p.get("Version")} for p in plugins]
+        kept = [{"Name": p["Name"], "Version": p.get("Version"), "Path": p["Path"]} for p in plugins]
         record = {"key": key, "client": {"Context": client.get("Context"), "Plugins": kept}}
         replace(file, json.dumps(record), mode=0o600, durable=False)

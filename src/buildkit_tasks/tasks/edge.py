@@ -8,7 +8,8 @@ import os
 import platform
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TextIO
 
 import invoke.tasks
@@ -62,7 +63,7 @@ def reported(body: Callable[..., None]) -> Callable[..., Any]:
     def wrapper(_context: Any, *args: Any, **kwargs: Any) -> None:
         outside.end_on_signals()
         try:
-            world = World.real()
+            world = _world()
         except Problem as problem:
             sys.stderr.write(problem.text() + "\n")
             raise Exit(code=problem.exit_code) from None
@@ -74,6 +75,19 @@ def reported(body: Callable[..., None]) -> Callable[..., Any]:
             raise Exit(code=code)
 
     return wrapper
+
+
+def _world() -> World:
+    """Return the environment of this process, which looks for docker's plugins when a command first needs them."""
+
+    @functools.cache
+    def plugins() -> Mapping[str, str]:
+        from buildkit_tasks.engine import quick  # late: `--list` does not need it
+
+        return quick.plugins(world)
+
+    world = replace(World.real(), plugins=plugins)
+    return world
 
 
 def _extra() -> list[str]:
