@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import run
 from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
 from buildkit_tasks.engine import ask, facts, quick
+from buildkit_tasks.images import choice
 
 pytestmark = pytest.mark.engine
 
@@ -43,3 +47,18 @@ def test_the_facts_are_those_of_docker_info(tmp_path: Path, monkeypatch: pytest.
         command = Command(("docker", *words.split()), tmp_path)
         ours, theirs = run.capture(direct, command), run.capture(world, command)
         assert (ours.code, ours.stdout, ours.stderr) == (theirs.code, theirs.stdout, theirs.stderr)
+
+
+def test_image_ids_are_those_that_docker_reports(tmp_path: Path) -> None:
+    real = World.real()
+    image = f"bt-ids-{secrets.token_hex(4)}"
+    run.check(real, Command(("docker", "build", "-q", "-t", image, "-"), tmp_path, stdin="FROM scratch\nLABEL a=b\n"))
+    try:
+        direct = replace(real, plugins=lambda: {"compose": "/x"})
+        names = (image, f"{image}:latest", f"docker.io/library/{image}", "bt-nothing", "bt-no:tag", "?")
+        for asked in (names[:-1], names, ()):
+            ours, theirs = (choice.ids(Session(world, Report(world)), asked) for world in (direct, real))
+            assert ours == theirs
+            assert len(ours) == 3 * bool(asked)
+    finally:
+        run.check(real, Command(("docker", "image", "rm", image), tmp_path))

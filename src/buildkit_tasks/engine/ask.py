@@ -85,6 +85,14 @@ def images(path: Path, names: Iterable[str]) -> Answer:
     return Answer(str(engine["ID"]), str(engine.get("ServerVersion") or ""), found, sizes)
 
 
+def ids(path: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the ids of the images that the engine has. Raises `OSError`, `ValueError`."""
+    found = _images(path, names, time.monotonic() + PATIENCE)[0]
+    if not all(found.values()):
+        raise ValueError("the engine did not report an image's id")
+    return found
+
+
 def sizes(path: Path, names: Iterable[str]) -> dict[str, int]:
     """Return the sizes in bytes of the images that the engine has. Raises `OSError`, `ValueError`."""
     return _images(path, names, time.monotonic() + PATIENCE)[1]

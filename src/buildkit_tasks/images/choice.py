@@ -13,6 +13,7 @@ from buildkit_tasks.core import files, readfile, run, shapes
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.dockercli import docker
 from buildkit_tasks.dockerfiles import platforms
+from buildkit_tasks.engine import ask
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable
 
@@ -116,8 +117,12 @@ def _several(session: Session, engine: Engine, name: str, platform: str) -> bool
 
 
 def ids(session: Session, refs: Iterable[str]) -> dict[str, str]:
-    """Map references that the engine has to image ids, in one call. The engine lists `app` as `app:latest`."""
+    """Map references that the engine has to image ids. The engine lists `app` as `app:latest`."""
     names = list(dict.fromkeys(refs))
+    with contextlib.suppress(OSError, ValueError):
+        # every build starts with this query, so it does not run `docker` if that would query the engine at this socket
+        if session.world.plugins() and (path := ask.address(session.world)):
+            return ask.ids(path, names)
     full = {image_names.parse(tag): identity for tag, (identity, _) in _inspect(session, names).items()}
     return {name: full[image_names.parse(name)] for name in names if image_names.parse(name) in full}
 
