@@ -79,7 +79,7 @@ def _causes(
 ) -> tuple[Cause, ...]:
     step = build.inputs.steps[at]
     if step.no_cache or (AGAIN in step.variables and not _same_variable(step, before, service, AGAIN)):
-        return (Cause("no-cache", "--no-cache", "--no-cache was given"),)
+        return (Cause("no-cache", "--no-cache", "--no-cache was passed"),)
     if before is None:
         return (_first(build, service, earlier),)
     compare = Comparison(build, service, before, kept)

@@ -25,7 +25,7 @@ def opened(session: Session) -> Iterator[Store]:
                 "history-missing",
                 "The history contains no builds of this checkout.",
                 causes=[
-                    "the history records only builds that `invoke build`, `up` or `quickstart` ran in this checkout"
+                    "the history records only builds that `invoke build`, `up` and similar tasks ran in this checkout"
                 ],
                 hint="run `invoke build`",
             )

@@ -184,5 +184,5 @@ def verify_signature(session: Session, pinned: str) -> None:
             "pack-refused",
             f"cosign could not verify {pinned} with {key}.",
             details=result.stderr,
-            hint="if you trust the pack, ask a holder of the private key to sign it; see `cosign sign --help`",
+            hint="if you trust the pack, ask someone with the private key to sign it; see `cosign sign --help`",
         )

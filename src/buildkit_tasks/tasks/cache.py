@@ -110,7 +110,7 @@ def trim(
 REF = "repository, for example ghcr.io/owner/project-cache (default: the packs.repository setting)"
 PLATFORM = "platform of the mounts, for example linux/arm64 (default: the engine's platform)"
 PROFILE = "cargo profile, for example dev (default: the build.profile setting)"
-SCOPE = "all, or deps for only the crates in Cargo.lock (default: the packs.scope setting)"
+SCOPE = "all, or deps to leave out the workspace's own crates (default: the packs.scope setting)"
 PROGRESS = "auto, plain, verbose or quiet"
 MOUNT = "share another tool's mount instead, given by id or by kind such as npm, pip, apt or go; repeatable"
 CARGO = "share what `cargo.test` and other cargo tasks compiled, instead of the build mounts"
