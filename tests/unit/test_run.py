@@ -165,3 +165,46 @@ def test_a_known_plugin_starts_with_the_arguments_and_the_variable_that_docker_p
         assert printed("compose", "ps", env=((name, value),)) == "docker  compose ps"
     plugin.unlink()
     assert printed("compose", "ps") == "docker  compose ps"
+
+
+#: Prints endlessly, and does not end when asked to.
+ENDLESS = "import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: os.write({}, bytes(1 << 20))"
+
+#: Prints the problem of a call that captures an endless stream, and this process's peak memory in MB.
+MEASURED = """\
+import resource, sys
+from pathlib import Path
+from buildkit_tasks.core import run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.world import World
+
+try:
+    getattr(run, sys.argv[1])(World.real(), Command((sys.executable, sys.argv[2]), Path("/"), stdin="x" * 200_000))
+except Problem as problem:
+    print(problem.code, problem.message)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.parametrize("how", ["capture", "check", "piped"])
+@pytest.mark.parametrize("stream", [1, 2])
+def test_endless_output_is_an_error_in_bounded_memory(tmp_path: Path, how: str, stream: int) -> None:
+    began = time.monotonic()
+    program = tmp_path / "program.py"
+    program.write_text(ENDLESS.format(stream))
+    done = process.run([sys.executable, "-c", MEASURED, how, program], HERE)
+    said, megabytes = done.out.splitlines()
+    assert said.startswith("answer-invalid")
+    assert said.endswith("printed more than 32 MiB.")
+    assert int(megabytes) < 200
+    assert time.monotonic() - began < 20
+
+
+def test_everything_is_passed_in_both_directions() -> None:
+    script = "import sys; data = sys.stdin.buffer.read(); sys.stderr.write('x' * 300_000); sys.stdout.buffer.write(data)"
+    text = "line\n" * 200_000
+    found = run.capture(World.real(), Command((sys.executable, "-c", script), HERE, stdin=text))
+    assert (found.code, found.stdout, len(found.stderr)) == (0, text, 300_000)
+    ignores = run.capture(World.real(), Command(("sh", "-c", "exec <&-; echo fine"), HERE, stdin=text))
+    assert (ignores.code, ignores.stdout) == (0, "fine\n")

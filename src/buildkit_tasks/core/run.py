@@ -18,6 +18,7 @@ from typing import IO, TypeVar
 
 from . import outside
 from .errors import Problem
+from .exchange import MOST, Exchange, TooMuch
 from .model import Command, Result
 from .world import World
 
@@ -125,25 +126,23 @@ def _wait_for_group(group: int) -> None:
         time.sleep(0.01)
 
 
-def _give_up(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """End a command that timed out, and return what it has printed so far.
+def _give_up(process: subprocess.Popen[bytes], exchange: Exchange) -> None:
+    """End a command that timed out or printed too much, after reading what it still prints.
 
     A docker plugin is a separate process. It ends with docker if docker passes the signal on; if not, it may hold the
     streams open indefinitely.
     """
-    process.terminate()
-    try:
-        return process.communicate(timeout=TERMINATE_GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    try:
-        return process.communicate(timeout=TERMINATE_GRACE)
-    except subprocess.TimeoutExpired as error:
-        for stream in (process.stdout, process.stderr):
-            if stream:
-                stream.close()
-        process.wait()
-        return error.output or b"", error.stderr or b""
+    for end in (process.terminate, process.kill):
+        end()
+        try:
+            exchange.run(TERMINATE_GRACE)
+        except (subprocess.TimeoutExpired, TooMuch):
+            continue
+        return
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            stream.close()
+    process.wait()
 
 
 @contextlib.contextmanager
@@ -179,18 +178,23 @@ def _capture(world: World, command: Command, timeout: float | None, group: bool)
         stderr=subprocess.PIPE,
         group=group,
     )
-    given = command.stdin.encode("utf-8", "surrogateescape") if command.stdin is not None else None
+    given = command.stdin.encode("utf-8", "surrogateescape") if command.stdin is not None else b""
+    exchange = Exchange(process, given)
     code = None
     try:
-        out, err = process.communicate(given, timeout=timeout or command.patience or None)
+        exchange.run(timeout or command.patience or None)
     except subprocess.TimeoutExpired:
-        out, err = _give_up(process)
+        _give_up(process, exchange)
         if not timeout:
             raise _unanswered(command) from None
         code = 124
+    except TooMuch:
+        _give_up(process, exchange)
+        raise _too_much(command) from None
     except KeyboardInterrupt:
         _wait_interrupted(process)
         raise
+    out, err = exchange.output
     return Result(
         command,
         process.returncode if code is None else code,
@@ -207,6 +211,16 @@ def _unanswered(command: Command) -> Problem:
         hint = f"restart the engine (sudo systemctl restart docker), then {hint}"
     words = f"`{show(command)}` did not respond within {command.patience:.0f} s."
     return Problem("timed-out", words, causes=causes, hint=hint)
+
+
+def _too_much(command: Command) -> Problem:
+    words = " ".join(command.argv[:4])
+    return Problem(
+        "answer-invalid",
+        f"`{words}` printed more than {MOST >> 20} MiB.",
+        causes=["the program is broken, or it is not the program that it should be"],
+        hint=f"run `{words} …` yourself; run `type -a {command.argv[0]}` to check for a wrapper",
+    )
 
 
 def check(world: World, command: Command, *, timeout: float | None = None) -> Result:
@@ -233,13 +247,17 @@ def piped(
         stdout=target.fileno() if target else subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    exchange = Exchange(process)
     try:
-        out, err = process.communicate()
+        exchange.run(None)
+    except TooMuch:
+        _give_up(process, exchange)
+        raise _too_much(command) from None
     except KeyboardInterrupt:
         _wait_interrupted(process)
         raise
-    said = (out or b"").decode(errors="replace")
-    return Result(command, process.returncode, said, err.decode(errors="replace"), world.clock() - began)
+    said, err = (stream.decode(errors="replace") for stream in exchange.output)
+    return Result(command, process.returncode, said, err, world.clock() - began)
 
 
 def consume(world: World, command: Command, read: Callable[[IO[bytes]], T]) -> tuple[T, Result]:
@@ -407,5 +425,9 @@ def detach(world: World, command: Command, log: str) -> int:
 
 
 def _drain(stream: IO[bytes], into: list[bytes]) -> None:
+    """Read a stream to its end, and keep its first `MOST` bytes."""
+    left = MOST
     with stream:
-        into.extend(iter(lambda: stream.read(65536), b""))
+        while piece := stream.read(65536):
+            into.append(piece[:left])
+            left -= len(into[-1])
