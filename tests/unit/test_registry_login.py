@@ -23,6 +23,12 @@ from buildkit_tasks.registry.patience import Patience
 from tests.support import hostile_registry
 from tests.support.hostile_registry import Request
 
+#: Ways to write this machine's address, or one that only it can reach.
+LOCAL = (
+    *("127.0.0.1:5001", "localhost", "localhost.", "a.localhost", "127.1", "2130706433", "0x7f.1", "0.0.0.0", "0"),
+    *("[::1]", "[::]", "[::ffff:127.0.0.1]", "169.254.169.254", "[fe80::1]", "[fe80::1%25eth0]"),
+)
+
 ME = base64.b64encode(b"me:pass:word").decode()
 
 
@@ -95,7 +101,7 @@ def test_a_helper_that_knows_nobody_is_no_failure_and_one_that_fails_is(tmp_path
     with pytest.raises(Denied, match="the keychain is locked\ufffd"):
         registry_login.credentials(world(tmp_path, config), "r.example")
     helper(tmp_path, "", {"Username": 1})
-    with pytest.raises(Malformed):
+    with pytest.raises(Denied, match="docker-credential-test does not follow docker's protocol: Username"):
         registry_login.credentials(world(tmp_path, config), "r.example")
     for name in ("absent", "../test", "-x", 7):
         with pytest.raises(Denied):
@@ -147,7 +153,7 @@ def test_challenges(header: str, found: Challenge | None) -> None:
         ("http://127.0.0.1:5001/token", "http://127.0.0.1:5000/", True),
         ("http://auth.example/token", "http://127.0.0.1:5000/", False),
         ("http://127.0.0.1:5001/token", "https://r.example/", False),
-        ("https://127.0.0.1:5001/token", "https://r.example/", False),
+        *((f"https://{host}/", "https://r.example/", False) for host in LOCAL),
         ("https://me:pw@auth.example/", "https://r.example/", False),
         ("http://127.0.0.1:80@evil.example/", "http://127.0.0.1:5000/", False),
         ("http://127.0.0.1.evil.example/", "http://127.0.0.1:5000/", False),

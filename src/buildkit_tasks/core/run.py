@@ -30,6 +30,9 @@ INTERRUPT_GRACE = 15.0
 #: Seconds until a command that timed out is killed, and until we stop reading its streams.
 TERMINATE_GRACE = 2.0
 
+#: The exit code of a command that took too long.
+TIMED_OUT = 124
+
 #: Runs a command, and ends it and its children when stdin is closed, which happens no matter how this process ends.
 #: The kernel's parent-death signal (PR_SET_PDEATHSIG) is not enough: only Linux has it, and docker's plugin is a child
 #: of docker.
@@ -187,7 +190,7 @@ def _capture(world: World, command: Command, timeout: float | None, group: bool)
         _give_up(process, exchange)
         if not timeout:
             raise _unanswered(command) from None
-        code = 124
+        code = TIMED_OUT
     except TooMuch:
         _give_up(process, exchange)
         raise _too_much(command) from None
@@ -368,7 +371,7 @@ def _stream(
         process.stderr.close()
     return Result(
         command,
-        124 if late.is_set() else process.returncode,
+        TIMED_OUT if late.is_set() else process.returncode,
         b"".join(kept).decode(errors="replace"),
         "",
         world.clock() - began,

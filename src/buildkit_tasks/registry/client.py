@@ -19,7 +19,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 
 from . import reader
-from .login import Challenge, Credentials, challenge, credentials
+from .login import Challenge, Credentials, challenge, credentials, without_scopes
 from .names import (
     Blob,
     Config,
@@ -44,6 +44,9 @@ QUESTION = 30.0
 
 #: Limits of a tag list: pages, and tags and seconds for all pages together.
 PAGES, TAGS, LISTING = 100, 100_000, 120.0
+
+#: The target of the `next` link in a Link header. Each character is examined once, whatever the header contains.
+_NEXT = re.compile(r'<([^<>]*)>[ \t]*;[ \t]*rel="?next"?')
 
 
 @dataclass
@@ -89,9 +92,9 @@ class Client:
             found += reader.tags(answer.body)
             if len(found) > TAGS:
                 raise Malformed(f"the tag list has more than {TAGS} tags")
-            after = re.search(r'<[^>]*/v2/([^>]+)>;\s*rel="?next"?', answer.headers.get("link", "")[:4096])
-            path = after[1] if after else ""
-            if path and not (path.startswith(f"{start}?") and re.fullmatch(r"[\x21-\x7e]+", path)):
+            after = _NEXT.search(answer.headers.get("link", "")[:4096])
+            path = after[1].partition("/v2/")[2] if after else ""
+            if after and not (path.startswith(f"{start}?") and re.fullmatch(r"[\x21-\x7e]+", path)):
                 raise Malformed(f"the next page of the tag list has a different path: {printable(path)}")
         return found
 
@@ -262,7 +265,7 @@ class Client:
 
     def _token(self, wanted: Challenge, given: Credentials | None) -> Answer:
         """Get a token from the realm, only over https; credentials do not follow redirects."""
-        realm = self._wire.checked(wanted.realm, f"{self._base}://{self.ref.api_host}/")
+        realm = without_scopes(self._wire.checked(wanted.realm, f"{self._base}://{self.ref.api_host}/"))
         query = {name: value for name, value in (("service", wanted.service), ("scope", wanted.scope)) if value}
         if given and given.identity:
             form = {

@@ -6,6 +6,7 @@ Import this late: TLS takes 50 ms to import.
 from __future__ import annotations
 
 import email.utils
+import ipaddress
 import random
 import re
 import socket
@@ -103,12 +104,14 @@ class Wire:
             host, _ = parts.hostname, parts.port
         except ValueError:
             raise Malformed(f"{printable(address)!r} is not a URL") from None
+        if not parts.scheme:
+            raise Malformed(f"{printable(address)!r} is not a complete URL")
         ours = is_loopback(urllib.parse.urlsplit(base).netloc)
         fine = parts.scheme == "https" or (parts.scheme == "http" and ours and is_loopback(parts.netloc))
         if not fine or not host or "@" in parts.netloc or not address.isprintable() or " " in address:
             raise Malformed(f"{printable(parts.scheme)}://{printable(host)}: only https without credentials is allowed")
-        if is_loopback(parts.netloc) and not ours:
-            raise Malformed("a remote host redirected the request to this machine")
+        if _is_local(host) and not ours:
+            raise Malformed("a remote host redirected the request to this machine or its own link")
         return urllib.parse.urlunsplit(parts._replace(fragment=""))
 
     def _next(self, address: str, place: str) -> str:
@@ -223,6 +226,21 @@ class Wire:
             ConnectionCls = Secure
 
         return PlainPool, SecurePool
+
+
+def _is_local(host: str) -> bool:
+    """Whether a host is written as an address of this machine, in any notation, or as a link-local address."""
+    if host.rstrip(".").rpartition(".")[2] == "localhost":
+        return True
+    try:
+        found: Any = ipaddress.ip_address(socket.inet_aton(host))  # also reads 127.1 and 0x7f000001
+    except (OSError, ValueError):
+        try:
+            found = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+    found = getattr(found, "ipv4_mapped", None) or found
+    return bool(found.is_loopback or found.is_unspecified or found.is_link_local)
 
 
 def _retry_after(value: str) -> float:

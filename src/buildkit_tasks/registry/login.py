@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from .names import HUB, HUB_LOGIN, HUB_NAMES, Denied, Malformed, printable
 
 #: Timeout of a credential helper in seconds.
 HELPER_SECONDS = 10.0
+
+#: Text that may be part of a header.
+_HEADER = r"[\x21-\x7e]*"
 
 #: The user name in a helper's response if it has only an identity token.
 _TOKEN_USER = "<token>"  # noqa: S105  # a name, not a token
@@ -64,12 +68,20 @@ def challenge(header: str, repository: str, method: str) -> Challenge | None:
     bearer = re.search(r"\bbearer\s+(.*)", header, re.IGNORECASE)
     if not bearer:
         return Challenge("basic") if re.match(r"\s*basic\b", header, re.IGNORECASE) else None
-    wanted = dict(re.findall(r'(\w+)="([^"]*)"', bearer[1]))
+    wanted = dict(re.findall(r'(?<!\w)(\w+)="([^"]*)"', bearer[1]))
     usual = f"repository:{repository}:{'pull' if method in ('GET', 'HEAD') else 'pull,push'}"
     ours = re.fullmatch(
         rf"repository:{re.escape(repository)}:(pull|push|delete|\*)(,(pull|push|delete|\*))*", wanted.get("scope", "")
     )
     return Challenge("bearer", wanted.get("realm", ""), wanted.get("service", ""), wanted["scope"] if ours else usual)
+
+
+def without_scopes(realm: str) -> str:
+    """Return the URL of a token server without the scopes and services in its query: we add ours."""
+    parts = urllib.parse.urlsplit(realm)
+    query = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(name, value) for name, value in query if name not in ("scope", "service")]
+    return realm if len(kept) == len(query) else urllib.parse.urlunsplit(parts._replace(query=urllib.parse.urlencode(kept)))
 
 
 def credentials(world: World, host: str) -> Credentials | None:
@@ -118,23 +130,37 @@ def _stored(entry: dict[str, Any]) -> Credentials | None:
         except (binascii.Error, ValueError):
             return None
     found = Credentials(user, password.rstrip("\0"), known.get("identitytoken", ""), known.get("registrytoken", ""))
-    return found if found != Credentials() else None
+    return _usable(found, "docker's config.json") if found != Credentials() else None
+
+
+def _usable(found: Credentials, source: str) -> Credentials:
+    """Return the credentials, if they fit into a request: the error of an HTTP library would print them."""
+    texts = (found.user, found.password, found.identity)
+    if any("\ud800" <= char <= "\udfff" for text in texts for char in text) or not re.fullmatch(_HEADER, found.token):
+        raise Denied(f"{source} contains credentials with invalid characters")
+    return found
 
 
 def _helped(world: World, folder: Path, helper: object, name: str) -> Credentials | None:
     if not (isinstance(helper, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]*", helper)):
         raise Denied(f"docker's config.json contains an invalid credential helper: {printable(helper, 40)!r}")
-    asked = Command((f"docker-credential-{helper}", "get"), folder, stdin=name)
+    program = f"docker-credential-{helper}"
     try:
-        result = run.capture(world, asked, timeout=HELPER_SECONDS)
+        result = run.capture(world, Command((program, "get"), folder, stdin=name), timeout=HELPER_SECONDS)
     except Problem as problem:
-        raise Denied(f"docker-credential-{helper}: {problem.message}") from problem
+        raise Denied(f"{program}: {problem.message}") from problem
+    if result.code == run.TIMED_OUT:
+        raise Denied(f"{program} did not finish within {HELPER_SECONDS:.0f} s")
     if result.code != 0:
         if "not found" in result.stdout.lower():  # the protocol's text for "not logged in"
             return None
-        said = printable((result.stdout or result.stderr).strip(), 80)
-        raise Denied(f"docker-credential-{helper} failed with exit code {result.code}: {said}")
-    said_all = reader.document(result.stdout.encode(), f"docker-credential-{helper}")
-    user = reader.text(said_all.get("Username"), "Username")
-    secret = reader.text(said_all.get("Secret"), "Secret")
+        said = result.stdout.strip() or result.stderr.strip()
+        shown = "it printed credentials" if "{" in said else printable(said, 80)
+        raise Denied(f"{program} failed with exit code {result.code}: {shown}")
+    try:
+        said_all = reader.document(result.stdout.encode(), "its output")
+        user = reader.text(said_all.get("Username"), "Username")
+        secret = reader.text(said_all.get("Secret"), "Secret")
+    except Malformed as error:
+        raise Denied(f"{program} does not follow docker's protocol: {error}") from None
     return Credentials(identity=secret) if user == _TOKEN_USER else Credentials(user, secret)

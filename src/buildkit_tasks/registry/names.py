@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -169,7 +170,10 @@ def is_loopback(host: str) -> bool:
 
 
 def proxy_for(env: Mapping[str, str], scheme: str, host: str) -> str:
-    """Return the proxy for a host (with or without port), empty for none; this machine never needs one."""
+    """Return the proxy for a host (with or without port), empty for none; this machine never needs one.
+
+    Raises `Unreachable` for an invalid one, without its text: it may contain a password.
+    """
     if is_loopback(host):
         return ""
     found: dict[str, str] = {}
@@ -186,7 +190,20 @@ def proxy_for(env: Mapping[str, str], scheme: str, host: str) -> str:
         if entry.strip() == "*" or (end and (end in (name, host.lower()) or name.endswith(f".{end}"))):
             return ""
     proxy = found.get(scheme) or found.get("all", "")
-    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+    return _valid_proxy(proxy if "://" in proxy else f"http://{proxy}") if proxy else ""
+
+
+def _valid_proxy(proxy: str) -> str:
+    try:
+        parts = urllib.parse.urlsplit(proxy)
+        valid = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        valid = False
+    if not valid or any("@" in part for part in (parts.path, parts.query, parts.fragment)) or not proxy.isascii():
+        raise Unreachable("the URL of the proxy is invalid (encode special characters in the password, for example %2F)")
+    if parts.scheme not in ("http", "https"):
+        raise Unreachable(f"a {printable(parts.scheme, 20)} proxy is not supported, only http and https")
+    return proxy
 
 
 def printable(text: object, most: int = SHOWN) -> str:

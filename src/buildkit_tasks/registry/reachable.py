@@ -18,8 +18,8 @@ PATIENCE = 2.0
 def reachable(world: World, hosts: Sequence[str], ca_bundle: str) -> tuple[bool, str]:
     """Return whether any of the registries responds, and the reason if none does.
 
-    Any HTTP response counts, including "log in first", but not a gateway's error (5xx, 407). Runs in threads that are
-    never joined, because name lookups have no timeout.
+    Any HTTP response counts, including "log in first" and a redirect, which is not followed, but not a gateway's error
+    (5xx, 407). Runs in threads that are never joined, because name lookups have no timeout.
     """
     answers: queue.Queue[tuple[bool, str]] = queue.Queue()
     began = world.clock()
@@ -43,11 +43,20 @@ def _ask(world: World, host: str, ca_bundle: str) -> tuple[bool, str]:
     import urllib.error
     import urllib.request
 
+    class Stay(urllib.request.HTTPRedirectHandler):
+        """Does not follow redirects: urllib would follow them to any host, and read a body of any size."""
+
+        def http_error_302(self, *_: Any) -> None:
+            return None
+
+        http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
     reason = ""
     for scheme in ("https", "http") if is_loopback(host) else ("https",):
-        proxy = proxy_for(world.env, scheme, host)
         try:
+            proxy = proxy_for(world.env, scheme, host)
             opener = urllib.request.build_opener(
+                Stay(),
                 urllib.request.ProxyHandler({scheme: proxy} if proxy else {}),
                 urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_bundle or None)),
             )
