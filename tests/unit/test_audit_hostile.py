@@ -19,11 +19,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildkit_tasks.audit import archive, layers, rules, sbom, stream
+from buildkit_tasks.audit import archive, layers, rules, sbom
 from buildkit_tasks.audit.crates import Shipped
 from buildkit_tasks.audit.facts import Image, Layer
 from buildkit_tasks.audit.secrets import Search
-from buildkit_tasks.audit.stream import Refused
+from buildkit_tasks.registry import layer_stream as stream
+from buildkit_tasks.registry.layer_stream import Refused
 from tests.support.saved_images import Saved, layer, member, zipped
 
 zstd = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")

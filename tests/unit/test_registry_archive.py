@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
 import json
 import struct
 import tarfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,97 @@ def test_a_layer_in_an_unknown_compression_is_told(tmp_path: Path) -> None:
     manifest = json.dumps({"config": {"digest": config}, "layers": [{"digest": layer}]}).encode()
     with pytest.raises(ValueError, match="cannot read a layer"):
         image_archive.read(layout.write(tmp_path / "a.tar", [{"digest": layout.blob(manifest)}]))
+
+
+def _with(folder: Path, **documents: Any) -> Path:
+    """Return an archive with these values in place of its index, its manifest or its configuration."""
+    layout = Layout()
+    layer = layout.blob(gzip.compress(bytes(1024)))
+    config = {"os": "linux", "architecture": "amd64", **documents.get("config", {})}
+    manifest = {"config": {"digest": layout.blob(json.dumps(config).encode())}, "layers": [{"digest": layer}]}
+    content = json.dumps({**manifest, **documents.get("manifest", {})}).encode()
+    return layout.write(folder / "a.tar", documents.get("index", [{"digest": layout.blob(content)}]))
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        *({"index": index} for index in (None, {}, ["x"], [None], [{"digest": [1]}], [{"platform": None}], [{}])),
+        {"index": [{"platform": 7}]},
+        {"index": [{"digest": "..:index.json"}]},
+        *({"config": {"architecture": arch}} for arch in (None, 7, ["amd64"], {})),
+        *({"config": {"config": {"Cmd": command}}} for command in (7, "sh", [7], {"a": 1})),
+        *({"manifest": {"layers": layers}} for layers in ({}, ["x"], [{"digest": None}], [{"digest": "sha256:1"}])),
+        {"manifest": {"config": []}},
+        {"manifest": {"manifests": [{"digest": "sha256:1"}]}},
+    ],
+)
+def test_documents_of_any_shape_are_invalid_archives(tmp_path: Path, documents: dict[str, Any]) -> None:
+    with contextlib.suppress(ValueError):
+        for image in image_archive.read(_with(tmp_path, **documents)):
+            assert isinstance(image.foreign, bool)
+
+
+def test_nested_indexes_are_limited(tmp_path: Path) -> None:
+    layout = Layout()
+    digest = "sha256:1"
+    for _ in range(2000):
+        digest = layout.blob(json.dumps({"manifests": [{"digest": digest}]}).encode())
+    with pytest.raises(ValueError, match="nested too deeply"):
+        image_archive.read(layout.write(tmp_path / "a.tar", [{"digest": digest}]))
+
+
+def _headers(*sizes: int) -> bytes:
+    """Return a compressed layer with a PAX header of each size."""
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=1) as layer:
+        for size in sizes:
+            head = tarfile.TarInfo("x")
+            head.type, head.size = b"x", size
+            layer.write(head.tobuf(tarfile.USTAR_FORMAT))
+            start = f"{size} comment=".encode()
+            layer.write(start + b"a" * (size - len(start) - 1) + b"\n" + bytes(-size % 512))
+            layer.write(tarfile.TarInfo("f").tobuf(tarfile.USTAR_FORMAT))
+        layer.write(bytes(1024))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (_headers(100 << 20), "a header is larger than"),
+        (gzip.compress(b"x" * 9999), "invalid header"),
+        (b"\x1f\x8b" + bytes(99), "damaged"),
+        (_headers(1024)[:-40], "truncated"),
+    ],
+)
+def test_a_layer_from_a_malicious_base_image_takes_little_memory(tmp_path: Path, layer: bytes, words: str) -> None:
+    layout = Layout()
+    config = layout.blob(json.dumps({"os": "linux", "architecture": "arm64"}).encode())
+    manifest = {"config": {"digest": config}, "layers": [{"digest": layout.blob(layer)}]}
+    path = layout.write(tmp_path / "a.tar", [{"digest": layout.blob(json.dumps(manifest).encode())}])
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=f"cannot read a layer: .*{words}"):
+            image_archive.read(path)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_files_of_a_layer_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout()
+    files = {f"usr/share/{number}": b"x" for number in range(12_000)}
+    path = layout.write(tmp_path / "a.tar", [layout.image("amd64", files)])
+    tracemalloc.start()
+    try:
+        image_archive.read(path)
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
+    monkeypatch.setattr(image_archive, "MOST_FILES", 1000)
+    with pytest.raises(ValueError, match="more than 1000 files"):
+        image_archive.read(path)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from .catalogue import Finding
 from .facts import Image
 from .scanners import Scanned
 from .secrets import Search
-from .stream import Refused
+from buildkit_tasks.registry.layer_stream import Refused
 
 
 @dataclass(frozen=True)

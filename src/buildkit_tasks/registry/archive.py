@@ -8,16 +8,27 @@ from __future__ import annotations
 import contextlib
 import struct
 import tarfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from buildkit_tasks.core import shapes
 
+from .layer_stream import Forward, Part, Refused, members, opened
+
 #: Architecture names of platforms, by the e_machine field of an ELF header.
 MACHINES = {3: "386", 21: "ppc64le", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
+
+#: Limits: bytes of a JSON document, files in a layer, levels of nested indexes.
+MOST_DOCUMENT, MOST_FILES, NESTED = 8 << 20, 1_000_000, 3
+
+#: Bytes of a file that tell its architecture.
+_HEAD = 20
+
+_INDEX = {"manifests": [{"digest": str, "platform": {"architecture": str}}]}
+_MANIFEST = {"config": {"digest": str}, "layers": [{"digest": str}]}
+_CONFIG = {"os": str, "architecture": str, "variant": str, "config": {"Entrypoint": [str], "Cmd": [str]}}
 
 #: The type of the program header with the dynamic loader.
 _INTERPRETER = 3
@@ -47,43 +58,61 @@ class Image:
 def read(path: Path) -> tuple[Image, ...]:
     """Return the images of an archive (`docker save`, or an OCI layout as tar).
 
-    Raises ValueError for other files, or layers with a compression that Python does not support (zstd before 3.14).
+    The layers may come from anyone's base image. Raises ValueError for other files, damaged or implausible ones, and
+    layers with a compression that Python does not support (zstd before 3.14).
     """
     try:
         with tarfile.open(path) as archive:
-            index = shapes.loads(_member(archive, "index.json").read(), dict)
-            return tuple(_image(archive, manifest) for manifest in _manifests(archive, index))
-    except (KeyError, TypeError) as error:
+            return tuple(_image(archive, manifest) for manifest in _manifests(archive, _index(archive), NESTED))
+    except tarfile.TarError as error:
         raise ValueError(f"not an OCI archive: {error}") from error
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise ValueError(f"cannot read a layer: {error}") from error
 
 
-def _manifests(archive: tarfile.TarFile, index: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _index(archive: tarfile.TarFile) -> Mapping[str, Any]:
+    return _document(archive, "index.json", _INDEX, needs=("manifests",))
+
+
+def _manifests(archive: tarfile.TarFile, index: Mapping[str, Any], nested: int) -> Iterator[Mapping[str, Any]]:
     for entry in index["manifests"]:
-        if entry.get("platform", {}).get("architecture") == "unknown":
+        if ((entry or {}).get("platform") or {}).get("architecture") == "unknown":
             continue  # an attestation
-        content = shapes.loads(_blob(archive, entry["digest"]).read(), dict)
-        if "manifests" in content:
-            yield from _manifests(archive, content)
-        else:
+        content = _document(archive, _name(entry), _INDEX | _MANIFEST)
+        if "manifests" not in content:
             yield content
+        elif nested:
+            yield from _manifests(archive, content, nested - 1)
+        else:
+            raise ValueError("its indexes are nested too deeply")
 
 
 def _image(archive: tarfile.TarFile, manifest: Mapping[str, Any]) -> Image:
-    config = shapes.loads(_blob(archive, manifest["config"]["digest"]).read(), dict)
+    config = _document(archive, _name(manifest.get("config")), _CONFIG, needs=("os", "architecture"))
     variant = f"/{config['variant']}" if config.get("variant") and config["architecture"] != "arm64" else ""
     programs: dict[str, str] = {}
-    for layer in manifest["layers"]:
-        with tarfile.open(fileobj=_blob(archive, layer["digest"]), mode="r|*") as content:
-            for member in content:
-                file = content.extractfile(member) if member.isreg() else None
-                machine = _machine(file.read(20)) if file else ""
-                if machine:
-                    programs[f"/{member.name.removeprefix('./')}"] = machine
-    runs = config.get("config", {})
+    for layer in manifest.get("layers") or ():
+        with _member(archive, _name(layer)) as blob:
+            try:
+                programs.update(_programs(blob))
+            except Refused as error:
+                raise ValueError(f"cannot read a layer: {error}") from None
+    runs = config.get("config") or {}
     command = (*(runs.get("Entrypoint") or ()), *(runs.get("Cmd") or ()))
     return Image(f"{config['os']}/{config['architecture']}{variant}", command[0] if command else "", programs)
+
+
+def _programs(layer: IO[bytes]) -> Iterator[tuple[str, str]]:
+    """Yield path and architecture of each ELF file in a layer. Raises `Refused`."""
+    for member, part in members(Forward(opened(layer)), MOST_FILES):
+        if member.isreg() and (machine := _machine(_head(part))):
+            yield f"/{member.name.removeprefix('./')}", machine
+
+
+def _head(part: Part) -> bytes:
+    """Return the first bytes of a file, at least those that `_machine` reads."""
+    head = b""
+    while len(head) < _HEAD and (data := part.read(_HEAD - len(head))):
+        head += data
+    return head
 
 
 def _machine(head: bytes) -> str:
@@ -113,12 +142,29 @@ def starts_by(head: bytes) -> tuple[str, str]:
     return machine, ""
 
 
-def _blob(archive: tarfile.TarFile, digest: str) -> IO[bytes]:
-    return _member(archive, f"blobs/{digest.replace(':', '/')}")
+def _document(
+    archive: tarfile.TarFile, name: str, shape: Mapping[str, shapes.Shape], needs: Sequence[str] = ()
+) -> Mapping[str, Any]:
+    with _member(archive, name) as file:
+        data = file.read(MOST_DOCUMENT + 1)
+    if len(data) > MOST_DOCUMENT:
+        raise ValueError(f"{name} is larger than {MOST_DOCUMENT >> 20} MiB")
+    content = shapes.loads(data, dict)
+    shapes.check(content, shape)
+    if missing := [key for key in needs if content.get(key) is None]:
+        raise ValueError(f"not an OCI archive: {missing[0]} is missing in {name}")
+    return content
+
+
+def _name(descriptor: Mapping[str, Any] | None) -> str:
+    return f"blobs/{str((descriptor or {}).get('digest')).replace(':', '/')}"
 
 
 def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
-    found = archive.extractfile(name)
+    try:
+        found = archive.extractfile(name)
+    except KeyError:
+        raise ValueError(f"not an OCI archive: it does not contain {name}") from None
     if found is None:
         raise ValueError(f"{name} is not a file")
     return found
