@@ -284,6 +284,16 @@ REFUSED: dict[str, tuple[str, int, str]] = {
     "empty": ("build: {context: app, dockerfile: Empty}", 21, "first step: the Dockerfile cannot be empty"),
     "words": ("build: {context: app, dockerfile: Fails}", 21, "The step failed: [2/2] RUN echo 'error: odd'"),
     "no-program": ("build: {context: app, dockerfile: NoNpm}", 21, "The step failed: [2/2] RUN npm ci"),
+    "no-tag": (
+        "build: {context: app, dockerfile_inline: 'FROM debian:$${TAG}'}",
+        21,
+        'first step: failed to parse stage name "debian:": invalid reference format',
+    ),
+    "words-of-from": (
+        "build: {context: app, dockerfile_inline: 'FROM $${TAG:?set it}'}",
+        21,
+        "first step: dockerfile parse error on line 1: FROM requires either one or three arguments",
+    ),
     "upper-case": ("{image: App, build: app}", 21, "repository name must be lowercase"),
     "no-key": ("build: {context: app, ssh: [k=./more/m]}", 21, "ssh: no key found"),
     "unknown": ("build: {context: app, dockerfil: x}", 6, "Additional property dockerfil is not allowed"),

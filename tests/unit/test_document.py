@@ -55,9 +55,18 @@ def test_the_images_that_a_target_takes(
 
 
 def test_an_argument_counts_in_from_only_where_it_is_declared_before_the_first() -> None:
-    text = "FROM debian:${TAG} AS a\nARG TAG=late\nFROM b:${TAG}\n"
-    assert Dockerfile.read(text).needs({"TAG": "1"}).images == ("b:",)
-    assert Dockerfile.read(f"ARG TAG\n{text}").needs({"TAG": "1"}).images == ("b:1",)
+    text = "FROM debian:${TAG} AS a\nARG TAG=late\nFROM b:x${TAG}\n"
+    assert Dockerfile.read(text).needs({"TAG": "1"}).images == ("b:x",)
+    assert Dockerfile.read(f"ARG TAG\n{text}").needs({"TAG": "1"}).images == ("b:x1",)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["debian:${TAG}", "a b c d", "${TAG:?set it}", "x:y:z", "UPPER", "a//b", "x@sha256:abc", '"x y"', "-x", "é"],
+)
+def test_what_is_no_reference_names_no_image(line: str) -> None:
+    assert Dockerfile.read(f"ARG TAG\nFROM {line}\n").needs({}).images == ()
+    assert Dockerfile.read(f"FROM scratch\nCOPY --from={line.partition(' ')[0]}: a b\n").needs({}).images == ()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from buildkit_tasks.core import shapes
+from buildkit_tasks.core import references, shapes
 from buildkit_tasks.dockerfiles import mounts, stages
 from buildkit_tasks.dockerfiles.mounts import Mount
 from buildkit_tasks.dockerfiles.stages import Stage
@@ -129,7 +129,8 @@ class Dockerfile:
         """Return the stages and images that a build up to `target` (stage name or number; empty = the last one) needs.
 
         `contexts` are the names of named contexts, which replace an image or a whole stage. A target that does not
-        exist needs nothing, and the build will fail with BuildKit's own error.
+        exist needs nothing, and a name that is not an image reference names no image: the build will fail with BuildKit's
+        own error.
         """
         given = {lookup_name(name.partition("::")[0]) for name in contexts}
         every = stages.stages_of(self.items, args)
@@ -158,7 +159,7 @@ class Dockerfile:
                     pending.append(other)
                 elif source.lower() != "scratch" and lookup_name(source) not in given:
                     images[source] = None
-        return Needs(tuple(found.values()), tuple(images), frozenset(used & given))
+        return Needs(tuple(found.values()), tuple(filter(references.valid, images)), frozenset(used & given))
 
 
 def secret_id(mount: Mount) -> str:

@@ -41,7 +41,8 @@ def stages_of(items: Sequence[Instruction], args: Mapping[str, str]) -> tuple[St
             given = rest.split()
             named = len(given) >= 3 and given[1].upper() == "AS"
             name = unquoted(given[2]).lower() if named else str(len(found))
-            base = expand(unquoted(given[0]), values) if given else ""
+            # with any other number of words, BuildKit reports the line: the first word may be half of a variable
+            base = expand(unquoted(given[0]), values) if len(given) in (1, 3) else ""
             found.append(Stage(name, base, options.get("platform", ""), (), (), len(found)))
         elif found and item.keyword == "ARG":
             names = (word.partition("=")[0] for word in words(item.rest))

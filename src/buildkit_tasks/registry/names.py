@@ -1,8 +1,6 @@
 """Validated values from a registry: digests, tags, names, descriptors. Pure.
 
 Digests and tags of these types are safe to use in a Dockerfile, a bake file or an argv; unvalidated text is not.
-The grammar is the distribution's own:
-https://github.com/distribution/reference/blob/main/reference.go
 """
 
 from __future__ import annotations
@@ -14,16 +12,15 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from buildkit_tasks.core import references
 from buildkit_tasks.core.errors import Problem
 
 #: Maximum number of bytes of untrusted text to show.
 SHOWN = 200
 
 _LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.ASCII)  # \d matches other alphabets
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
-_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::\d{{1,5}})?", re.ASCII)
-_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_PATH = re.compile(rf"{_PART}(?:/{_PART})*")
+_HOST = re.compile(rf"{references.HOST}(?::\d{{1,5}})?", re.ASCII)
+_PATH = re.compile(references.PATH)
 
 #: Docker Hub has several names; it responds under one, and docker stores its password under another.
 HUB = "registry-1.docker.io"
