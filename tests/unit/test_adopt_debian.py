@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_tasks.distributions import users
 from tests.support import process
 from tests.support.repositories import Files
 from tests.unit.test_adopt_recipes import BUILD, CRATE, END, derived
@@ -138,3 +139,22 @@ def test_a_package_source_for_another_release_is_reported_with_its_line(tmp_path
     notes = derived(tmp_path, build + source + END, images="bookworm")[1]
     wanted = f"Dockerfile:6: the package source names {named}, but the image is now Debian 12"
     assert [note.startswith(wanted) for note in notes if "package source" in note] == [True] * bool(named), notes
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("addgroup -S z && adduser -S z -G z", "groupadd -r z && useradd -r -g z -m z"),
+        ("addgroup -S z && adduser -S z", "groupadd -r z && useradd -r -g nogroup -m z"),
+        ("addgroup -g 7 z && adduser -u 7 -G z -s /bin/sh -D z", "groupadd -g 7 z && useradd -u 7 -g z -s /bin/sh -m z"),
+        ("adduser -SDH -h /srv z z", "useradd -r -g z -d /srv z"),
+        ('adduser -D -g "a b" z', 'useradd -c "a b" -m z'),
+        ("adduser -D z && addgroup z www-data", "useradd -m z && usermod -aG www-data z"),
+        ("adduser -D --uid 7 z && chown z /x", "useradd -u 7 -m z && chown z /x"),
+        ("adduser --disabled-password --gecos '' z", "adduser --disabled-password --gecos '' z"),
+        ("adduser -D -x z", "adduser -D -x z"),
+    ],
+)
+def test_users_of_busybox_are_users_of_debian(given: str, expected: str) -> None:
+    """Each of these commands runs in debian:bookworm-slim, except the last one, which no version accepts."""
+    assert users.convert(given) == expected

@@ -485,7 +485,7 @@ def test_alpine_with_musl_is_kept_or_put_on_debian(tmp_path: Path) -> None:
     assert "apk" not in text
     assert 'ARG BUILD_PACKAGES="libssl-dev"' in text
     assert 'ARG RUNTIME_PACKAGES="ca-certificates"' in text
-    assert "RUN groupadd app && useradd -u 1000 -g app -m app" in text
+    assert "RUN groupadd -r app && useradd -r -u 1000 -g app -m app" in text
     assert notes == []
 
 

@@ -18,7 +18,7 @@ from buildkit_tasks.images import names as image_names
 from buildkit_tasks.survey import called
 from buildkit_tasks.survey.finding import Finding, Note, Service
 
-from . import alpine, releases
+from . import alpine, releases, users
 
 RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
 
@@ -184,14 +184,14 @@ def _item(given: Instruction, note: Callable[[str], None]) -> Instruction | None
         return replace(next(syntax.instructions(text)), line=item.line)
     if re.search(r"\bapk\s", whole):
         rest = _without_apk(item.rest, note)
-        rest = _users(rest)
+        rest = users.convert(rest)
         return None if not rest.strip() else replace(item, rest=rest, parts=((item.line, f"RUN {rest}"),), body="")
     if re.search(r"\bapt(?:-get)?\s", whole):
         lines = _debian_names("\n".join(text for _, text in item.parts)).split("\n")
         numbers = [number for number, text in item.parts for _ in range(text.count("\n") + 1)]
         parts = tuple(zip(numbers, lines, strict=True))
         return replace(item, rest=_debian_names(item.rest), body=_debian_names(item.body), parts=parts)
-    rest = _users(item.rest)
+    rest = users.convert(item.rest)
     return item if rest == item.rest else replace(item, rest=rest, parts=((item.line, f"RUN {rest}"),))
 
 
@@ -252,28 +252,3 @@ def _without_apk(text: str, note: Callable[[str], None]) -> str:
         if command := _apt(" ".join(words[:end]), note):
             parts.append(" ".join([command, *words[end:]]))
     return " && ".join(parts)
-
-
-def _users(text: str) -> str:
-    """Convert busybox's addgroup and adduser to Debian's commands."""
-
-    def group(match: re.Match[str]) -> str:
-        number = re.search(r"-g\s+(\S+)", match[1])
-        return f"groupadd {f'-g {number[1]} ' if number else ''}{match[2]}"
-
-    def user(match: re.Match[str]) -> str:
-        words = match[1]
-        found = ["useradd"]
-        for flag, ours in (("-u", "-u"), ("-G", "-g"), ("-h", "-d"), ("-s", "-s")):
-            value = re.search(rf"(?:^|\s){flag}\s+(\S+)", words)
-            if value:
-                found += [ours, value[1]]
-        if not re.search(r"(?:^|\s)-(?:\w*)H", words):
-            found.append("-m")
-        return " ".join([*found, match[2]])
-
-    flags = r"((?:\s+-\w+(?:\s+(?!-)\S+(?=\s+\S))?)*)"
-    if re.search(r"\badd(?:user|group)\s+(?:-\w+\s+\S+\s+)*-[SDH]", text) or re.search(r"\baddgroup\s", text):
-        text = re.sub(rf"\baddgroup{flags}\s+(\w[\w-]*)", group, text)
-        text = re.sub(rf"\badduser{flags}\s+(\w[\w-]*)(?:\s+\w[\w-]*)?", user, text)
-    return text
