@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.bench import figures
+from buildkit_tasks.bench import source_text
 from buildkit_tasks.builds.prepare import plan_build
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
@@ -122,7 +122,7 @@ def edit(sample: Sample, rounds: int) -> None:
         for platforms in ((AMD, BOTH), (BOTH, AMD))[number % 2]:
             marker = f"bench-{secrets.token_hex(6)}"
             path = sample.tree / code["file"]
-            path.write_text(figures.edit_literal(path.read_text("utf-8"), code["text"], marker), "utf-8")
+            path.write_text(source_text.edit_literal(path.read_text("utf-8"), code["text"], marker), "utf-8")
             taken, built = sample.build(platforms)
             seconds[platforms].append(taken)
             crates |= {*built["cargo"]["compiled"]}

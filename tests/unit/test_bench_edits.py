@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.bench import edits, figures
+from buildkit_tasks.bench import edits, source_text
 from buildkit_tasks.bench.edits import Dependency, Edit
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.workspaces import tree
@@ -66,7 +66,7 @@ def test_a_service_with_a_text_and_the_crate_that_most_programs_use(tmp_path: Pa
 def test_an_edit_changes_only_its_text(tmp_path: Path) -> None:
     files = shop()
     for edit in found(tmp_path, files).code:
-        text = figures.edit_literal(files[edit.file], edit.text, "bench-0123456789ab")
+        text = source_text.edit_literal(files[edit.file], edit.text, "bench-0123456789ab")
         assert text.replace(" bench-0123456789ab", "") == files[edit.file]
         line = next(line for line in text.splitlines() if "bench-" in line)
         assert len(re.findall(r'(?<!\\)"', line)) % 2 == 0

@@ -1,14 +1,16 @@
-"""Benchmark values and arithmetic: cases, samples, medians, ratios, and text edits in a Rust workspace. Pure."""
+"""Benchmark samples and their statistics: medians, ratios within rounds, intervals, verdicts. Pure."""
 
 from __future__ import annotations
 
-import re
+import random
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-#: Two medians that differ by less than this share of the larger one count as equal.
+#: Two times that differ by less than this share count as equal.
 NO_DIFFERENCE = 0.05
+#: How often the bootstrap resamples the rounds, the share of results inside the interval, and its seed.
+RESAMPLES, CONFIDENCE, SEED = 2000, 0.95, 19
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class Sample:
     """One timed build.
 
     `seconds`: wall time; `crates`: number compiled, None if unknown; `visible`: the program contains the edit.
+    `compile`: seconds of the steps that run cargo; `memory`: the most memory in use at once, in bytes, beyond what was
+    in use before; `busy`: other processes kept the machine busy.
     """
 
     contender: str
@@ -24,11 +28,17 @@ class Sample:
     seconds: float
     crates: int | None = None
     visible: bool | None = None
+    compile: float | None = None
+    memory: int | None = None
+    busy: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """One contender in one case: median, minimum and maximum seconds of its samples, and our time relative to it."""
+    """One contender in one case: median, minimum and maximum seconds of its samples, and our time relative to it.
+
+    `ratio`: median of the ratios within each round; `low` and `high`: its confidence interval, None with one round.
+    """
 
     case: str
     contender: str
@@ -39,6 +49,16 @@ class Row:
     ratio: float | None
     crates: str
     correct: str
+    low: float | None = None
+    high: float | None = None
+    compile: float | None = None
+    memory: int | None = None
+    busy: int = 0
+
+    @property
+    def wrong(self) -> bool:
+        """Whether any program lacked its edit."""
+        return self.correct.endswith("WRONG")
 
 
 def rows(samples: Sequence[Sample], ours: str) -> tuple[Row, ...]:
@@ -51,34 +71,58 @@ def rows(samples: Sequence[Sample], ours: str) -> tuple[Row, ...]:
     for case in dict.fromkeys(s.case for s in samples):
         base = {s.round: s.seconds for s in samples if s.case == case and s.contender == ours}
         for who in dict.fromkeys(s.contender for s in samples if s.case == case):
-            mine = [s for s in samples if s.case == case and s.contender == who]
-            pairs = [base[s.round] / s.seconds for s in mine if s.round in base and s.seconds > 0]
-            seconds = [s.seconds for s in mine]
-            seen = [s.visible for s in mine if s.visible is not None]
-            crates = sorted({s.crates for s in mine if s.crates is not None})
-            found.append(
-                Row(
-                    case=case,
-                    contender=who,
-                    median=statistics.median(seconds),
-                    least=min(seconds),
-                    most=max(seconds),
-                    samples=len(mine),
-                    ratio=None if who == ours or not pairs else statistics.median(pairs),
-                    crates="-".join(map(str, (crates[0], crates[-1]) if len(crates) > 1 else crates)) or "?",
-                    correct="" if not seen else "yes" if all(seen) else f"{seen.count(False)} of {len(seen)} STALE",
-                )
-            )
+            found.append(_row([s for s in samples if s.case == case and s.contender == who], base, who == ours))
     return tuple(found)
 
 
+def _row(mine: Sequence[Sample], base: Mapping[int, float], own: bool) -> Row:
+    pairs = [base[s.round] / s.seconds for s in mine if s.round in base and s.seconds > 0 and not own]
+    seconds = [s.seconds for s in mine]
+    seen = [s.visible for s in mine if s.visible is not None]
+    crates = sorted({s.crates for s in mine if s.crates is not None})
+    compiling = [s.compile for s in mine if s.compile is not None]
+    low, high = interval(pairs) if len(pairs) > 1 else (None, None)
+    return Row(
+        case=mine[0].case,
+        contender=mine[0].contender,
+        median=statistics.median(seconds),
+        least=min(seconds),
+        most=max(seconds),
+        samples=len(mine),
+        ratio=statistics.median(pairs) if pairs else None,
+        crates="-".join(map(str, (crates[0], crates[-1]) if len(crates) > 1 else crates)) or "?",
+        correct="" if not seen else "yes" if all(seen) else f"{seen.count(False)} of {len(seen)} WRONG",
+        low=low,
+        high=high,
+        compile=statistics.median(compiling) if compiling else None,
+        memory=max((s.memory for s in mine if s.memory is not None), default=None),
+        busy=sum(s.busy for s in mine),
+    )
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the bootstrap confidence interval of the median: resamples whole rounds, always with the same seed."""
+    chance = random.Random(SEED)  # not used for secrets
+    medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    cut = int(RESAMPLES * (1 - CONFIDENCE) / 2)
+    return medians[cut], medians[-1 - cut]
+
+
+def same(ratio: float, low: float | None, high: float | None) -> bool:
+    """Return whether a ratio is no difference: at most 5% from 1, or its interval includes 1."""
+    return abs(1 - ratio) <= NO_DIFFERENCE or (low is not None and high is not None and low <= 1 <= high)
+
+
 def verdict(row: Row) -> str:
-    """Format the ratio; a small difference is shown as no difference."""
+    """Format the ratio. A wrong program has none, whatever its time."""
+    if row.wrong:
+        return "WRONG"
     if row.ratio is None:
         return "-"
-    if abs(1 - row.ratio) <= NO_DIFFERENCE:
-        return f"{row.ratio:.2f} (no difference)"
-    return f"{row.ratio:.2f}"
+    spread = "" if row.low is None or row.high is None else f" ({row.low:.2f}-{row.high:.2f})"
+    if same(row.ratio, row.low, row.high):
+        return f"no difference, {row.ratio:.2f}{spread}"
+    return f"{row.ratio:.2f}{spread}"
 
 
 HEADINGS = ("case", "build", "median s", "min-max", "runs", "crates", "edit visible", "invoke build / this")
@@ -92,49 +136,6 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def markdown(table: Sequence[Row]) -> str:
-    """Format the table in Markdown, for a README."""
+    """Format the table in Markdown."""
     lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     return "\n".join([*lines, *("| " + " | ".join(cells(r)) + " |" for r in table)])
-
-
-def edit_literal(text: str, find: str, marker: str) -> str:
-    """Append the marker to the text `find` in a string literal. Replaces an earlier marker. Raises ValueError."""
-    pattern = re.escape(find) + r"( bench-[0-9a-f]+)?"
-    changed, count = re.subn(pattern, lambda _: f"{find} {marker}", text, count=1)
-    if not count:
-        raise ValueError(f"text {find!r} not found")
-    return changed
-
-
-def add_dependency(manifest: str, lock: str, package: str, crate: Mapping[str, str]) -> tuple[str, str]:
-    """Add a crates.io dependency to `package` in Cargo.toml and Cargo.lock, as cargo would write them.
-
-    `crate` has name, version and checksum. Raises ValueError if the dependency exists or the package does not.
-    """
-    name = crate["name"]
-    if f'name = "{name}"\n' in lock:
-        raise ValueError(f"{name} is already in Cargo.lock")
-    new = (
-        f'[[package]]\nname = "{name}"\nversion = "{crate["version"]}"\n'
-        'source = "registry+https://github.com/rust-lang/crates.io-index"\n'
-        f'checksum = "{crate["checksum"]}"\n'
-    )
-    head, *packages = re.split(r"\n(?=\[\[package\]\])", lock.rstrip("\n") + "\n")
-    found = False
-    for i, text in enumerate(packages):
-        if text.startswith(f'[[package]]\nname = "{package}"\n') and "source =" not in text:
-            inside = re.search(r"dependencies = \[\n(.*?)\]", text, re.DOTALL)
-            names = sorted([*re.findall(r'"([^"]+)"', inside[1] if inside else ""), name])
-            listing = "dependencies = [\n" + "".join(f' "{n}",\n' for n in names) + "]"
-            bare = text.replace(inside[0], "").rstrip("\n") if inside else text.rstrip("\n")
-            packages[i] = f"{bare}\n{listing}\n"
-            found = True
-    if not found:
-        raise ValueError(f"no package {package!r} in Cargo.lock")
-    # the lock file is in cargo's own order (numeric versions), so search only for the position of the new package
-    place = next((i for i, t in enumerate(packages) if re.findall(r'"([^"]+)"', t)[0] > name), len(packages))
-    lock = "\n".join([head, *packages[:place], new, *packages[place:]])
-    manifest, count = re.subn(r"(?m)^\[dependencies\]\n", f'[dependencies]\n{name} = "={crate["version"]}"\n', manifest)
-    if count != 1:
-        raise ValueError("Cargo.toml has no [dependencies] section")
-    return manifest, lock

@@ -28,7 +28,7 @@ from buildkit_tasks.dockercli import buildx, compose_cli, docker
 from buildkit_tasks.project.discover import Project, discover
 from buildkit_tasks.workspaces import tree
 
-from . import contenders, edits, figures, inside
+from . import contenders, edits, figures, inside, source_text
 from .contenders import OURS, PLAIN
 from .edits import Dependency, Edit, Edits
 from .figures import Sample
@@ -50,7 +50,7 @@ class Arena:
     def edit(self, what: Edit) -> str:
         """Write a new marker into the file and return it. No earlier build can contain it."""
         path, marker = self.tree / what.file, f"bench-{secrets.token_hex(6)}"
-        path.write_text(figures.edit_literal(path.read_text("utf-8"), what.text, marker), "utf-8")
+        path.write_text(source_text.edit_literal(path.read_text("utf-8"), what.text, marker), "utf-8")
         return marker
 
     def image(self, contender: str, service: str) -> str:
@@ -192,7 +192,7 @@ def _add_dependency(arena: Arena, what: Dependency) -> None:
     manifest = arena.tree / what.manifest
     lock = next(p / "Cargo.lock" for p in manifest.parents if (p / "Cargo.lock").is_file())
     try:
-        new = figures.add_dependency(manifest.read_text("utf-8"), lock.read_text("utf-8"), what.package, what.crate)
+        new = source_text.add_dependency(manifest.read_text("utf-8"), lock.read_text("utf-8"), what.package, what.crate)
     except ValueError as error:
         raise Problem("bench-failed", f"Cannot add the dependency: {error}.") from None
     manifest.write_text(new[0], "utf-8")

@@ -1,0 +1,158 @@
+"""The benchmark's figures: ratios within rounds, intervals, "no difference", WRONG, and comparing two runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from buildkit_tasks.bench import compare, figures, source_text
+from buildkit_tasks.bench.figures import Row, Sample
+
+OURS, OTHER = "invoke build", "classic"
+
+
+def samples(ours: list[float], other: list[float], visible: bool | None = True) -> list[Sample]:
+    pairs = enumerate(zip(ours, other, strict=True))
+    return [
+        sample
+        for number, (mine, theirs) in pairs
+        for sample in (
+            Sample(OURS, "one line", number, mine, 1, True),
+            Sample(OTHER, "one line", number, theirs, 2, visible),
+        )
+    ]
+
+
+def row(ours: list[float], other: list[float], visible: bool | None = True) -> Row:
+    return figures.rows(samples(ours, other, visible), OURS)[1]
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    found = row([1.0, 10.0, 100.0], [2.0, 20.0, 200.0])
+    assert (found.ratio, found.low, found.high) == (0.5, 0.5, 0.5)
+    assert figures.verdict(found) == "0.50 (0.50-0.50)"
+    assert (found.median, found.least, found.most, found.samples, found.crates) == (20.0, 2.0, 200.0, 3, "2")
+
+
+def test_the_interval_is_the_same_in_every_run_and_contains_the_median() -> None:
+    values = [0.8, 0.9, 1.0, 1.1, 1.3, 0.95, 1.05]
+    low, high = figures.interval(values)
+    assert (low, high) == figures.interval(values)
+    assert 0.8 <= low <= 1.0 <= high <= 1.3
+    narrow = figures.interval([0.99, 1.0, 1.01] * 9)
+    assert narrow[1] - narrow[0] < high - low
+
+
+@pytest.mark.parametrize(
+    ("ours", "other", "says"),
+    [
+        ([4.0, 4.1, 3.9], [20.0, 21.0, 19.0], "0.20 (0.20-0.21)"),
+        ([10.0, 12.0, 9.0], [10.5, 10.0, 11.0], "no difference, 0.95 (0.82-1.20)"),
+        ([10.0, 10.1, 10.2], [10.4, 10.4, 10.4], "no difference, 0.97 (0.96-0.98)"),
+        ([10.0], [10.3], "no difference, 0.97"),
+        ([10.0], [20.0], "0.50"),
+    ],
+)
+def test_a_difference_needs_an_interval_without_1(ours: list[float], other: list[float], says: str) -> None:
+    assert figures.verdict(row(ours, other)) == says
+
+
+def test_an_identical_contender_is_no_difference() -> None:
+    assert figures.verdict(row([5.0, 7.0, 6.0], [5.0, 7.0, 6.0])) == "no difference, 1.00 (1.00-1.00)"
+
+
+def test_a_program_without_its_edit_is_wrong_however_fast() -> None:
+    found = row([10.0, 10.0], [0.1, 0.1], visible=False)
+    assert found.wrong
+    assert figures.verdict(found) == "WRONG"
+    assert found.correct == "2 of 2 WRONG"
+    assert "| WRONG |" in figures.markdown([found])
+
+
+def test_a_comment_needs_no_edit_in_the_program() -> None:
+    assert row([1.0], [2.0], visible=None).correct == ""
+
+
+# ---- two runs
+
+
+def document(seconds: dict[tuple[str, str], list[float]], **facts: Any) -> dict[str, Any]:
+    found = [
+        {"contender": who, "case": case, "round": number, "seconds": value, "visible": True}
+        for (case, who), values in seconds.items()
+        for number, value in enumerate(values)
+    ]
+    return {"facts": {"cpus": 2, **facts}, "samples": found}
+
+
+STEADY = {("line", "classic"): [20.0, 20.2, 20.1], ("shared", "classic"): [100.0, 101.0, 99.0]}
+OLD = document({("line", OURS): [4.0, 4.2, 4.1], **STEADY})
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"),
+    [
+        ([4.1, 4.3, 4.0], "same"),
+        ([4.3, 4.4, 4.4], "same"),  # less than half a second
+        ([8.0, 8.2, 8.1], "slower"),
+        ([3.0, 9.0, 5.0], "same"),  # too noisy to tell
+        ([2.0, 2.1, 2.0], "faster"),
+        ([4.9], "same"),  # a single sample needs a larger difference
+        ([8.0], "slower"),
+    ],
+)
+def test_only_real_changes_count(now: list[float], verdict: str) -> None:
+    found = compare.compare(OLD, document({("line", OURS): now, **STEADY}), OURS)
+    assert [c.verdict for c in found.changes] == [verdict]
+    assert bool(found.regressions) == (verdict == "slower")
+
+
+def test_a_slower_machine_is_not_a_regression() -> None:
+    slow = {key: [2 * second for second in values] for key, values in STEADY.items()}
+    found = compare.compare(OLD, document({("line", OURS): [8.0, 8.4, 8.2], **slow}, cpus=1), OURS)
+    assert found.drift == pytest.approx(2.0, rel=0.02)
+    assert [c.verdict for c in found.changes] == ["same"]
+    assert found.differing == ("cpus: 2 before, 1 now",)
+
+
+def test_a_program_that_lacks_its_edit_only_now_is_a_regression() -> None:
+    new = document({("line", OURS): [4.0, 4.2, 4.1], **STEADY})
+    new["samples"][1]["visible"] = False
+    assert [c.verdict for c in compare.compare(OLD, new, OURS).regressions] == ["WRONG"]
+
+
+def test_cases_of_only_one_run_are_left_out() -> None:
+    assert compare.compare(OLD, document({("cold", OURS): [1.0]}), OURS).changes == ()
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"bench": {"samples": []}}', '{"bench": {"samples": [{}]}}', "x"])
+def test_what_is_not_a_benchmark_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="."):
+        compare.read(text)
+
+
+def test_a_document_is_read_as_it_was_written() -> None:
+    assert compare.read(json.dumps({"schema": 1, "bench": OLD})) == OLD
+
+
+# ---- edits as text
+
+
+def test_a_comment_is_replaced_by_the_next() -> None:
+    once = source_text.comment("fn main() {}\n", "bench-aa")
+    assert once == "fn main() {}\n// bench-aa\n"
+    assert source_text.comment(once, "bench-bb") == "fn main() {}\n// bench-bb\n"
+
+
+def test_a_dependency_is_added_and_bumped() -> None:
+    crate = {"name": "fnv", "version": "1.0.6", "checksum": "aa"}
+    lock = 'version = 4\n\n[[package]]\nname = "api"\nversion = "0.1.0"\n'
+    added = source_text.add_dependency("[dependencies]\n", lock, "api", crate)
+    assert added[0] == '[dependencies]\nfnv = "=1.0.6"\n'
+    bumped = source_text.bump_dependency(*added, {**crate, "version": "1.0.7", "checksum": "bb"})
+    assert bumped[0] == '[dependencies]\nfnv = "=1.0.7"\n'
+    assert bumped[1] == added[1].replace("1.0.6", "1.0.7").replace('"aa"', '"bb"')
+    with pytest.raises(ValueError, match="not in Cargo.lock"):
+        source_text.bump_dependency("", lock, crate)
