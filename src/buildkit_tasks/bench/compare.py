@@ -132,7 +132,7 @@ def _wrong(samples: Sequence[Mapping[str, Any]]) -> bool:
 
 def _interval(old: Sequence[float], new: Sequence[float]) -> tuple[float, float]:
     """Return the bootstrap interval of the ratio of two medians. The samples of two runs are not paired."""
-    chance = random.Random(figures.SEED)  # not used for secrets
+    chance = random.Random(figures.SEED)  # noqa: S311 - not used for secrets
     ratios = sorted(
         statistics.median(chance.choices(new, k=len(new))) / statistics.median(chance.choices(old, k=len(old)))
         for _ in range(figures.RESAMPLES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,10 @@ from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.workspaces.tree import Tree
 
-OURS = "invoke build"
-PLAIN = "docker compose build, same Dockerfile"
-BEFORE = "your Dockerfile before init"
-CLASSIC = "classic"
-CLASSIC_INCREMENTAL = "classic, incremental"
+from .catalogue import BARE, BEFORE, OURS, PLAIN, WAYS, Way
+
+#: The stage that our Dockerfiles compile in.
+TOOLCHAIN = "toolchain"
 
 #: Keys that plain compose needs in addition to ours.
 _PASSED = ("additional_contexts", "secrets")
@@ -36,10 +36,15 @@ _DROPPED = ("tags", "labels", "cache_from", "cache_to", "platforms", "pull", "no
 
 @dataclass(frozen=True)
 class Contenders:
-    """`builds`: for each contender, the `build:` section of each service; `left_out`: why others are excluded."""
+    """`builds`: for each contender, the `build:` section of each service; `left_out`: why others are excluded.
+
+    `tools`: for a contender with a stage to build before measuring, that build. The builds refer to the scratch tree of
+    the contender's family.
+    """
 
     builds: Mapping[str, Mapping[str, dict[str, Any]]]
     left_out: Mapping[str, str]
+    tools: Mapping[str, dict[str, Any]]
 
 
 def compiled(project: Project) -> dict[str, Service]:
@@ -47,29 +52,49 @@ def compiled(project: Project) -> dict[str, Service]:
     return {s.name: s for s in project.workspace.services if sources.compiles(s)}
 
 
-def find(session: Session, project: Project, scratch: Path, tree_copy: Path, name: str) -> Contenders:
-    """Return all contenders of this repository. `name`: the namespace of their cache mounts."""
+def find(
+    session: Session, project: Project, scratch: Path, trees: Mapping[str, Path], name: str, wanted: Collection[str]
+) -> Contenders:
+    """Return the wanted contenders (keys) that are possible. `name`: the namespace of their cache mounts.
+
+    `trees`: the scratch tree of each family.
+    """
     services = compiled(project)
     builds: dict[str, Mapping[str, dict[str, Any]]] = {}
     left_out: dict[str, str] = {}
+    tools: dict[str, dict[str, Any]] = {}
     images = _replaced(session, project, [image for s in services.values() for image in sources.needed_images(s)])
-    own = {s.name: _own(session, s, tree_copy, images, project.workspace.scope) for s in services.values()}
-    # `invoke build` itself replaces images and passes the CA bundle
-    builds[OURS] = {name: {k: build[k] for k in build if k not in _PASSED} for name, build in own.items()}
-    # reuses what `invoke build` compiled in the same run
-    builds[PLAIN] = _with_args(own, {"CARGO_INCREMENTAL": "1", "BUILDKIT_CACHE_MOUNT_NS": f"{name}-ours"})
-    try:
-        before = _before(session, project, services, scratch, tree_copy, f"{name}-before")
-        if before:
-            builds[BEFORE] = before
-    except Problem as problem:
-        left_out[BEFORE] = problem.message
-    if BEFORE not in builds:
-        classic = _classic(session, project, services, tree_copy)
-        for contender, one in ((CLASSIC, "0"), (CLASSIC_INCREMENTAL, "1")):
-            workspace = f"{name}-{contender.replace(', ', '-')}"
-            builds[contender] = _with_args(classic, {"CARGO_INCREMENTAL": one, "BUILDKIT_CACHE_MOUNT_NS": workspace})
-    return Contenders(builds, left_out)
+    scope = project.workspace.scope
+
+    def own(family: str) -> dict[str, dict[str, Any]]:
+        return {s.name: _own(session, s, trees[family], images, scope) for s in services.values()}
+
+    for way in (way for way in WAYS if way.key in wanted):
+        try:
+            if way.name == OURS:  # it replaces images and passes the CA bundle itself
+                builds[OURS] = {
+                    name: {k: build[k] for k in build if k not in _PASSED} for name, build in own("ours").items()
+                }
+            elif way.name == PLAIN:  # has the same mounts
+                args = {"CARGO_INCREMENTAL": "1", "BUILDKIT_CACHE_MOUNT_NS": f"{name}-ours"}
+                builds[PLAIN] = _with_args(own("ours"), args)
+            elif way.name == BARE:
+                builds[BARE] = own("cargo")
+                tools[BARE] = {**next(iter(builds[BARE].values())), "target": TOOLCHAIN}
+            elif way.name == BEFORE:
+                before = _before(session, project, services, scratch, trees[way.family], f"{name}-before")
+                if before:
+                    builds[BEFORE] = before
+            else:
+                args = {**way.args, "BUILDKIT_CACHE_MOUNT_NS": f"{name}-{way.family}"}
+                builds[way.name] = _with_args(_of_file(session, project, services, scratch, trees, way, name), args)
+                if way.tool:
+                    tools[way.name] = {**next(iter(builds[way.name].values())), "target": "tool"}
+        except Problem as problem:
+            if way.name == OURS:
+                raise
+            left_out[way.name] = problem.message
+    return Contenders(builds, left_out, tools)
 
 
 def write(
@@ -108,19 +133,34 @@ def _replaced(session: Session, project: Project, references: Sequence[str]) -> 
     return {reference: f"docker-image://{other}" for reference, other in found.items()}
 
 
-def _classic(
-    session: Session, project: Project, services: Mapping[str, Service], tree_copy: Path
+def _of_file(
+    session: Session,
+    project: Project,
+    services: Mapping[str, Service],
+    scratch: Path,
+    trees: Mapping[str, Path],
+    way: Way,
+    name: str,
 ) -> dict[str, dict[str, Any]]:
-    """Return builds with the usual Dockerfile for each service."""
-    file = Path(__file__).parents[1] / "data" / "bench" / "classic.Dockerfile"
-    images = _replaced(session, project, stages.base_images(file.read_text("utf-8"), {}))
+    """Return builds with a Dockerfile from data/bench. It gets the name of this run, so its layers are not reused."""
+    text = (resources.files("buildkit_tasks") / "data" / "bench" / f"{way.file}.Dockerfile").read_text("utf-8")
+    file = scratch / f"{way.file}.Dockerfile"
+    file.write_text(text.replace("bench-run", name), "utf-8")
+    images = _replaced(session, project, stages.base_images(text, {}))
     secret = {"secrets": ["ca"]} if session.settings.build.ca_bundle else {}
+    programs: dict[tuple[str, str], list[str]] = {}
+    for service in services.values():
+        programs.setdefault((str(service.context), source_of(service)), []).append(service.binary)
     return {
         name: {
-            "context": str(tree_copy / service.context.relative_to(session.root)),
+            "context": str(trees[way.family] / service.context.relative_to(session.root)),
             "dockerfile": str(file),
             "additional_contexts": images,
-            "args": {"BIN": service.binary, "SOURCE": source_of(service)},
+            "args": {
+                "BIN": service.binary,
+                "BINS": " ".join(dict.fromkeys(programs[str(service.context), source_of(service)])),
+                "SOURCE": source_of(service),
+            },
             **secret,
         }
         for name, service in services.items()

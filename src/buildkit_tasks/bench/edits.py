@@ -16,11 +16,21 @@ from buildkit_tasks.workspaces import cargo
 from buildkit_tasks.workspaces.cargo import CargoWorkspace, Package
 from buildkit_tasks.workspaces.tree import Tree, join
 
-#: Crates without dependencies that every supported toolchain compiles, with the checksums of crates.io.
+#: Crates without dependencies that every supported toolchain compiles: two versions each, to add one and bump it to the
+#: other, with the checksums of crates.io.
 _SMALL = (
-    ("fnv", "1.0.7", "3f9eec918d3f24069decb9af1554cad7c880e2da24a9afd88aca000531ab82c1"),
-    ("hex", "0.4.3", "7f24254aa9a54b5c858eaee2f5bccdb46aaf0e486a595ed5fd8f86ba55232a70"),
-    ("lazy_static", "1.5.0", "bbd2bcb4c963f2ddae06a2efc7e9f3591312473c50c6685e1f298068316e66fe"),
+    (
+        *("fnv", "1.0.6", "2fad85553e09a6f881f739c29f0b00b0f01357c743266d478b68951ce23285f3"),
+        *("1.0.7", "3f9eec918d3f24069decb9af1554cad7c880e2da24a9afd88aca000531ab82c1"),
+    ),
+    (
+        *("hex", "0.4.2", "644f9158b2f133fd50f5fb3242878846d9eb792e445c893805ff0e3824006e35"),
+        *("0.4.3", "7f24254aa9a54b5c858eaee2f5bccdb46aaf0e486a595ed5fd8f86ba55232a70"),
+    ),
+    (
+        *("lazy_static", "1.4.0", "e2abad23fbc42b3700f2f279844dc832adb2b2eb069b2df918f455c4e18cc646"),
+        *("1.5.0", "bbd2bcb4c963f2ddae06a2efc7e9f3591312473c50c6685e1f298068316e66fe"),
+    ),
 )
 #: Calls with text that is only displayed, so a longer text changes nothing else.
 _SHOWN = re.compile(
@@ -44,11 +54,12 @@ class Edit:
 
 @dataclass(frozen=True)
 class Dependency:
-    """A crate to add: to the manifest of a package that has it in its Cargo.lock."""
+    """A crate to add: to the manifest of a package that has it in its Cargo.lock. `newer`: a version to bump it to."""
 
     manifest: str
     package: str
     crate: Mapping[str, str]
+    newer: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +161,8 @@ def _dependency(files: Tree, workspace: CargoWorkspace, own: Package) -> Depende
     manifest = join(own.directory, "Cargo.toml")
     if not re.search(r"(?m)^\[dependencies\]$", files.text(manifest)):
         return None
-    for name, version, checksum in _SMALL:
+    for name, version, checksum, newer, newer_checksum in _SMALL:
         if name not in workspace.names:
-            return Dependency(manifest, own.name, {"name": name, "version": version, "checksum": checksum})
+            crate = {"name": name, "version": version, "checksum": checksum}
+            return Dependency(manifest, own.name, crate, {**crate, "version": newer, "checksum": newer_checksum})
     return None

@@ -102,7 +102,7 @@ def _row(mine: Sequence[Sample], base: Mapping[int, float], own: bool) -> Row:
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the bootstrap confidence interval of the median: resamples whole rounds, always with the same seed."""
-    chance = random.Random(SEED)  # not used for secrets
+    chance = random.Random(SEED)  # noqa: S311 - not used for secrets
     medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
     cut = int(RESAMPLES * (1 - CONFIDENCE) / 2)
     return medians[cut], medians[-1 - cut]

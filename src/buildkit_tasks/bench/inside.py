@@ -1,25 +1,49 @@
-"""Checks whether an image's files contain a text. Works for any image, even without a shell, and starts nothing."""
+"""Checks whether a program contains a text: in any image, even without a shell, or in a volume."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import run
 from buildkit_tasks.dockercli import docker, docker_run
+from buildkit_tasks.dockercli.docker_run import Container, Mount
 from buildkit_tasks.images import container as image_container
 
 
 def containing(session: Session, image: str, platform: str, texts: Collection[str]) -> set[str]:
-    """Return the texts that a file in the image contains; none if the image does not exist."""
-    wanted = {text: text.encode() for text in texts}
-    name = f"buildkit-tasks-bench-{secrets.token_hex(4)}"
+    """Return the texts that a file in the image contains; none if the image does not exist. Starts nothing."""
+    name = _name()
     made = image_container.create(session, name, image, platform, "/bench")
     if made.code != 0:
         return set()
-    found: set[str] = set()
+    found, look = _finder(texts)
+    try:
+        run.follow(session.world, docker_run.files_of(session.root, name), look)
+    finally:
+        run.capture(session.world, docker.remove_container(session.root, name))
+    return found
+
+
+def compiled(session: Session, image: str, volume: str, program: str, texts: Collection[str]) -> set[str]:
+    """Return the texts that a program in the volume with cargo's target directory contains. `image` has `cat`."""
+    found, look = _finder(texts)
+    argv = ("cat", f"/target/release/{program}")
+    container = Container(_name(), image, argv, (Mount(volume, "/target", readonly=True),), network="none")
+    run.follow(session.world, docker_run.run_container(session.root, container), look)
+    return found
+
+
+def _name() -> str:
+    return f"buildkit-tasks-bench-{secrets.token_hex(4)}"
+
+
+def _finder(texts: Collection[str]) -> tuple[set[str], Callable[[bytes], None]]:
+    """Return a set, and a function that adds the texts it finds in a stream to this set."""
+    wanted = {text: text.encode() for text in texts}
     longest = max((len(data) for data in wanted.values()), default=1)
+    found: set[str] = set()
     tail = b""
 
     def look(chunk: bytes) -> None:
@@ -28,8 +52,4 @@ def containing(session: Session, image: str, platform: str, texts: Collection[st
         found.update(text for text, sought in wanted.items() if text not in found and sought in data)
         tail = data[-longest:]
 
-    try:
-        run.follow(session.world, docker_run.files_of(session.root, name), look)
-    finally:
-        run.capture(session.world, docker.remove_container(session.root, name))
-    return found
+    return found, look

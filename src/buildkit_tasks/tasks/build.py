@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from invoke.exceptions import Exit
+
 from buildkit_tasks.config.session import Session
 
 from .edge import reported, task
@@ -95,19 +97,56 @@ def _platforms(words: Sequence[str]) -> tuple[str, ...]:
 
 
 @task(
+    iterable=["case", "contender"],
     help={
-        "quick": "run the four standard cases (the only benchmark so far)",
-        "rounds": "number of times to measure each edit",
+        "quick": "only the standard cases against the classic Dockerfile, without asking",
+        "rounds": "number of times to measure each edit (default: 3)",
+        "case": "case to run, for example line,shared; repeatable (default: all)",
+        "contender": "way of building to compare with, for example classic,cargo-chef; repeatable (default: all)",
+        "resume": "continue a benchmark that was interrupted",
+        "load": "show the result in this JSON file instead of measuring",
+        "compare": "compare with the result in this JSON file; exit with 1 if `invoke build` became slower",
         "markdown": "print a Markdown table for a README",
+        "html": "write an HTML report with charts, and print its path",
+        "output": "output file for --html (default: in the state directory)",
+        "yes": "do not ask before a run that takes long",
         "json": "print a single JSON document with every sample",
-    }
+    },
 )
 @reported
-def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool = False, json: bool = False) -> None:
-    """Benchmark against a classic Dockerfile, side by side on a scratch copy; takes about 25 minutes for the sample."""
+def bench(
+    session: Session,
+    quick: bool = False,
+    rounds: int = 3,
+    case: Sequence[str] | None = None,
+    contender: Sequence[str] | None = None,
+    resume: bool = False,
+    load: str = "",
+    compare: str = "",
+    markdown: bool = False,
+    html: bool = False,
+    output: str = "",
+    yes: bool = False,
+    json: bool = False,
+) -> None:
+    """Benchmark against other ways of building, side by side on scratch copies; says first how long it takes."""
+    from buildkit_tasks.bench import present
     from buildkit_tasks.bench import run as flow
 
-    flow.quick(session, rounds=rounds, markdown=markdown)
+    asked = present.Asked(
+        quick=quick,
+        rounds=rounds,
+        cases=tuple(case or ()),
+        contenders=tuple(contender or ()),
+        resume=resume,
+        markdown=markdown,
+        html=html,
+        output=output,
+        load=load,
+        compare=compare,
+    )
+    if code := flow.bench(session, asked):
+        raise Exit(code=code)
 
 
 @task(

@@ -1,0 +1,89 @@
+"""The cases that only `invoke build` has: a machine that pulls a pack, and images for another processor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from buildkit_tasks.core.errors import Problem
+
+from . import registry, timed
+from .catalogue import BY_NAME, CASE_BY_KEY, COLD, OURS, Way
+from .play import Action, Play
+from .timed import Built
+
+
+def play(run: Play) -> None:
+    """Measure both cases. A case that is not possible here is skipped with its reason."""
+    pack(run)
+    other_processor(run)
+
+
+def pack(run: Play) -> None:
+    """Push a pack to a registry of our own, and build with empty mounts and an empty state, with and without it."""
+    if "pack" not in run.cases:
+        return
+    case, ours = CASE_BY_KEY["pack"], BY_NAME[OURS]
+    ways = {OURS: ours, COLD: replace(ours, name=COLD)}
+    missing = [name for name in ways if not run.store.has(name, case.title, 0)]
+    if not missing:
+        return
+    with registry.running(run.arena.folder / "registry") as host:
+        shared = ("BUILDKIT_TASKS_PACKS_REPOSITORY", f"{host}/bench/cache")
+        try:
+            if OURS in missing:
+                run.look("the new machine")
+                pushed = timed.invoke(run.arena, "cache.push", "--force", env=(shared,))
+                if pushed.code != 0:
+                    raise Problem("bench-failed", "The pack could not be pushed.", details=timed.failure(pushed))
+        except Problem as problem:
+            run.skip("pack", run.arena.session.masked(timed.last_line(problem)))
+            return
+
+        def build(way: Way) -> tuple[Built, bool | None]:
+            """Build on a machine that has never built: the pull is part of the command and of its time."""
+            fresh = f"fresh{list(ways).index(way.name)}"
+            env = [
+                ("BUILDKIT_TASKS_CACHES_NAMESPACE", f"{run.arena.name}-{fresh}"),
+                ("XDG_STATE_HOME", str(run.arena.folder / fresh)),
+            ]
+            if way.name == OURS:
+                env += [shared, ("BUILDKIT_TASKS_PACKS_PULL", "when-empty")]
+            run.arena.edit(way, run.edited)
+            built = timed.build(run.arena, way, (run.arena.service,), env=env)
+            return built, run.arena.right(ours)
+
+        for name in missing:
+            _measured(run, "pack", ways[name], 0, build)
+
+
+def other_processor(run: Play) -> None:
+    """Build for another processor: the first build, then one line in every round."""
+    if not {"other", "other-line"} & set(run.cases):
+        return
+    arch = "amd64" if run.arena.project.engine.arch == "arm64" else "arm64"
+    platform, ours = f"linux/{arch}", BY_NAME[OURS]
+
+    def line(way: Way) -> tuple[Built, bool | None]:
+        run.arena.edit(way, run.edited)
+        built = timed.build(run.arena, way, (run.arena.service,), platform=platform)
+        return built, run.arena.right(way, platform=platform)
+
+    run.look(f"images for {arch}")
+    if not _measured(run, "other", ours, 0, line):
+        return
+    for number in range(run.rounds):
+        if not _measured(run, "other-line", ours, number, line):
+            return
+
+
+def _measured(run: Play, key: str, way: Way, number: int, action: Action) -> bool:
+    """Measure a case that may be impossible here, without ending the run. Returns whether the case is possible."""
+    case = CASE_BY_KEY[key]
+    if key not in run.cases or run.store.has(way.name, case.title, number):
+        return True
+    try:
+        run.measure(case, way, number, action)
+    except Problem as problem:
+        run.skip(key, run.arena.session.masked(timed.last_line(problem)))
+        return False
+    return True

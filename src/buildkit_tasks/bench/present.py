@@ -1,0 +1,144 @@
+"""Shows a benchmark's result: as a table, JSON, Markdown or HTML, and compared with an earlier one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import files, readfile, units
+from buildkit_tasks.core.errors import Problem
+
+from . import compare, figures
+from .catalogue import OURS
+from .figures import Row, Sample
+
+#: Version of the document, the value of `schema` next to it.
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The flags of `invoke bench`. `load`: show an earlier result; `compare`: compare with an earlier result."""
+
+    quick: bool = False
+    rounds: int = 3
+    cases: tuple[str, ...] = ()
+    contenders: tuple[str, ...] = ()
+    resume: bool = False
+    markdown: bool = False
+    html: bool = False
+    output: str = ""
+    load: str = ""
+    compare: str = ""
+
+
+def read(session: Session, path: str) -> dict[str, Any]:
+    """Read a result that `bench --json` printed, relative to the working directory. Raises `Problem` bad-argument."""
+    place = session.world.cwd / path
+    try:
+        return compare.read(readfile.text(place))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise Problem(
+            "bad-argument",
+            f"Cannot read the benchmark {path}: {why}.",
+            hint="pass a file that `invoke bench --json > FILE` wrote",
+        ) from None
+
+
+def text(document: Mapping[str, Any]) -> str:
+    """Return the JSON document."""
+    return json.dumps({"schema": SCHEMA, "bench": document}, indent=2) + "\n"
+
+
+def rows(document: Mapping[str, Any]) -> tuple[Row, ...]:
+    """Return the rows of a document, computed from its samples."""
+    known = Sample.__dataclass_fields__
+    samples = [
+        Sample(**{"round": 0, **{name: value for name, value in sample.items() if name in known}})
+        for sample in document["samples"]
+    ]
+    return figures.rows(samples, OURS)
+
+
+def facts(document: Mapping[str, Any]) -> str:
+    """Return the machine and versions on one line."""
+    return "; ".join(f"{k} {v}" for k, v in (document.get("facts") or {}).items())
+
+
+def notes(document: Mapping[str, Any]) -> list[str]:
+    """Return what a reader must know: exclusions, busy rounds, sizes, the duration."""
+    found = [f"{what}: not measured, because {why}" for what, why in (document.get("left_out") or {}).items()]
+    busy = sum(bool(sample.get("busy")) for sample in document["samples"])
+    if busy:
+        found.append(f"{units.counted(busy, 'sample')} of {len(document['samples'])}: taken while other processes ran")
+    caches = document.get("caches") or {}
+    if caches:
+        sizes = ", ".join(f"{name} {units.human(size)}" for name, size in sorted(caches.items()))
+        found.append(f"cache mounts and layers: {sizes}")
+    if document.get("seconds"):
+        found.append(f"measured in {document['seconds'] / 60:.0f} minutes, ended {document.get('ended', '')}")
+    return found
+
+
+def show(session: Session, document: Mapping[str, Any], asked: Asked) -> None:
+    """Print the result in the requested form."""
+    table = rows(document)
+    if session.report.json_only:
+        session.report.envelope({"bench": document})
+    if asked.html:
+        _write(session, document, table, asked.output)
+    elif asked.markdown and not session.report.json_only:
+        session.report.answer(markdown(document, table))
+    elif not session.report.json_only:
+        session.report.table(figures.HEADINGS, [figures.cells(r) for r in table])
+        for note in (*notes(document), facts(document)):
+            session.report.say(note)
+
+
+def markdown(document: Mapping[str, Any], table: Sequence[Row]) -> str:
+    """Return the result in Markdown: the table, what is missing, and the machine."""
+    lines = [figures.markdown(table), ""]
+    lines += [f"- {note}" for note in (*notes(document), facts(document))]
+    return "\n".join(lines)
+
+
+def _write(session: Session, document: Mapping[str, Any], table: Sequence[Row], output: str) -> None:
+    from . import page
+
+    place = session.world.cwd / output if output else session.state / "bench" / "report.html"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        content = page.html(document, table, notes(document), session.root.name)
+        files.replace(place, content, mode=None if output else 0o600, durable=False)
+    except OSError as error:
+        raise Problem(
+            "bad-argument",
+            f"Cannot write {place}: {error.strerror or error}.",
+            hint="run `invoke bench --load FILE --html --output FILE` with a writable path",
+        ) from error
+    if session.report.json_only:
+        session.report.envelope({"html": str(place)})
+    else:
+        session.report.answer(str(place))
+
+
+def compared(session: Session, old: Mapping[str, Any], new: Mapping[str, Any], asked: Asked) -> int:
+    """Print the comparison with an earlier result. Returns 1 if `invoke build` became slower or wrong, else 0."""
+    found = compare.compare(old, new, OURS)
+    changes = [
+        {**change.__dict__, "before": round(change.before, 3), "now": round(change.now, 3)} for change in found.changes
+    ]
+    if session.report.json_only:
+        content = {"with": asked.compare, "drift": round(found.drift, 3), "changes": changes}
+        session.report.envelope({"compare": {**content, "differing": list(found.differing)}})
+    else:
+        session.report.table(compare.HEADINGS, [compare.cells(change) for change in found.changes])
+        if found.drift != 1.0:
+            session.report.say(f"the other ways of building take {found.drift:.2f} times as long as before; corrected")
+        for difference in found.differing:
+            session.report.warn(f"the machines differ: {difference}")
+    return 1 if found.regressions else 0
