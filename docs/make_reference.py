@@ -6,6 +6,7 @@ from pathlib import Path
 
 import make_rooms
 
+from buildkit_tasks.bench import schema as bench_schema
 from buildkit_tasks.config import settings_reference
 from buildkit_tasks.makefile import examples
 
@@ -14,6 +15,7 @@ HERE = Path(__file__).parent / "reference"
 if __name__ == "__main__":
     (HERE / "settings.md").write_text(settings_reference.markdown(), "utf-8")
     (HERE / "settings.schema.json").write_text(settings_reference.schema(), "utf-8")
+    (HERE / "bench.schema.json").write_text(bench_schema.schema(), "utf-8")
     page = HERE.parent / "how-to" / "from-make.md"
     page.write_text(examples.page(page.read_text("utf-8")), "utf-8")
     make_rooms.PAGE.write_text(make_rooms.page(), "utf-8")

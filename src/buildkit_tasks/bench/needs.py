@@ -10,7 +10,7 @@ from pathlib import Path
 from buildkit_tasks.caches import look
 from buildkit_tasks.core import units
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.project.discover import Project
+from buildkit_tasks.core.model import Engine
 
 from . import catalogue
 from .catalogue import CASES, Way
@@ -45,9 +45,9 @@ def space(ways: Sequence[Way], packages: int) -> int:
     return len({way.family for way in ways}) * (BASE_BYTES + packages * PACKAGE_BYTES)
 
 
-def require_space(project: Project, needed: int, folder: Path) -> None:
+def require_space(engine: Engine, needed: int, folder: Path) -> None:
     """Raise `Problem` disk-full if the engine's disk, or the one with the scratch trees, has too little space."""
-    found = look.disk_free(project.engine)
+    found = look.disk_free(engine)
     free = found if found is not None else shutil.disk_usage(folder).free
     if free < needed:
         raise Problem(

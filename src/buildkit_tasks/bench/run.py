@@ -119,7 +119,7 @@ def _run(
     ways = [way for way in WAYS if way.key in keys]
     packages = _packages(session, services[wanted.service])
     if not unfinished:
-        needs.require_space(project, needs.space(ways, packages), folder)
+        needs.require_space(project.engine, needs.space(ways, packages), folder)
     if not asked.quick and not unfinished:
         took = needs.words(needs.duration(ways, cases, asked.rounds, packages, quick=False))
         rounds = f"{len(keys)} ways of building, {len(cases)} cases, {asked.rounds} rounds"
