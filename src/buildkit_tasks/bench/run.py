@@ -44,6 +44,7 @@ def bench(session: Session, asked: Asked) -> int:
 
     Problems: bench-failed, bad-argument, consent-missing, disk-full, settings-invalid, and those of the builds.
     """
+    _checked(asked)
     old = present.read(session, asked.compare) if asked.compare else None
     document = present.read(session, asked.load) if asked.load else _measured(session, asked)
     present.show(session, document, asked)
@@ -52,6 +53,21 @@ def bench(session: Session, asked: Asked) -> int:
     if wrong:
         raise Problem("bench-failed", f"The built program does not contain the latest edit (case: {wrong[0]['case']}).")
     return code
+
+
+def _checked(asked: Asked) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the keys of the chosen cases and contenders. Raises `Problem` bad-argument."""
+    if asked.rounds < 1:
+        raise Problem("bad-argument", "--rounds must be at least 1.", hint="invoke bench --rounds 3")
+    if asked.output and not asked.html:
+        hint = f"run `invoke bench --html --output {asked.output}`"
+        raise Problem("bad-argument", "--output has an effect only with --html.", hint=hint)
+    cases = catalogue.chosen(asked.cases, tuple(case.key for case in CASES), "--case")
+    keys = catalogue.chosen(asked.contenders, ALL, "--contender")
+    if asked.quick:
+        cases = tuple(key for key in cases if key in catalogue.QUICK_CASES)
+        keys = tuple(key for key in keys if key in catalogue.QUICK)
+    return cases, tuple(key for key in ALL if key in keys or key == "ours")  # every ratio needs it
 
 
 def _measured(session: Session, asked: Asked) -> dict[str, Any]:
@@ -108,12 +124,7 @@ def _run(
     folder: Path,
     unfinished: Store | None,
 ) -> dict[str, Any]:
-    cases = catalogue.chosen(asked.cases, tuple(case.key for case in CASES), "--case")
-    keys = catalogue.chosen(asked.contenders, ALL, "--contender")
-    if asked.quick:
-        cases = tuple(key for key in cases if key in catalogue.QUICK_CASES)
-        keys = tuple(key for key in keys if key in catalogue.QUICK)
-    keys = tuple(key for key in ALL if key in keys or key == "ours")  # every ratio needs it
+    cases, keys = _checked(asked)
     wanted = _edits(session, services)
     options = {"quick": asked.quick, "rounds": asked.rounds, "cases": cases, "contenders": keys}
     ways = [way for way in WAYS if way.key in keys]
