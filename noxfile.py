@@ -102,6 +102,25 @@ def bench_unchanged(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_curves(session: nox.Session) -> None:
+    """Measure plan, view and explain with up to 1,000 crates, 50 services, 50,000 files (six minutes; no engine)."""
+    session.run("python", "-m", "tests.bench.curves", *session.posargs)
+
+
+@nox.session
+def bench_report(session: nox.Session) -> None:
+    """Measure the sample with every way of building and write docs/benchmarks (idle machine; `-- --resume`)."""
+    _make_ready(session)
+    session.run("python", "-m", "tests.bench.report", *session.posargs)
+
+
+@nox.session
+def bench_readme(session: nox.Session) -> None:
+    """Write the README's table from docs/benchmarks/REPORT.json."""
+    session.run("python", "-m", "tests.bench.report", "--readme")
+
+
+@nox.session
 def bench_platforms(session: nox.Session) -> None:
     """Compare arm64 with amd64 and with QEMU, cold and after an edit (about 20 minutes, idle machine; needs root)."""
     session.run("python", "-m", "tests.bench.platforms", *session.posargs)

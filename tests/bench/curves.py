@@ -48,11 +48,11 @@ class Size:
 
 def main() -> None:
     """Run the benchmark and print a table per curve."""
-    few = slice(0, 1) if "--small" in sys.argv[1:] else slice(None)
+    most = 1 if "--small" in sys.argv[1:] else len(CRATES)
     curves = {
-        "crates": [Size(crates=n) for n in CRATES[few]],
-        "services": [Size(services=n, crates=max(60, n + 10)) for n in SERVICES[few]],
-        "files": [Size(files=n) for n in FILES[few]],
+        "crates": [Size(crates=n) for n in CRATES[:most]],
+        "services": [Size(services=n, crates=max(60, n + 10)) for n in SERVICES[:most]],
+        "files": [Size(files=n) for n in FILES[:most]],
     }
     print(f"load {os.getloadavg()[0]:.1f}, {ROUNDS} rounds: median seconds, MB at most")
     for axis, sizes in curves.items():

@@ -11,6 +11,7 @@ import pytest
 
 from buildkit_tasks.bench import page, present, schema
 from buildkit_tasks.bench.catalogue import OURS
+from tests.bench import report
 from tests.support import html_page
 from tests.support.bench_document import LINE, document, sample, samples
 
@@ -80,3 +81,21 @@ def test_hostile_names_are_escaped() -> None:
     html_page.alone(text.replace("//x.example", ""))
     assert "<script" not in text
     assert "onerror=alert" not in text.replace("onerror=alert(1)&gt;", "")
+
+
+# ---- the README's table
+
+
+def test_the_readme_gets_a_table_of_the_cases_that_were_measured() -> None:
+    text = f"one\n{report.BEGIN}\nold\n{report.END}\ntwo\n"
+    made = report.readme(text, document())
+    assert made == (
+        f"one\n{report.BEGIN}\n| case | invoke build | classic |\n|---|---|---|\n"
+        "| one line, one service | **4.1** | 24.1 (0.17) |\n"
+        f"| one line in a shared crate, all | **8.2** | 109.0 (0.08) |\n{report.END}\ntwo\n"
+    )
+
+
+def test_the_readme_has_a_place_for_the_table() -> None:
+    text = (REFERENCE.parents[1] / "README.md").read_text()
+    assert text.index(report.BEGIN) < text.index(report.END)
