@@ -59,6 +59,22 @@ def test_a_difference_needs_an_interval_without_1(ours: list[float], other: list
     assert figures.verdict(row(ours, other)) == says
 
 
+@pytest.mark.parametrize(
+    ("ours", "other", "enough"),
+    [
+        ([8.0, 8.0], [110.0, 111.0], True),
+        ([8.0], [110.0], False),  # one round is not enough
+        ([8.0, 8.0], [20.0, 20.0], False),  # cheap to measure
+        ([60.0, 60.0], [110.0, 110.0], False),  # too close
+        ([8.0, 20.0], [110.0, 110.0], False),  # too different
+    ],
+)
+def test_long_builds_far_from_1_need_two_rounds(ours: list[float], other: list[float], enough: bool) -> None:
+    found = samples(ours, other)
+    assert figures.decided(found, "one line", OTHER) == enough
+    assert not figures.decided(found, "one line", OURS)
+
+
 def test_an_identical_contender_is_no_difference() -> None:
     assert figures.verdict(row([5.0, 7.0, 6.0], [5.0, 7.0, 6.0])) == "no difference, 1.00 (1.00-1.00)"
 

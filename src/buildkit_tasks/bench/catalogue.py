@@ -91,6 +91,8 @@ class Case:
 
 
 ALL = tuple(way.key for way in WAYS)
+#: Locked mounts make a difference only to builds that run in parallel.
+_ONE = tuple(key for key in ALL if key != "locked")
 _MAIN = ("ours", "before", "classic", "incremental", "cargo")
 
 #: In the order in which they run. The shares were measured on the sample (README.md).
@@ -101,14 +103,14 @@ CASES = (
         share={"fast": 0.015, "incremental": 0.03, "whole": 0.08},
     ),
     Case(
-        *("line", "one line, one service", False, True, ALL), share={"fast": 0.015, "incremental": 0.03, "whole": 0.08}
+        *("line", "one line, one service", False, True, _ONE), share={"fast": 0.015, "incremental": 0.03, "whole": 0.08}
     ),
     Case(
         *("shared", "one line in a shared crate, all", True, True, ALL),
         share={"fast": 0.025, "incremental": 0.07, "whole": 0.35},
     ),
     Case(
-        *("nothing", "nothing changed, all", True, True, ALL),
+        *("nothing", "nothing changed, all", True, True, _ONE),
         share={"fast": 0.01, "incremental": 0.02, "whole": 0.02},
     ),
     Case(
@@ -120,14 +122,14 @@ CASES = (
         share={"fast": 0.05, "incremental": 0.1, "whole": 0.1},
     ),
     Case(
-        *("dependency", "dependency added, one service", False, False, ALL),
+        *("dependency", "dependency added, one service", False, False, _ONE),
         share={"fast": 0.07, "incremental": 0.08, "whole": 0.2},
     ),
     Case(
         *("bump", "dependency bumped, one service", False, False, _MAIN),
         share={"fast": 0.07, "incremental": 0.08, "whole": 0.1},
     ),
-    Case("pack", "new machine, pulled pack, one service", False, False, ("ours",), {"fast": 1.1}),
+    Case("pack", "new machine, pulled pack, one service", False, False, ("ours",), {"fast": 0.1}),
     Case("other", "another processor, first build, one service", False, False, ("ours",), {"fast": 1.2}),
     Case("other-line", "another processor, one line, one service", False, True, ("ours",), {"fast": 0.03}),
 )

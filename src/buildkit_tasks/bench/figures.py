@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 #: Two times that differ by less than this share count as equal.
 NO_DIFFERENCE = 0.05
+#: A contender whose builds take at least this many seconds is measured in two rounds only, if its ratios are at most
+#: `FAR` and differ by at most the factor `ALIKE`.
+LONG, FAR, ALIKE = 30.0, 0.5, 1.25
 #: How often the bootstrap resamples the rounds, the share of results inside the interval, and its seed.
 RESAMPLES, CONFIDENCE, SEED = 2000, 0.95, 19
 
@@ -123,6 +126,19 @@ def verdict(row: Row) -> str:
     if same(row.ratio, row.low, row.high):
         return f"no difference, {row.ratio:.2f}{spread}"
     return f"{row.ratio:.2f}{spread}"
+
+
+def decided(samples: Sequence[Sample], case: str, contender: str, ours: str = "invoke build") -> bool:
+    """Return whether more rounds would not change the verdict: long builds, at least two rounds, far from 1.
+
+    Saves a third of a run's time. `ours` is always measured.
+    """
+    base = {s.round: s.seconds for s in samples if (s.case, s.contender) == (case, ours)}
+    mine = [s for s in samples if (s.case, s.contender) == (case, contender) and s.round in base]
+    ratios = [base[s.round] / s.seconds for s in mine if s.seconds > 0]
+    if contender == ours or len(ratios) < 2 or min(s.seconds for s in mine) < LONG:
+        return False
+    return max(ratios) <= FAR and max(ratios) <= ALIKE * min(ratios)
 
 
 HEADINGS = ("case", "build", "median s", "min-max", "runs", "crates", "edit visible", "invoke build / this")

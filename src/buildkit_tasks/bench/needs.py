@@ -37,7 +37,7 @@ def duration(ways: Sequence[Way], cases: Collection[str], rounds: int, packages:
     every = next(case for case in CASES if case.key == "shared")
     total += sum(catalogue.seconds(every, way, cold) for way in ways)  # warming up
     total += sum(cold for way in ways if way.leads)  # even if these builds are not measured
-    return total + sum(cold for key in ("pack",) if key in cases)
+    return total + (cold if "pack" in cases and "cold" not in cases else 0.0)
 
 
 def space(ways: Sequence[Way], packages: int) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from buildkit_tasks.core.errors import Problem
 
-from . import machine, source_text, timed
+from . import figures, machine, source_text, timed
 from .arena import Arena
 from .catalogue import CASE_BY_KEY, OURS, WAYS, Case, Way, takes_part
 from .edits import Edit, Edits
@@ -225,7 +225,10 @@ class Play:
         ways = [way for way in self.taking if takes_part(way, case, quick=self.quick) and (only is None or way in only)]
         turn = number % max(1, len(ways))
         for way in (*ways[turn:], *ways[:turn]):
-            if way in self.taking and not self.store.has(way.name, case.title, number):
+            done = self.store.has(way.name, case.title, number) or figures.decided(
+                self.store.samples, case.title, way.name
+            )
+            if way in self.taking and not done:
                 self.measure(case, way, number, action)
 
     def measure(self, case: Case, way: Way, number: int, action: Action) -> None:

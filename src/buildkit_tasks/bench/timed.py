@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,10 +110,12 @@ def failure(result: Result) -> str:
 
 
 def last_line(problem: Problem) -> str:
-    """Return the most telling line of a failed build: an error if there is one, else the last."""
-    lines = [line.strip() for line in (problem.details or "").splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
-    return ((errors or lines or [problem.message])[-1])[:200]
+    """Return the most telling line of a failed build: the first error of cargo, else the last line with an error."""
+    lines = [re.sub(r"^#\d+ (?:\d+\.\d+ )?", "", line.strip()) for line in (problem.details or "").splitlines()]
+    lines = [line for line in lines if line]
+    own = [line for line in lines if line.startswith(("error:", "error["))][:1]
+    other = [line for line in lines if "error" in line.lower()]
+    return ((own or other or lines or [problem.message])[-1])[:200]
 
 
 #: Uses mold as our compile step does, and runs cargo where it finds the workspace's configuration.
