@@ -355,7 +355,7 @@ def test_every_rule_is_documented_with_its_severity() -> None:
     headings = {line[3:] for line in text.splitlines() if line.startswith("## BA")}
     assert headings == {rule.heading for rule in RULES.values()}
     for rule in RULES.values():
-        assert re.match(rf"\n{rule.severity}\b", text.split(f"## {rule.heading}\n", 1)[1])
+        assert re.match(rf"\nSeverity: {rule.severity}\b", text.split(f"## {rule.heading}\n", 1)[1])
 
 
 def test_compressed_layers() -> None:
