@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 
+import pytest
+
 from buildkit_tasks.caches import selection as cache_selection
 from buildkit_tasks.caches import view as cache_view
 from buildkit_tasks.core import units
@@ -217,3 +219,28 @@ def test_a_view_of_a_thousand_records_is_quick_and_grows_linearly() -> None:
     thousand, eight = view_seconds(1000), view_seconds(8000)
     assert thousand < 0.5
     assert eight < 8 * thousand * 2
+
+
+def _text(identity: str, description: str, **more: str) -> str:
+    values = {"ID": identity, "Reclaimable": "true", "Size": "1GB", "Description": description, **more}
+    return "".join(f"{key}:\t{value}\n" for key, value in values.items()) + "Usage count:\t1\nLast used:\t2 days ago\n\n"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_description_cannot_give_a_record_to_another_project(first: bool) -> None:
+    """The text of another project's here-document looks like a record with the id of a third project's mount."""
+    mount = 'cached mount /t from exec /bin/sh -c make with id "/{}-target-amd64"'
+    theirs = _text("theirs", mount.format("theirs"))
+    here = f"mount / from exec /bin/sh -c <<EOF\n\n{_text('theirs', mount.format('shop'))}EOF"
+    parts = (theirs, _text("attacker", here)) if first else (_text("attacker", here), theirs)
+    found = cache_records.parse("".join(parts))
+    assert sorted(record.id for record in found) == ["attacker", "theirs"]
+    assert cache_selection.belonging(found, "shop") == ()
+    assert cache_records.mounts(found) == ()
+
+
+@pytest.mark.parametrize("value", ["1.2.3MB", "9" * 5000 + "B", "\u00b2B", ".B", "x", "9" * 5000 + " days ago"])
+def test_a_description_cannot_make_the_listing_of_the_engine_fail(value: str) -> None:
+    lie = f"ID:\tx\nSize:\t{value}\nUsage count:\t{value}\nLast used:\t{value}"
+    found = cache_records.parse(_text("other", f"mount / from exec /bin/sh -c <<EOF\n\n{lie}\n\n") + _text("real", "x"))
+    assert "real" in {record.id for record in found}

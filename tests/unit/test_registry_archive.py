@@ -181,7 +181,7 @@ def test_a_layer_from_a_malicious_base_image_takes_little_memory(tmp_path: Path,
 
 def test_the_files_of_a_layer_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = Layout()
-    files = {f"usr/share/{number}": b"x" for number in range(12_000)}
+    files = {f"usr/share/{number}": b"x" for number in range(20_000)}
     path = layout.write(tmp_path / "a.tar", [layout.image("amd64", files)])
     tracemalloc.start()
     try:

@@ -8,7 +8,7 @@ import pytest
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.report import Report, without_login
 from buildkit_tasks.core.world import World
 
 
@@ -37,3 +37,19 @@ def test_values_of_dotenv_are_masked_where_other_programs_speak_and_not_in_hints
     shown = capsys.readouterr().err
     assert "hunter22" not in shown
     assert "hint: invoke build" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://me:pw@h/x", "https://***@h/x"),
+        ("see <https://me:p=w(@h/x>, [http://me:pw@h]", "see <https://***@h/x>, [http://***@h]"),
+        ("--build-arg P=http://us=er:pw@h", "--build-arg P=http://***@h"),
+        ("me:pw@h/x and 'me:@h/x'", "***@h/x and '***@h/x'"),
+        ("a/b:c@d", "a/b:c@d"),
+        (f"rust:1@sha256:{'0' * 64}", f"rust:1@sha256:{'0' * 64}"),
+        ("git@host:me/x, a@b", "git@host:me/x, a@b"),
+    ],
+)
+def test_logins_are_masked(text: str, shown: str) -> None:
+    assert without_login(text) == shown

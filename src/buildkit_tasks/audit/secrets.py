@@ -50,8 +50,8 @@ _BEFORE, _AFTER = 64, 512
 
 #: Files with credentials: path pattern, content pattern, description.
 _FILES: tuple[tuple[str, bytes, str], ...] = (
-    ("*/.env", rb"^\s*(?:export\s+)?\w+\s*[=:]\s*\S", "a .env file"),
-    ("*/.env.*", rb"^\s*(?:export\s+)?\w+\s*[=:]\s*\S", "a .env file"),
+    ("*/.env", rb"^[ \t]*(?:export[ \t]+)?\w+[ \t]*[=:][ \t]*\S", "a .env file"),
+    ("*/.env.*", rb"^[ \t]*(?:export[ \t]+)?\w+[ \t]*[=:][ \t]*\S", "a .env file"),
     ("*/.git-credentials", rb"://", "passwords stored by git"),
     ("*/.netrc", rb"password", "passwords for curl and git"),
     ("*/.pgpass", rb":", "PostgreSQL passwords"),
@@ -69,7 +69,7 @@ _FILES: tuple[tuple[str, bytes, str], ...] = (
 _EXAMPLES = re.compile(r"\.(?:example|sample|template|dist|defaults?)$")
 
 #: An assignment to such a variable in a step: the value must not be printed.
-_ASSIGNED = re.compile(rf"(\b[\w-]*(?:{NAMES.pattern})[\w-]*[=: ]\s*)(?!-)(?:\"[^\"]*\"|'[^']*'|[^\s;&|]+)", re.I)
+_ASSIGNED = re.compile(rf"((?<![\w-])[\w-]*(?:{NAMES.pattern})[\w-]{{0,100}}[=: ]\s*)(?!-)(?:\"[^\"]*\"|'[^']*'|[^\s;&|]+)", re.I)
 
 
 class Search:

@@ -248,14 +248,18 @@ RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] 
 )
 
 
+#: Maximum length of a line to examine, in characters: a build may print anything.
+_LINE = 2000
+
 _STOPPED = re.compile(r"^(?:#\d+ [\d.]+ )?error: could not compile `([\w-]+)`")
 _DEPENDENCY = re.compile(r"--> \S*/registry/src/[^/]+/([\w-]+?)-(\d+\.[\w.+-]*)/")
 
 
 def _dependencies(log: Sequence[str]) -> tuple[Lack, ...]:
     """Return the registry crates that the compiler rejects, which cannot be fixed in the user's code."""
-    stopped = {match[1]: line for line in log for match in [_STOPPED.search(line)] if match}
-    named = {(m[1], m[2]) for line in log for m in [_DEPENDENCY.search(line)] if m and m[1] in stopped}
+    lines = [line[:_LINE] for line in log]
+    stopped = {match[1]: line for line in lines for match in [_STOPPED.search(line)] if match}
+    named = {(m[1], m[2]) for line in lines for m in [_DEPENDENCY.search(line)] if m and m[1] in stopped}
     return tuple(
         Lack(
             f"The dependency {name} {version} does not compile with the toolchain image's compiler.",
@@ -284,7 +288,8 @@ def find(log: Sequence[str], *, packaged: bool = False) -> tuple[Lack, ...]:
     `packaged`: the toolchain image is built from Debian packages, so it has one version of Rust.
     """
     found = {(lack.message, lack.hint): lack for lack in _dependencies(log)}
-    for line in log:
+    for whole in log:
+        line = whole[:_LINE]
         for pattern, make in RULES:
             match = pattern.search(line)
             if match and (match.lastindex is None or any(match.groups())):

@@ -29,13 +29,19 @@ def visible(text: str) -> str:
     return _HARMFUL.sub(lambda found: found[1] or "\ufffd", lines)
 
 
-#: User and password in a URL or a registry name.
-_LOGIN = re.compile(r"(?<![^\s\"'=(])((?:[a-z][a-z0-9+.-]*://)?)[^\s/@:\"']*:[^\s/@\"']*@(?=[\w\[])", re.IGNORECASE)
+#: User and password in a URL or a registry name; not an image's tag before its digest. Can only start where such a word
+#: starts, because the text may be long and from anyone: each character is examined a few times at most.
+_LOGIN = re.compile(r"(?<![^\s/@\"'])[^\s/@:\"']*:[^\s/@\"']*@(?=[\w\[])(?!sha256:[0-9a-f]{64})")
 
 
 def without_login(text: str) -> str:
     """Return the text with `***` in place of the user and password of each address."""
-    return _LOGIN.sub(r"\1***@", text) if "@" in text else text
+    return _LOGIN.sub(lambda found: "***@" if _is_login(text, found.start()) else found[0], text) if "@" in text else text
+
+
+def _is_login(text: str, at: int) -> bool:
+    """Whether a word that starts here can be a login: not in the middle of a path."""
+    return text[max(0, at - 1) : at] not in ("/", "@") or text[max(0, at - 3) : at] == "://"
 
 
 def _write(stream: TextIO | None, text: str) -> None:

@@ -8,10 +8,13 @@ from collections.abc import Iterable
 _UNITS = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
 
+#: Maximum length of a printed size or age to parse: listings contain text from other projects.
+_LONGEST = 100
+
 
 def size(text: str) -> int:
     """Parse `54.38MB` to bytes (decimal units, as printed by buildx; `GiB` is binary); 0 if it cannot be parsed."""
-    found = re.match(r"([\d.]+)\s*([kKMGT]?i?B)", text.strip())
+    found = re.match(r"([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?i?B)", text[:_LONGEST].strip())
     return round(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
 
 
@@ -25,7 +28,8 @@ def amount(text: str) -> int:
 
 def age(text: str) -> float:
     """Parse `6 minutes ago` to seconds; 0 if it cannot be parsed (counts as just used, so nothing is deleted)."""
-    found = re.search(r"(\d+|an?|less than a)\s+(second|minute|hour|day|week|month|year)s?", text, re.IGNORECASE)
+    said = text[:_LONGEST]
+    found = re.search(r"([0-9]+|an?|less than a)\s+(second|minute|hour|day|week|month|year)s?", said, re.IGNORECASE)
     if not found:
         return 0.0
     count = int(found[1]) if found[1].isdigit() else 1

@@ -7,8 +7,8 @@ https://github.com/docker/buildx/blob/v0.13.1/commands/diskusage.go
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from buildkit_tasks.core import shapes
@@ -98,7 +98,20 @@ def parse(text: str) -> tuple[Record, ...]:
         listed = "\n".join(line for line in text.splitlines() if line.startswith("{"))
         shape = {"ID": str, "Parents": [str], "Description": str, "LastUsedAt": str, "UsageCount": int}
         return tuple(_record(entry) for entry in shapes.objects(listed, shape, needs=("ID",)))
-    return tuple(_record(v) for v in _paragraphs(text) if "ID" in v and "Size" in v)
+    return _distinct(_record(v) for v in _paragraphs(text) if "ID" in v and "Size" in v)
+
+
+def _distinct(records: Iterable[Record]) -> tuple[Record, ...]:
+    """Return records without duplicates. If two have the same id, one of them is only text in a description (another
+    project's here-document): the id then belongs to nobody, so it is never deleted by mistake.
+    """
+    found: dict[str, Record] = {}
+    for record in records:
+        if record.id in found:
+            nobody = {"description": "", "parents": (), "mount_id": "", "mount_target": "", "mount_namespace": ""}
+            record = replace(found[record.id], **nobody)
+        found[record.id] = record
+    return tuple(found.values())
 
 
 def read(result: Result) -> tuple[Record, ...]:
@@ -112,12 +125,12 @@ def read(result: Result) -> tuple[Record, ...]:
 def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
     """Yield the `key: value` paragraphs of the text format, with the keys of the JSON format."""
     names = {"UsageCount": "Usage count", "LastUsedAt": "Last used"}
-    # a description may contain blank lines (here-documents): only a new record or the summary ends it
-    for paragraph in re.split(r"\n\s*\n(?=ID:|Shared:|Private:|Reclaimable:|Total:)", text):
+    for paragraph in _split_lines(text.split("\n")):
         values: dict[str, Any] = {}
         parents: list[str] = []
+        description: list[str] = []
         key = ""
-        for line in paragraph.splitlines():
+        for line in paragraph:
             match = re.match(r"^([A-Z][A-Za-z ]*):[\t ]+(.*)$", line)
             if match and match[1] in (_AFTER if key == "Description" else _KEYS):
                 key = match[1]
@@ -127,7 +140,9 @@ def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
             elif re.match(r"^Parents:\s*$", line):
                 key = "Parents"
             elif key == "Description":
-                values[key] += "\n" + line
+                description.append(line)
+        if description:
+            values["Description"] = "\n".join((values["Description"], *description)).rstrip("\n")
         if values.get("Parent"):
             parents.append(values["Parent"])
         if isinstance(listed := values.get("Parents"), str):
@@ -136,6 +151,19 @@ def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
             values[wanted] = values.get(found, "")
         values["Parents"] = parents
         yield values
+
+
+def _split_lines(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Split at blank lines, but not in a description (a here-document): only a new record or the summary ends it."""
+    paragraph: list[str] = []
+    blank = False
+    for line in lines:
+        if blank and line.startswith(("ID:", "Shared:", "Private:", "Reclaimable:", "Total:")):
+            yield paragraph
+            paragraph = []
+        blank = not line.strip()
+        paragraph.append(line.rstrip("\r"))
+    yield paragraph
 
 
 #: A description may have many lines, some of which look like keys. It ends only at one of these keys.
@@ -155,11 +183,16 @@ def _record(values: Mapping[str, Any]) -> Record:
         description=description,
         reclaimable=str(values.get("Reclaimable")).lower() == "true",
         shared=str(values.get("Shared")).lower() == "true",
-        usage=int(values.get("UsageCount") or 0),
+        usage=_count(values.get("UsageCount")),
         mount_id=identity,
         mount_target=mount["target"] if mount else "",
         mount_namespace=namespace,
     )
+
+
+def _count(value: object) -> int:
+    text = str(value or 0)
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else 0
 
 
 def _split(name: str) -> tuple[str, str]:
