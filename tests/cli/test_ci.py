@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,20 @@ def test_a_compile_error_is_annotated(shop: Bench) -> None:
     assert "error[ci-failed]: Build failed: `invoke build --yes --no-incremental` exited with code 20." in lines
     assert "`api/src/main.rs:1`" in summary.read_text()
     assert json.loads((shop.root / "out" / "codequality.json").read_text())[0]["location"]["path"] == "api/src/main.rs"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "zero"])
+def test_a_summary_that_is_no_file_is_a_warning(shop: Bench, kind: str) -> None:
+    summary = github(shop)
+    if kind == "fifo":
+        os.mkfifo(summary)
+    elif kind == "folder":
+        summary.mkdir()
+    else:
+        shop.env["GITHUB_STEP_SUMMARY"] = "/dev/zero"
+    done = shop.invoke("ci.build")
+    assert done.code == 0, done.all
+    assert "cannot write the summary" in done.err
 
 
 def test_only_what_changed_is_built(shop: Bench) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +13,9 @@ from hypothesis import strategies as st
 
 from buildkit_tasks.buildlog import remarks
 from buildkit_tasks.buildlog.remarks import Remark
-from buildkit_tasks.ci import formats
+from buildkit_tasks.ci import context, formats, job
+from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.world import World
 
 FILES = {"services/crates/api/src/main.rs", "src/main.rs", "docker/Dockerfile"}
 PLACE = remarks.placer([".", "services"], FILES.__contains__)
@@ -98,3 +103,46 @@ def test_no_text_leaves_its_line_or_its_cell(text: str) -> None:
 @given(st.lists(st.text()))
 def test_any_output_is_read(lines: list[str]) -> None:
     assert len(read("\n".join(lines))) <= remarks.MOST
+
+
+@pytest.mark.parametrize(
+    "name", ["src/main.rs", "a|b.rs", "a`<img src=x>`.rs", "``", "`", "a\n| x | y |\n", "a\\|b", "![x](http://x)", ""]
+)
+def test_a_name_in_a_summary_is_only_code(name: str) -> None:
+    shown = formats.code(name)
+    fence = re.match("`+", shown)
+    assert fence
+    inside = shown[len(fence[0]) : -len(fence[0])]
+    assert shown.endswith(fence[0])
+    assert fence[0] not in re.findall("`+", inside)  # the only way to end the code is a run of the same length
+    assert "\n" not in shown
+    assert "|" not in inside  # a bar ends the cell
+
+
+def test_a_line_without_an_end_is_not_kept() -> None:
+    heard: list[str] = []
+    lines = job._Lines(heard.append)
+    tracemalloc.start()
+    for _ in range(20_000):
+        lines.feed(b"x" * 1000)
+        heard.clear()
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    lines.feed(b"\nlast\r\nrest")
+    lines.close()
+    assert heard[-2:] == ["last", "rest"]
+
+
+@pytest.mark.parametrize("provider", ["github", "gitlab", ""])
+@pytest.mark.parametrize("end", [False, True])
+def test_a_section_is_marked_for_the_ci_system_and_its_title_marks_nothing(
+    provider: str, end: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    title = "Build\n::add-mask::x\r\x1b[0Ksection_start:1:x"
+    line = context.group(context.Context(groups=provider), title, 1.0, end=end)
+    Report(World({}, Path("/"), Path("/"))).mark(line)
+    shown = capsys.readouterr().err
+    assert shown.removesuffix("\n") == line
+    assert "\n" not in line
+    assert line.count("\x1b[0K") == (2 if provider == "gitlab" else 0)
+    assert line.startswith({"github": "::", "gitlab": f"\x1b[0Ksection_{'end' if end else 'start'}:1:", "": ""}[provider])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.buildlog import remarks
 from buildkit_tasks.core import readfile, shapes
 from buildkit_tasks.core.world import World
 
@@ -91,6 +92,7 @@ def credentials(env: Mapping[str, str], host: str) -> tuple[str, str] | None:
 
 def group(context: Context, title: str, at: float, *, end: bool = False) -> str:
     """Return the line that starts or ends a foldable log section. `at`: seconds since the epoch."""
+    title = remarks.clean(title)
     if context.groups == "github":
         return "::endgroup::" if end else f"::group::{title}"
     if context.groups == "gitlab":

@@ -50,6 +50,14 @@ def code_quality(remarks: Iterable[Remark]) -> str:
     )
 
 
+def code(text: str) -> str:
+    """Return text as code for a Markdown table cell. A file's name may contain a backtick or a bar."""
+    inside = clean(text).replace("|", "\u2502")
+    longest = max(map(len, re.findall("`+", inside)), default=0)
+    fence, space = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{space}{inside}{space}{fence}"
+
+
 def markdown(text: str) -> str:
     """Escape text for Markdown, including table cells."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~&@-])", r"\\\1", clean(text))

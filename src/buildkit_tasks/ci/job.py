@@ -89,15 +89,14 @@ class Job:
             )
 
     def _begin(self, step: Step) -> float:
-        self.session.report.say(ci_context.group(self.context, step.title, time.time()))
+        self.session.report.mark(ci_context.group(self.context, step.title, time.time()))
         self.session.report.say(f"$ {step.line}")
         return self.session.world.clock()
 
     def _end(self, step: Step, code: int, began: float) -> None:
         seconds = self.session.world.clock() - began
         self.outcome.done.append(Done(step, code, seconds))
-        if line := ci_context.group(self.context, step.title, time.time(), end=True):
-            self.session.report.say(line)
+        self.session.report.mark(ci_context.group(self.context, step.title, time.time(), end=True))
         if code:
             word = "failed; continuing without it" if step.may_fail else "failed"
             self.session.report.say(f"{step.title}: {word} ({step.line}: exit code {code})")
@@ -126,8 +125,12 @@ class Job:
         return remarks.Reader(remarks.placer(bases, lambda path: (root / path).is_file()))
 
 
+#: Maximum bytes of a line: a program may print endlessly without ending its line.
+_LONGEST = 1 << 16
+
+
 class _Lines:
-    """Splits incoming bytes into lines."""
+    """Splits incoming bytes into lines. Splits a very long line, too."""
 
     def __init__(self, *readers: Callable[[str], None]) -> None:
         self._readers = readers
@@ -137,6 +140,8 @@ class _Lines:
         *whole, self._rest = (self._rest + chunk).split(b"\n")
         for line in whole:
             self._one(line)
+        if len(self._rest) > _LONGEST:
+            self.close()
 
     def close(self) -> None:
         if self._rest:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.buildlog import remarks
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import files
 from buildkit_tasks.core.errors import Problem
@@ -23,7 +22,7 @@ def markdown(job: Outcome) -> str:
     """Return the summary in Markdown."""
     context = job.context
     rows = [
-        f"| {formats.markdown(done.step.title)} | {done.verdict} | {done.seconds:.0f} s | `{done.step.line}` |"
+        f"| {formats.markdown(done.step.title)} | {done.verdict} | {done.seconds:.0f} s | {formats.code(done.step.line)} |"
         for done in job.done
     ]
     lines = [
@@ -40,7 +39,7 @@ def markdown(job: Outcome) -> str:
         lines += ["", "| where | what |", "|---|---|"]
         for one in job.noted:
             lines.append(
-                f"| `{remarks.clean(one.file)}:{one.line}` | {one.severity}: {formats.markdown(one.message)} |"
+                f"| {formats.code(f'{one.file}:{one.line}')} | {one.severity}: {formats.markdown(one.message)} |"
             )
     return ("\n".join(lines) + "\n")[:_MOST]
 
@@ -78,8 +77,7 @@ def append(session: Session, text: str) -> None:
     if not path:
         return
     try:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+        files.append(Path(path), text + "\n")
     except OSError as error:
         session.report.warn(f"cannot write the summary to {path}: {error.strerror}")
 

@@ -67,6 +67,16 @@ def _replaceable(path: Path) -> Path:
     return place
 
 
+def append(path: Path, content: str) -> None:
+    """Append to a file, which is created if it does not exist. Raises OSError, also for a FIFO or a device."""
+    with contextlib.suppress(FileNotFoundError):
+        readfile.only_files(path, path.stat().st_mode)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    with os.fdopen(handle, "wb") as file:
+        readfile.only_files(path, os.fstat(handle).st_mode)
+        file.write(content.encode("utf-8", "surrogateescape"))
+
+
 @contextlib.contextmanager
 def written(path: Path, *, mode: int) -> Iterator[BinaryIO]:
     """Yield a file to write to. It replaces `path` if the block succeeds, and is removed otherwise.

@@ -104,6 +104,12 @@ class Report:
         else:
             _progress(line + "\n")
 
+    def mark(self, line: str) -> None:
+        """Print one of our own lines for a CI system to stderr, with its control characters; an empty line: nothing."""
+        if line and not self.json_only:
+            with contextlib.suppress(OSError, ValueError):
+                _write(sys.stderr, line + "\n")
+
     def warn(self, line: str) -> None:
         """Print a warning to stderr, even with `--json`: stdout contains only the result."""
         _progress(f"warning: {self.masked(line)}\n")
