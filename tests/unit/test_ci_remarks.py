@@ -145,4 +145,5 @@ def test_a_section_is_marked_for_the_ci_system_and_its_title_marks_nothing(
     assert shown.removesuffix("\n") == line
     assert "\n" not in line
     assert line.count("\x1b[0K") == (2 if provider == "gitlab" else 0)
-    assert line.startswith({"github": "::", "gitlab": f"\x1b[0Ksection_{'end' if end else 'start'}:1:", "": ""}[provider])
+    section = f"\x1b[0Ksection_{'end' if end else 'start'}:1:"
+    assert line.startswith({"github": "::", "gitlab": section, "": ""}[provider])

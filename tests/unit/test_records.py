@@ -223,7 +223,9 @@ def test_a_view_of_a_thousand_records_is_quick_and_grows_linearly() -> None:
 
 def _text(identity: str, description: str, **more: str) -> str:
     values = {"ID": identity, "Reclaimable": "true", "Size": "1GB", "Description": description, **more}
-    return "".join(f"{key}:\t{value}\n" for key, value in values.items()) + "Usage count:\t1\nLast used:\t2 days ago\n\n"
+    return (
+        "".join(f"{key}:\t{value}\n" for key, value in values.items()) + "Usage count:\t1\nLast used:\t2 days ago\n\n"
+    )
 
 
 @pytest.mark.parametrize("first", [True, False])

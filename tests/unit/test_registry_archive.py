@@ -113,15 +113,20 @@ def _with(folder: Path, **documents: Any) -> Path:
     return layout.write(folder / "a.tar", documents.get("index", [{"digest": layout.blob(content)}]))
 
 
+VALUES: tuple[Any, ...] = (None, 7, {}, ["x"], [None])
+INDEXES: tuple[Any, ...] = (
+    *(*VALUES, [{"digest": [1]}], [{"platform": None}], [{}], [{"platform": 7}]),
+    [{"digest": "..:index.json"}],
+)
+
+
 @pytest.mark.parametrize(
     "documents",
     [
-        *({"index": index} for index in (None, {}, ["x"], [None], [{"digest": [1]}], [{"platform": None}], [{}])),
-        {"index": [{"platform": 7}]},
-        {"index": [{"digest": "..:index.json"}]},
-        *({"config": {"architecture": arch}} for arch in (None, 7, ["amd64"], {})),
-        *({"config": {"config": {"Cmd": command}}} for command in (7, "sh", [7], {"a": 1})),
-        *({"manifest": {"layers": layers}} for layers in ({}, ["x"], [{"digest": None}], [{"digest": "sha256:1"}])),
+        *({"index": index} for index in INDEXES),
+        *({"config": {"architecture": arch}} for arch in VALUES),
+        *({"config": {"config": {"Cmd": command}}} for command in (*VALUES, "sh", [7])),
+        *({"manifest": {"layers": layers}} for layers in (*VALUES, [{"digest": None}], [{"digest": "sha256:1"}])),
         {"manifest": {"config": []}},
         {"manifest": {"manifests": [{"digest": "sha256:1"}]}},
     ],

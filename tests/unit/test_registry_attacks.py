@@ -30,7 +30,9 @@ def client(place: World, host: str, path: str = "team/cache") -> Client:
     return Client(place, registry_names.reference(f"{host}/{path}"), sleep=lambda _: None, seconds=5)
 
 
-@pytest.mark.parametrize("link", ["</v2/" * 800, "<" * 4000, "<a>;" * 900, "<a>" + " " * 4000, '</v2/>; rel="next' * 200])
+@pytest.mark.parametrize(
+    "link", ["</v2/" * 800, "<" * 4000, "<a>;" * 900, "<a>" + " " * 4000, '</v2/>; rel="next' * 200]
+)
 def test_a_link_header_is_parsed_in_linear_time(tmp_path: Path, link: str) -> None:
     def behave(request: Request) -> bool:
         request.answer(b'{"tags":["a"]}', more={"Link": link})
@@ -108,7 +110,7 @@ ANSWER = json.dumps({"Username": "me", "Secret": SECRET})
         (f"echo '{ANSWER}'; exit 1", "failed with exit code 1: it printed credentials"),
         (f"echo '{ANSWER}'; sleep 60 & exit 0", "did not finish within 0 s"),  # an agent that keeps the pipe open
         (f"echo 'debug: {ANSWER}'", "does not follow docker's protocol"),
-        (f"echo '{ANSWER[:-1]},\"Secret\":\"{SECRET}\"}}'", "does not follow docker's protocol"),
+        (f'echo \'{ANSWER[:-1]},"Secret":"{SECRET}"}}\'', "does not follow docker's protocol"),
         ("read -r x </dev/tty; echo $x", "docker-credential-test"),
         ("printf '\\033[2J\\033]0;x\\007 locked'; exit 3", "exit code 3: \ufffd[2J"),
     ],
@@ -162,6 +164,9 @@ def test_the_check_for_a_registry_does_not_read_the_body_of_a_redirect(tmp_path:
 
 
 def test_a_realm_without_a_host_is_named(tmp_path: Path) -> None:
-    with hostile_registry.running(hostile_registry.asks_for_login('Bearer realm="/token"')) as server:
-        with pytest.raises(RegistryError, match="'/token' is not a complete URL"):
-            client(world(tmp_path), server.host).manifest("latest")
+    challenge = hostile_registry.asks_for_login('Bearer realm="/token"')
+    with (
+        hostile_registry.running(challenge) as server,
+        pytest.raises(RegistryError, match="'/token' is not a complete URL"),
+    ):
+        client(world(tmp_path), server.host).manifest("latest")

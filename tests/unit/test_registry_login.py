@@ -25,7 +25,7 @@ from tests.support.hostile_registry import Request
 
 #: Ways to write this machine's address, or one that only it can reach.
 LOCAL = (
-    *("127.0.0.1:5001", "localhost", "localhost.", "a.localhost", "127.1", "2130706433", "0x7f.1", "0.0.0.0", "0"),
+    *("127.0.0.1:5001", "localhost", "localhost.", "a.localhost", "127.1", "2130706433", "0x7f.1", "0.0.0.0", "0"),  # noqa: S104
     *("[::1]", "[::]", "[::ffff:127.0.0.1]", "169.254.169.254", "[fe80::1]", "[fe80::1%25eth0]"),
 )
 

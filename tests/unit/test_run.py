@@ -198,11 +198,13 @@ def test_endless_output_is_an_error_in_bounded_memory(tmp_path: Path, how: str, 
     assert said.startswith("answer-invalid")
     assert said.endswith("printed more than 32 MiB.")
     assert int(megabytes) < 200
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 def test_everything_is_passed_in_both_directions() -> None:
-    script = "import sys; data = sys.stdin.buffer.read(); sys.stderr.write('x' * 300_000); sys.stdout.buffer.write(data)"
+    script = (
+        "import sys; data = sys.stdin.buffer.read(); sys.stderr.write('x' * 300_000); sys.stdout.buffer.write(data)"
+    )
     text = "line\n" * 200_000
     found = run.capture(World.real(), Command((sys.executable, "-c", script), HERE, stdin=text))
     assert (found.code, found.stdout, len(found.stderr)) == (0, text, 300_000)

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from buildkit_tasks.core import shapes
+from buildkit_tasks.registry.layer_stream import Ahead, Forward, Part, Refused, Source, members
 
 from . import layers
 from .facts import Image, Layer
 from .secrets import Search
-from buildkit_tasks.registry.layer_stream import Ahead, Forward, Part, Refused, Source, members
 
 #: Maximum number of members of an archive, and maximum bytes of one document and of all documents.
 MOST_MEMBERS, MOST_DOCUMENT, MOST_DOCUMENTS = 100_000, 8 << 20, 64 << 20

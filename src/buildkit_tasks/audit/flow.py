@@ -20,13 +20,13 @@ from buildkit_tasks.dockerfiles import program
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import discover
+from buildkit_tasks.registry.layer_stream import Refused
 
 from . import archive, base, crates, rules, sbom, scanners, suppress
 from .catalogue import Finding
 from .facts import Image
 from .scanners import Scanned
 from .secrets import Search
-from buildkit_tasks.registry.layer_stream import Refused
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ import posixpath
 import re
 import tarfile
 
+from buildkit_tasks.registry.layer_stream import CHUNK, Forward, Part, Refused, Source, members, opened
+
 from . import secrets
 from .facts import MOST, MOST_ALIKE, Hit, Layer, Mode, owned_hash
 from .secrets import Search
-from buildkit_tasks.registry.layer_stream import CHUNK, Forward, Part, Refused, Source, members, opened
 
 #: Maximum number of files in a layer, and maximum bytes of one file that is kept whole and of all of them.
 MOST_FILES, MOST_TEXT, MOST_TEXTS = 2_000_000, 16 << 20, 64 << 20

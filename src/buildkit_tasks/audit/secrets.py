@@ -69,7 +69,9 @@ _FILES: tuple[tuple[str, bytes, str], ...] = (
 _EXAMPLES = re.compile(r"\.(?:example|sample|template|dist|defaults?)$")
 
 #: An assignment to such a variable in a step: the value must not be printed.
-_ASSIGNED = re.compile(rf"((?<![\w-])[\w-]*(?:{NAMES.pattern})[\w-]{{0,100}}[=: ]\s*)(?!-)(?:\"[^\"]*\"|'[^']*'|[^\s;&|]+)", re.I)
+_ASSIGNED = re.compile(
+    rf"((?<![\w-])[\w-]*(?:{NAMES.pattern})[\w-]{{0,100}}[=: ]\s*)(?!-)(?:\"[^\"]*\"|'[^']*'|[^\s;&|]+)", re.I
+)
 
 
 class Search:

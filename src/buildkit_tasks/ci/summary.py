@@ -22,7 +22,8 @@ def markdown(job: Outcome) -> str:
     """Return the summary in Markdown."""
     context = job.context
     rows = [
-        f"| {formats.markdown(done.step.title)} | {done.verdict} | {done.seconds:.0f} s | {formats.code(done.step.line)} |"
+        f"| {formats.markdown(done.step.title)} | {done.verdict} | {done.seconds:.0f} s "
+        f"| {formats.code(done.step.line)} |"
         for done in job.done
     ]
     lines = [

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import selectors
-import subprocess
 import time
 from collections.abc import Callable
-from typing import IO
+from typing import IO, Protocol
 
 from .readfile import LARGEST
 
@@ -21,10 +20,21 @@ class TooMuch(Exception):
     """A program printed more than `MOST` bytes."""
 
 
-class Exchange:
-    """Sends a program its input while reading its output, like `Popen.communicate`, but never more than `most` bytes."""
+class Program(Protocol):
+    """A running program, as started by `run`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], given: bytes = b"", most: int = MOST) -> None:
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+    stderr: IO[bytes] | None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its exit."""
+
+
+class Exchange:
+    """Sends a program its input while reading its output, like `communicate`, but never more than `most` bytes."""
+
+    def __init__(self, process: Program, given: bytes = b"", most: int = MOST) -> None:
         self._process, self._most = process, most
         self._given = memoryview(given)
         self._read: dict[IO[bytes] | None, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
@@ -35,7 +45,7 @@ class Exchange:
         return bytes(self._read[self._process.stdout]), bytes(self._read[self._process.stderr])
 
     def run(self, timeout: float | None) -> None:
-        """Exchange everything and wait for the exit. Raises `subprocess.TimeoutExpired` and `TooMuch`.
+        """Exchange everything and wait for the exit. Raises TimeoutError, that of the program's `wait`, and `TooMuch`.
 
         May be called again after an exception.
         """
@@ -46,7 +56,7 @@ class Exchange:
                 return None
             seconds = end - time.monotonic()
             if seconds <= 0:
-                raise subprocess.TimeoutExpired(self._process.args, timeout or 0)
+                raise TimeoutError
             return seconds
 
         with selectors.DefaultSelector() as ready:

@@ -36,7 +36,9 @@ _LOGIN = re.compile(r"(?<![^\s/@\"'])[^\s/@:\"']*:[^\s/@\"']*@(?=[\w\[])(?!sha25
 
 def without_login(text: str) -> str:
     """Return the text with `***` in place of the user and password of each address."""
-    return _LOGIN.sub(lambda found: "***@" if _is_login(text, found.start()) else found[0], text) if "@" in text else text
+    if "@" not in text:
+        return text
+    return _LOGIN.sub(lambda found: "***@" if _is_login(text, found.start()) else found[0], text)
 
 
 def _is_login(text: str, at: int) -> bool:

@@ -30,6 +30,9 @@ INTERRUPT_GRACE = 15.0
 #: Seconds until a command that timed out is killed, and until we stop reading its streams.
 TERMINATE_GRACE = 2.0
 
+#: Raised by `Exchange.run` if the time is over.
+_LATE = (TimeoutError, subprocess.TimeoutExpired)
+
 #: The exit code of a command that took too long.
 TIMED_OUT = 124
 
@@ -139,7 +142,7 @@ def _give_up(process: subprocess.Popen[bytes], exchange: Exchange) -> None:
         end()
         try:
             exchange.run(TERMINATE_GRACE)
-        except (subprocess.TimeoutExpired, TooMuch):
+        except (*_LATE, TooMuch):
             continue
         return
     for stream in (process.stdin, process.stdout, process.stderr):
@@ -186,7 +189,7 @@ def _capture(world: World, command: Command, timeout: float | None, group: bool)
     code = None
     try:
         exchange.run(timeout or command.patience or None)
-    except subprocess.TimeoutExpired:
+    except _LATE:
         _give_up(process, exchange)
         if not timeout:
             raise _unanswered(command) from None

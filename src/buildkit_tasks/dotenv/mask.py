@@ -22,7 +22,9 @@ _PUBLIC = re.compile(r"(?:^|_)(?:PORT|TAG|VERSION|LEVEL)$|^COMPOSE_(?:FILE|PROFI
 
 #: `failed to read /x/.env: line 2: unterminated quoted value "s3cr…`: keep the part that describes the error.
 #: BuildKit uses the same words for a Dockerfile.
-_READING = re.compile(r"(failed to read (?!dockerfile: )[^\n]{0,4096}?: )((?:line \d+: )?)([^\n]*(?:\n(?!time=|failed ).*)*)")
+_READING = re.compile(
+    r"(failed to read (?!dockerfile: )[^\n]{0,4096}?: )((?:line \d+: )?)([^\n]*(?:\n(?!time=|failed ).*)*)"
+)
 _KNOWN = re.compile(
     r"key cannot contain a space|zero length string|unexpected character (?:\"(?:\\.|[^\"\\])+\")(?= in variable name)"
     r"|unterminated quoted value|Invalid template|required variable [A-Za-z_][A-Za-z0-9_]* is missing a value"

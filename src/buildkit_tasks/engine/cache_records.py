@@ -108,9 +108,11 @@ def _distinct(records: Iterable[Record]) -> tuple[Record, ...]:
     found: dict[str, Record] = {}
     for record in records:
         if record.id in found:
-            nobody = {"description": "", "parents": (), "mount_id": "", "mount_target": "", "mount_namespace": ""}
-            record = replace(found[record.id], **nobody)
-        found[record.id] = record
+            found[record.id] = replace(
+                record, description="", parents=(), mount_id="", mount_target="", mount_namespace=""
+            )
+        else:
+            found[record.id] = record
     return tuple(found.values())
 
 

@@ -81,7 +81,9 @@ def without_scopes(realm: str) -> str:
     parts = urllib.parse.urlsplit(realm)
     query = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
     kept = [(name, value) for name, value in query if name not in ("scope", "service")]
-    return realm if len(kept) == len(query) else urllib.parse.urlunsplit(parts._replace(query=urllib.parse.urlencode(kept)))
+    if len(kept) == len(query):
+        return realm
+    return urllib.parse.urlunsplit(parts._replace(query=urllib.parse.urlencode(kept)))
 
 
 def credentials(world: World, host: str) -> Credentials | None:

@@ -46,8 +46,8 @@ def _ask(world: World, host: str, ca_bundle: str) -> tuple[bool, str]:
     class Stay(urllib.request.HTTPRedirectHandler):
         """Does not follow redirects: urllib would follow them to any host, and read a body of any size."""
 
-        def http_error_302(self, *_: Any) -> None:
-            return None
+        def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> None:  # noqa: ARG002
+            return None  # not handled here: an error like any other
 
         http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
