@@ -46,7 +46,13 @@ BESIDE = (
     *("test_adopt.py", "test_adopt_remedies.py", "test_audit.py", "test_company_ca.py", "test_compose.py"),
     *("test_compose_env_files.py", "test_compose_files.py", "test_compose_generated.py", "test_compose_print.py"),
     *("test_compose_shapes.py", "test_database.py", "test_dotenv_oracle.py", "test_fresh_checkout.py"),
-    *("test_image_references.py", "test_images.py", "test_legacy_plain.py", "test_old_engine.py", "test_toolchain_image.py"),
+    *(
+        "test_image_references.py",
+        "test_images.py",
+        "test_legacy_plain.py",
+        "test_old_engine.py",
+        "test_toolchain_image.py",
+    ),
     "test_travel_unpack.py",
 )
 

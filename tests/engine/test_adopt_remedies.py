@@ -91,7 +91,7 @@ CASES = {
         package,
     ),
     "no lock file": Case(
-        {"Cargo.lock": None}, "Cargo.lock does not exist.", r"hint: run `(cargo generate-lockfile)`", command
+        {"Cargo.lock": None}, "The build context has no Cargo.lock.", r"hint: run `(cargo generate-lockfile)`", command
     ),
     "stale lock file": Case(
         {"Cargo.toml": '[package]\nname = "ping"\nversion = "0.2.0"\nedition = "2021"\n'},

@@ -180,6 +180,8 @@ def test_the_files_that_we_name_to_compose_make_the_same_model(case: tuple[Path,
         ('"name": "myapp"\n' + service("a"), {}, True),
         (service("a"), {}, False),
         (service("a"), {"COMPOSE_PROJECT_NAME": "myapp"}, True),
+        ("name: myapp\nservices: {a: {env_file: gone.env, build: .}}\n", {}, True),
+        ("services: {a: {env_file: gone.env, build: .}}\n", {}, False),
         ("services: {a: {build: {context: ., args: {CACHE_SCOPE: mine}}}}\n", {}, True),
     ],
 )

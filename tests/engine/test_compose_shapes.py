@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -279,6 +278,11 @@ def test_all_names_are_those_that_compose_gives(built: dict[str, Any]) -> None:
 REFUSED: dict[str, tuple[str, int, str]] = {
     "context-missing": ("build: ./gone", 9, "The build context of the service 'a' cannot be read"),
     "context-file": ("build: ./more/m", 9, "the path is not a directory"),
+    "utf-16": ("build: {context: app, dockerfile: Wide}", 9, "The Dockerfile of the service 'a' is in UTF-16"),
+    "context-loop": ("build: ./loop", 9, "Too many levels of symbolic links"),
+    "dockerfile-loop": ("build: {context: app, dockerfile: ../loop}", 9, "Too many levels of symbolic links"),
+    "context-nul": ('build: "a\\0b"', 9, "a path cannot contain a NUL"),
+    "dockerfile-nul": ('build: {context: app, dockerfile: "a\\0b"}', 9, "a path cannot contain a NUL"),
     "dockerfile-directory": ("build: {context: ., dockerfile: more}", 9, "the path is not a file"),
     "target": ("build: {context: app, target: nope}", 21, 'first step: target stage "nope" could not be found'),
     "empty": ("build: {context: app, dockerfile: Empty}", 21, "first step: the Dockerfile cannot be empty"),
@@ -307,6 +311,8 @@ def refusing(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str,
     base = base_images.get("debian:bookworm-slim", "debian:bookworm-slim")
     write(root, f"refused{secrets.token_hex(3)}", base)
     (root / "app/Empty").touch()
+    (root / "loop").symlink_to("loop")
+    (root / "app/Wide").write_text("FROM scratch\nCOPY f /f\n", "utf-16")
     (root / "app/Fails").write_text(f"FROM {base}\nRUN echo 'error: odd' >&2; exit 3\n")
     (root / "app/NoNpm").write_text(f"FROM {base}\nRUN npm ci\n")
     return root
@@ -325,35 +331,50 @@ def test_what_compose_fails_at_fails_with_its_cause(refusing: Path, name: str) -
     assert words in done.err
     for wrong in ("does not compile", "toolchain image", "This is a bug"):
         assert wrong not in done.err
+    if code == 9:
+        assert process.run([process.BIN / "invoke", "lint"], refusing, env).code in (0, 33)
 
 
-def test_an_env_file_that_is_missing_stops_the_stack_and_not_the_build(tmp_path: Path) -> None:
-    root = tmp_path / "tree"
-    root.mkdir()
+#: Env files that compose cannot read: the entry, the file's content, and words of the warning.
+ENV_FILES: dict[str, tuple[str, bytes | None, str]] = {
+    "missing": ("own.env", None, "own.env is missing: builds do not need it, but the stack cannot start without it"),
+    "a blank in a name": ("own.env", b"A B=hunter2\n", "line 1: key cannot contain a space ***"),
+    "an open quote": ("own.env", b"A='hunter2\n", "line 2: unterminated quoted value ***"),
+    "an open brace": ("own.env", b"A=${hunter2\n", "***"),
+    "a variable": ("own.env", b"A=${NOT_THERE:?}\n", "required variable NOT_THERE is missing a value"),
+    "UTF-16": ("own.env", "A=1".encode("utf-16"), "line 1: unexpected character"),
+    "a directory": ("app", None, "app: is a directory"),
+    "a format": ("{path: own.env, format: odd}", b"A=1\n", 'unsupported env_file format "odd"'),
+}
+
+
+@pytest.mark.parametrize("newest", [False, True], ids=["installed", "newest"])
+@pytest.mark.parametrize("name", ENV_FILES)
+def test_an_env_file_that_compose_cannot_read_stops_the_stack_and_not_the_build(
+    name: str, newest: bool, tmp_path: Path
+) -> None:
+    entry, content, words = ENV_FILES[name]
+    root = tmp_path / "shapes-env"
+    (root / "app").mkdir(parents=True)
     (root / "tasks.py").write_text(TASKS)
+    if content is not None:
+        (root / "own.env").write_bytes(content)
     image = f"shapes-env/{secrets.token_hex(3)}"
-    service = f"{{image: {image}, env_file: gone.env, build: {{dockerfile_inline: FROM scratch}}}}"
-    (root / "compose.yaml").write_text(f"name: shapes-env\nservices:\n  a: {service}\n")
+    services = [f"  {n}: {{env_file: [{entry}], {m}}}\n" for n, m in (("a", f"image: {image}"), ("b", "profiles: [p]"))]
+    services = [s.replace("}\n", ", build: {dockerfile_inline: FROM scratch}}\n") for s in services]
+    (root / "compose.yaml").write_text(f"name: shapes-env\nservices:\n{''.join(services)}")
     env: dict[str, str | None] = {"CI": None, "XDG_STATE_HOME": str(tmp_path / "state")}
+    if newest:
+        env["DOCKER_CONFIG"] = str(newer_plugins.config())
     try:
         process.ok(["docker", "compose", "build"], root, env)
         done = process.ok([process.BIN / "invoke", "build"], root, env)
-        assert f"the env file {root}/gone.env is missing" in done.err
-        assert process.run([process.BIN / "invoke", "up"], root, env).code != 0
+        assert words in done.err
+        assert "hunter2" not in done.all
+        up = process.run([process.BIN / "invoke", "up"], root, env)
+        assert up.code != 0
+        assert "hunter2" not in up.all
+        planned = process.ok([process.BIN / "invoke", "build", "--plan", "--service", "b"], root, env).out
+        assert planned.splitlines()[2].split() == ["services", "b"]
     finally:
         process.run(["docker", "image", "rm", "-f", image], root)
-
-
-def test_an_image_of_another_service_that_was_not_built_is_named(refusing: Path) -> None:
-    services = """
-        services:
-          lower: {image: shapes/never-built, build: {dockerfile_inline: 'FROM scratch'}}
-          upper: {build: {dockerfile_inline: 'FROM shapes/never-built:latest'}}
-    """
-    (refusing / "refused.yaml").write_text("name: shapes-refused\n" + textwrap.dedent(services))
-    env: dict[str, str | None] = {"CI": None, "XDG_STATE_HOME": str(refusing.parent / "state")}
-    env["BUILDKIT_TASKS_PROJECT_COMPOSE_FILE"] = "refused.yaml"
-    done = process.run([process.BIN / "invoke", "build", "--service", "upper"], refusing, env)
-    assert done.code == 19
-    assert "shapes/never-built is the image of service lower, which has not been built yet" in done.err
-    assert "invoke build --service lower,upper" in done.err

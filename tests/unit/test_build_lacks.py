@@ -22,7 +22,7 @@ from buildkit_tasks.buildlog import lacks
         ),
         (
             "error: cannot create the lock file /build/1-ab/src/Cargo.lock because --locked was passed to prevent this",
-            "Cargo.lock does not exist",
+            "The build context has no Cargo.lock",
             "cargo generate-lockfile",
         ),
         ("error: no bin target named `apy` in default-run packages", "no program named apy", "BIN"),

@@ -27,6 +27,7 @@ CASES: tuple[tuple[Command, str], ...] = (
         "docker compose -f a.yml -f b.yml --profile=dev --profile=jobs config",
     ),
     (compose_cli.services(ROOT, FILES), "docker compose -f a.yml -f b.yml config --services"),
+    (compose_cli.services(ROOT, (), profiles=["p"]), "docker compose --profile=p config --services"),
     (
         compose_cli.elsewhere(compose_cli.config(ROOT, FILES), "/copy"),
         "docker compose --project-directory /copy -f a.yml -f b.yml config --format json",

@@ -31,6 +31,7 @@ CASES = [
         READING + "required variable X is missing a value ***",
     ),
     ("A=s3\n", READING + "something new: s3", READING + "***"),
+    ("", READING + "read /x/.env: is a directory", READING + "read /x/.env: is a directory ***"),
     ("PW=pass word\n", "services.db.x: 'pass word' is not valid, line 4", "services.db.x: '***' is not valid, line 4"),
     ("PW='p\"q$$x'\n", 'invalid "p\\"q$$$$x"', 'invalid "***"'),
     ("PW='first one\nsecond one'\n", "yaml: near second one", "yaml: near ***"),
@@ -45,6 +46,9 @@ CASES = [
     ),
     ("PW=hunter22\nB='open hunter33xx\n", "says hunter22 and hunter33xx", "says *** and ***"),
     ("COMPOSE_PROJECT_NAME=My.App\n", 'invalid project name "My.App"', 'invalid project name "My.App"'),
+    # an `env_file` of a service, in compose 2.26
+    ("", "line 2: unterminated quoted value 's3\ncret", "line 2: unterminated quoted value ***"),
+    ("", 'line 1: unexpected character "-" in variable name "s3-x"', 'line 1: unexpected character "-" ***'),
     ("", "as it is", "as it is"),
     (
         "A=1\n",
@@ -57,6 +61,7 @@ CASES = [
 @pytest.mark.parametrize(("dotenv", "said", "shown"), CASES, ids=[c[1] for c in CASES])
 def test_shown(dotenv: str, said: str, shown: str) -> None:
     assert mask(said, dotenv, public="U=sample\n") == shown
+    assert mask(shown, dotenv, public="U=sample\n") == shown  # the report masks what it prints once more
 
 
 def test_values_made_of_other_values_are_masked_too() -> None:

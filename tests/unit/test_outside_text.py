@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks.caches import cargo_tree
+from buildkit_tasks.core import readfile
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.lint.ignorefile import IgnoreFile
 
@@ -82,6 +83,28 @@ def test_files_from_outside_are_read_by_readfile() -> None:
     found = [(module, line) for module, line in calls({"read_text", "read_bytes"}) if module != "core/readfile.py"]
     assert [f"{module}:{line}" for module, line in found if module not in FILES] == []
     assert {module for module, _ in found} == FILES.keys()
+
+
+def test_links_are_followed_by_readfile() -> None:
+    """`Path.resolve` raises RuntimeError for links that form a loop, and ValueError for a NUL."""
+    found = []
+    for path in sorted(SOURCES.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "resolve"
+            if method and not node.args and path.relative_to(SOURCES).as_posix() != "builds/transfer.py":  # the proof
+                found.append(f"{path.relative_to(SOURCES)}:{node.lineno}")
+    assert found == []
+
+
+def test_a_path_that_leads_nowhere_stays_and_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "link").symlink_to(".")
+    assert readfile.real(tmp_path / "loop/x") == tmp_path / "loop/x"
+    assert readfile.real(tmp_path / "link/x") == tmp_path / "x"
+    assert readfile.real(tmp_path / "a\0b") == tmp_path / "a\0b"
+    for name in ("loop", "a\0b"):
+        with pytest.raises(OSError, match=r"symbolic links|NUL"):
+            readfile.content(tmp_path / name)
 
 
 #: Modules that write files in place. All others replace files, so they never block on a FIFO or device.

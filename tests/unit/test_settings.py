@@ -83,6 +83,24 @@ def test_a_wrong_value_is_refused_with_its_name_and_origin(tmp_path: Path, name:
     assert said in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tool = 3\n", "tool: expected an object, found a number"),
+        ("[tool]\nbuildkit-tasks = [1]\n", "tool.buildkit-tasks: expected an object, found a list"),
+        ('[tool.buildkit-tasks]\nbench = "x"\n', "tool.buildkit-tasks.bench: expected an object, found a string"),
+        (f"a = {'[' * 5000}{']' * 5000}\n", "it is nested too deeply"),
+        ("[tool\n", "Expected"),
+        ("\0", "Found invalid character"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(Problem) as caught:
+        loaded(tmp_path, text)
+    assert caught.value.code == "settings-invalid"
+    assert said in caught.value.message
+
+
 def test_every_old_name_works_and_is_said_to_be_old(tmp_path: Path) -> None:
     for item in (item for item in known() if item.doc.was):
         value = item.doc.choices[-1] if item.doc.choices else "7" if item.doc.kind in ("size", "duration") else "x"

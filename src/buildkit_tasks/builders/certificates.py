@@ -56,7 +56,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
             "This task requires the Python package `cryptography`.",
             hint="run `pip install 'buildkit-tasks[mtls]'`, or use your own CA (see docs/how-to/builders.md)",
         ) from None
-    place = (session.world.cwd / Path(out).expanduser()).resolve()
+    place = readfile.real(session.world.cwd / Path(out).expanduser())
     home = place / "authority"
     if (home / "key.pem").exists():
         signer = authority.Pair(readfile.content(home / "ca.pem"), readfile.content(home / "key.pem"))

@@ -14,7 +14,7 @@ from buildkit_tasks.builders import facts as builder_facts
 from buildkit_tasks.builders.choice import listed, look
 from buildkit_tasks.builders.facts import Builder
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run
+from buildkit_tasks.core import readfile, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.dockercli import buildx
@@ -94,7 +94,7 @@ def _completed(wanted: NewNode) -> NewNode:
     if wanted.certificates:
         if driver != "remote":
             raise Problem("bad-argument", f"The driver {driver} does not use certificates.", hint="use --driver remote")
-        options |= _certificates(Path(wanted.certificates).expanduser().resolve())
+        options |= _certificates(readfile.real(Path(wanted.certificates).expanduser()))
     if wanted.server_name:
         options["servername"] = wanted.server_name
     if wanted.config and not Path(wanted.config).is_file():
@@ -153,7 +153,7 @@ def _with_image(session: Session, wanted: NewNode) -> NewNode:
 
 def _commands(session: Session, wanted: NewNode) -> list[Command]:
     """Return the commands that add the node and create a one-node builder to warm and inspect it."""
-    config = str(Path(wanted.config).resolve()) if wanted.config else ""
+    config = str(readfile.real(Path(wanted.config))) if wanted.config else ""
 
     def making(name: str, platforms: Sequence[str], *, append: bool) -> Command:
         return buildx.builder_create(

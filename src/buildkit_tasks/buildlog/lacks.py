@@ -136,7 +136,11 @@ _stale_lock = _says(
     "Cargo.lock does not match the manifests.",
     "run `cargo update --workspace`, commit Cargo.lock, then rebuild",
 )
-_no_lock = _says("Cargo.lock does not exist.", "run `cargo generate-lockfile`, commit Cargo.lock, then rebuild")
+_no_lock = _says(
+    "The build context has no Cargo.lock.",
+    "run `cargo generate-lockfile` and commit Cargo.lock; if it exists, add the line `!Cargo.lock` (or "
+    "`!DIR/Cargo.lock`) to the ignore file, then rebuild",
+)
 _no_program = _says(
     "The workspace has no program named {0}.",
     "set the build argument BIN of the service in the compose file to a program in the workspace",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import files
+from buildkit_tasks.core import files, readfile
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Service
 from buildkit_tasks.dockerfiles.document import Dockerfile
@@ -86,7 +86,7 @@ def paths(services: Sequence[Service], found: Mapping[Path, Path]) -> dict[str, 
             continue
         link = found.get(service.context, service.context)
         if _inside(service.dockerfile, service.context):
-            result[service.name] = link / _real(service.dockerfile).relative_to(service.context.resolve())
+            result[service.name] = link / _real(service.dockerfile).relative_to(readfile.real(service.context))
         else:
             result[service.name] = service.dockerfile
     return result
@@ -98,7 +98,7 @@ def _real(file: Path) -> Path:
 
 
 def _inside(file: Path, context: Path) -> bool:
-    return _real(file).is_relative_to(context.resolve())
+    return _real(file).is_relative_to(readfile.real(context))
 
 
 def without_syntax(

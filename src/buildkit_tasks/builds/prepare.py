@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from buildkit_tasks.builders import facts as builder_facts
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import readfile
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest, Service, Workspace
 from buildkit_tasks.dockerfiles import platforms
@@ -151,7 +152,7 @@ def _foreign(session: Session, project: Project, targets: Targets, *, look_only:
 
 def _directory(session: Session, given: str, *, make: bool) -> str:
     """Return the absolute path of the archive directory. `make`: create the directory. Problems: bad-argument."""
-    place = (session.world.cwd / given).resolve()
+    place = readfile.real(session.world.cwd / given)
     if "," in str(place):
         raise Problem(
             "bad-argument",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from buildkit_tasks.caches import cargo_tasks
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run
+from buildkit_tasks.core import readfile, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockercli import docker
 from buildkit_tasks.project import compose
@@ -54,7 +54,7 @@ def run_tests(
 
 def _with_result(session: Session, work: Work, options: Options, file: str) -> int:
     """Run cargo, and copy the file that it creates to the user's path."""
-    place = (session.world.cwd / file).resolve()
+    place = readfile.real(session.world.cwd / file)
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         code = cargo(session, work, replace(options, out=Path(scratch)))
         made = Path(scratch) / posixpath.basename(work.copy)
@@ -70,7 +70,7 @@ def doc(session: Session, request: Request, options: Options, *, dependencies: b
     work = commands.doc(request, dependencies=dependencies)
     if options.host:
         return cargo(session, work, options)
-    place = (session.world.cwd / to).resolve() if to else session.state
+    place = readfile.real(session.world.cwd / to) if to else session.state
     place.mkdir(parents=True, exist_ok=True)
     code = cargo(session, work, replace(options, out=place))
     if code == 0:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tomli
 
-from buildkit_tasks.core import readfile
+from buildkit_tasks.core import readfile, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 
@@ -58,10 +58,12 @@ def pyproject(folder: Path) -> dict[str, Any]:
     """Return the `tool` table of a directory's pyproject.toml, or `{}`. Raises `Problem` settings-invalid."""
     path = folder / "pyproject.toml"
     try:
-        return dict(tomli.loads(readfile.text(path)).get("tool", {}))
+        found = shapes.guarded(tomli.loads, readfile.text(path))
+        shapes.check(found, {"tool": {"buildkit-tasks": {"bench": dict}}})
+        return dict(found.get("tool", {}))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # also UnicodeDecodeError and TOMLDecodeError
         raise Problem("settings-invalid", f"Cannot parse {path}: {error}.", hint="fix the file") from error
 
 

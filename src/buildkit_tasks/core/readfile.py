@@ -16,8 +16,21 @@ LARGEST = 32 * 1024 * 1024
 _KINDS = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"))
 
 
+def real(path: Path) -> Path:
+    """Return the absolute path without symlinks. Unlike `Path.resolve`, never fails: symlinks that form a loop stay.
+
+    A path with a NUL, which no file has, is returned unchanged.
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:
+        return path
+
+
 def content(path: Path, most: int = LARGEST) -> bytes:
     """Return a file's content. Raises OSError, also for a larger file or for a FIFO or device, which could block."""
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "a path cannot contain a NUL", str(path))
     only_files(path, path.stat().st_mode)  # check before opening: opening some devices has side effects
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:

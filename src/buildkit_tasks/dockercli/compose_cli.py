@@ -78,9 +78,13 @@ def config_yaml(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = (
     return question(cwd, files, *(f"--profile={name}" for name in profiles), "config")
 
 
-def services(cwd: Path, files: Iterable[Path]) -> Command:
-    """List the names of the active services, one per line. compose does not need their env files for this."""
-    return question(cwd, files, "config", "--services")
+def services(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = (), link: bool = False) -> Command:
+    """List the names of the active services, one per line. compose does not read their env files for this.
+
+    `profiles` and `link` as for `config`.
+    """
+    found = question(cwd, files, *(f"--profile={name}" for name in profiles), "config", "--services")
+    return replace(found, env=(*found.env, ("PWD", str(cwd)))) if link else found
 
 
 #: Compose's error for a missing `env_file` when printing its model; its own builds do not need the file.

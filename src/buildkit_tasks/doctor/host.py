@@ -204,7 +204,7 @@ def _all_on(path: str, name: str) -> list[Path]:
     for folder in path.split(":"):
         place = shutil.which(name, path=folder) if folder else None
         if place:
-            found.setdefault(Path(place).resolve(), Path(place))
+            found.setdefault(readfile.real(Path(place)), Path(place))
     return list(found.values())
 
 
@@ -222,7 +222,7 @@ def _differ(session: Session, clis: list[Path]) -> str:
 
 def _is_podman(cli: Path) -> bool:
     """Return whether this is podman-docker, which installs a link to podman or a short script that calls it."""
-    if cli.resolve().name.startswith("podman"):
+    if readfile.real(cli).name.startswith("podman"):
         return True
     try:
         with cli.open("rb") as file:

@@ -62,7 +62,7 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     Problems: timed-out if another run holds it for `PATIENCE` seconds, dotenv-unreadable.
     """
     try:
-        folder = path.resolve().parent
+        folder = readfile.real(path).parent
         with files.locked(folder, lambda: say(f"waiting for another run that is changing {path}"), patience=PATIENCE):
             files.remove_unfinished(path)
             yield
@@ -70,7 +70,7 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
         raise Problem(
             "timed-out",
             f"Another run has been changing {path} for {PATIENCE:.0f} s.",
-            hint=f"find the other run with `fuser -v {path.resolve().parent}`, stop it, then rerun the command",
+            hint=f"find the other run with `fuser -v {readfile.real(path).parent}`, stop it, then rerun the command",
         ) from None
     except (OSError, RuntimeError) as error:
         raise _unreadable(path, getattr(error, "strerror", None) or "it is a dangling symlink") from None

@@ -26,9 +26,13 @@ _READING = re.compile(
     r"(failed to read (?!dockerfile: )[^\n]{0,4096}?: )((?:line \d+: )?)([^\n]*(?:\n(?!time=|failed ).*)*)"
 )
 _KNOWN = re.compile(
-    r"key cannot contain a space|zero length string|unexpected character (?:\"(?:\\.|[^\"\\])+\")(?= in variable name)"
-    r"|unterminated quoted value|Invalid template|required variable [A-Za-z_][A-Za-z0-9_]* is missing a value"
+    r"key cannot contain a space|zero length string"
+    r"|unexpected character (?:\"(?:\\.|[^\"\\])+\")(?= in variable name| \*\*\*)"
+    r"|unterminated quoted value|Invalid template|read [^\n]+: is a directory"
+    r"|required variable [A-Za-z_][A-Za-z0-9_]* is missing a value"
 )
+#: Compose 2.26 does not name the file of a service that it cannot read (`env_file`).
+_BARE = re.compile(rf"^(line \d+: )({_KNOWN.pattern})[^\n]*(?:\n(?!time=).*)*", re.MULTILINE)
 _TEMPLATE = re.compile(r'(Invalid template: )"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
 
 
@@ -46,6 +50,7 @@ def mask(
     two characters, and values that occur only in variables like `API_PORT`.
     """
     words = _READING.sub(_reading, words)
+    words = _BARE.sub(rf"\1\2 {MASK}", words)
     words = _TEMPLATE.sub(rf'\1"{MASK}"', words)
     around = environment or {}
     words = _unset(words, dotenv, around)

@@ -155,7 +155,7 @@ def _prepare(session: Session, plan: BuildPlan, targets: Mapping[str, Any]) -> L
     target = targets[service.key]
     text = sources.known(service).text
     source = target["args"].get("SOURCE") or _default(text, "SOURCE") or "."
-    root = (service.context / source).resolve()
+    root = readfile.real(service.context / source)
     folder = session.state / "legacy"
     shutil.rmtree(folder, ignore_errors=True)
     members = _copy_manifests(root, folder / "manifests")

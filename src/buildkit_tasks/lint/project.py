@@ -107,7 +107,7 @@ def _discovered(session: Session) -> list[_Build]:
         if service.remote:
             session.report.warn(f"skipping the service {service.name}: its build context is remote ({service.remote})")
             continue
-        key = (service.dockerfile.resolve(), service.context.resolve())
+        key = (readfile.real(service.dockerfile), readfile.real(service.context))
         old = builds.get(key, _Build(*key, {}))
         builds[key] = replace(
             old,
@@ -124,10 +124,10 @@ def _given(session: Session, files: Sequence[str], context: str) -> list[_Build]
         known = []  # Dockerfiles can be checked without a project or a docker command
     builds = []
     for name in files:
-        path = (session.world.cwd / name).resolve()
+        path = readfile.real(session.world.cwd / name)
         matching = [b for b in known if b.dockerfile == path]
         if context:
-            where = (session.world.cwd / context).resolve()
+            where = readfile.real(session.world.cwd / context)
             builds += [replace(b, context=where) for b in matching[:1]] or [_Build(path, where, {})]
         else:
             builds += matching or [_Build(path, _likely_context(session.world.cwd, path), {})]
@@ -184,7 +184,7 @@ def _text(path: Path) -> str | None:
 def _script(context: Path, name: str) -> str | None:
     """Return the text of a file in the context; None if it does not exist, is outside, or is too large for a script."""
     try:
-        path = (context / name).resolve()
+        path = readfile.real(context / name)
         if not path.is_relative_to(context) or not path.is_file() or path.stat().st_size > _SCRIPT_LIMIT:
             return None
         data = readfile.content(path)

@@ -104,9 +104,9 @@ def _import(session: Session, root: Path, path: str, facts: Facts, accept: Colle
     notes: list[str] = []
 
     def load(included: str) -> str | None:
-        place = (root / base / included).resolve()
+        place = readfile.real(root / base / included)
         left[0] -= 1
-        if left[0] < 0 or not place.is_relative_to(root.resolve()) or not place.is_file():
+        if left[0] < 0 or not place.is_relative_to(readfile.real(root)) or not place.is_file():
             why = "too many files" if left[0] < 0 else "not a file in this repository" if place.exists() else ""
             if why:
                 notes.append(f"{included}: {why}; its targets are kept")
@@ -163,7 +163,7 @@ def _elsewhere(session: Session, folder: Path) -> str:
         project = session.root
     except Problem:
         return ""
-    return "" if folder.resolve() == project.resolve() else f"{folder.name}/"
+    return "" if readfile.real(folder) == readfile.real(project) else f"{folder.name}/"
 
 
 def _facts(session: Session) -> Facts:

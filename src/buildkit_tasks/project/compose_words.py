@@ -50,6 +50,16 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
     return Problem("dotenv-incomplete", f"The variable {name} has no value.", causes=causes, hint=hint)
 
 
+def about_env_file(session: Session, said: str) -> str:
+    """Return the warning that compose cannot read the `env_file` of a service. `said`: compose's output."""
+    missing = compose_cli.MISSING_ENV_FILE.search(said)
+    if missing:
+        words = f"the env file {missing[1]} is missing: builds do not need it, but the stack cannot start without it"
+        return session.masked(words)
+    error = session.masked("\n".join(line for line in said.strip().splitlines() if "level=warning" not in line))
+    return f"compose cannot read the `env_file` of a service (builds do not need it, but the stack does): {error}"
+
+
 def required(said: str) -> list[str]:
     """Return the variable without which compose refuses to continue, if there is one."""
     return [match[1] for match in _WANTED.finditer(said)]

@@ -27,7 +27,7 @@ from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.engine import quick
 
-from . import compose, compose_words, known_files, stand_ins
+from . import compose, compose_words, known_files, resolve, stand_ins
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ def _inactive(session: Session, files: Sequence[Path]) -> dict[str, tuple[str, .
     """Return services with a `build:` section that belong to profiles, with their profiles."""
     if not known_files.may_have(session, lambda: files or files_found(session), b"profiles"):
         return {}
-    every, _ = _asked(session, files, "*")
-    entries = (every or {}).get("services") or {}
+    entries = (_answer(session, files, "*").config or {}).get("services") or {}
     found = {
         name: tuple(map(str, entry.get("profiles") or ())) for name, entry in entries.items() if entry.get("build")
     }
@@ -128,82 +127,30 @@ def variables(session: Session, names: Sequence[str]) -> dict[str, str]:
 
 def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
     """Return the resolved model with the default profiles. Problems: same as `_unreadable`."""
-    config, result = _asked(session, files)
-    if config is None and (missing := compose_cli.MISSING_ENV_FILE.search(result.stderr)):
-        config, result = _without_env_files(session, files, result)
-        if config is not None:
-            words = (
-                f"the env file {missing[1]} is missing: builds do not need it, but the stack cannot start without it"
-            )
-            session.report.warn(session.masked(words))
-    if config is None:
-        raise _unreadable(session, files, result)
-    for line in dict.fromkeys(_warnings(result.stderr)):
+    answer = _answer(session, files)
+    if answer.config is None:
+        raise _unreadable(session, files, answer.result)
+    if answer.without:
+        session.report.warn(compose_words.about_env_file(session, answer.without))
+    for line in dict.fromkeys(_warnings(answer.result.stderr)):
         session.report.warn(f"compose: {session.masked(line)}")
-    return config
+    return answer.config
 
 
-def _asked(session: Session, files: Sequence[Path], *profiles: str) -> tuple[dict[str, Any] | None, Result]:
-    """Return compose's resolved model (None if it cannot be resolved) and its output.
-
-    The JSON omits `x-bake`, so the YAML is queried at the same time if a file may contain it.
-    """
-    more = known_files.may_have(session, lambda: files or files_found(session), b"x-bake")
-    yaml = compose_cli.config_yaml(session.root, files, profiles=profiles)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        plain = pool.submit(run.capture, session.world, yaml) if more else None
-        result = run.capture(session.world, compose_cli.config(session.root, files, profiles=profiles))
-        text = plain.result() if plain else None
-    if result.code != 0 and "SSHKey" in result.stderr:
-        # compose cannot write `ssh: [id=path]` as JSON (2.26 and 2.40)
-        text = text or run.capture(session.world, yaml)
-        if text.code == 0:
-            return _model_of(text, yaml=True), text
-    if result.code != 0:
-        return None, result
-    config = _model_of(result)
-    if text and text.code == 0 and re.search(r"^ +x-bake:", text.stdout, re.MULTILINE):
-        _add_extensions(config, _model_of(text, yaml=True))
-    return config, result
-
-
-def _model_of(result: Result, *, yaml: bool = False) -> dict[str, Any]:
-    """Return the model that compose printed. Raises `Problem` answer-invalid."""
+def _answer(session: Session, files: Sequence[Path], *profiles: str) -> resolve.Answer:
+    """Return compose's resolved model and output."""
     try:
-        return compose_cli.read_model(result.stdout, yaml=yaml)
-    except ValueError as error:
-        raise shapes.invalid(result, error) from None
-
-
-def _without_env_files(session: Session, files: Sequence[Path], before: Result) -> tuple[dict[str, Any] | None, Result]:
-    """Return the model without the `env_file` of any service, like `docker compose build`.
-
-    If compose does not support the override for this, the first result is used.
-    """
-    listed = run.capture(session.world, compose_cli.services(session.root, files))
-    if listed.code != 0:
-        return None, before
-    override = session.state / f"no-env-files-{secrets.token_hex(4)}.yaml"
-    try:
-        override.write_text(compose_cli.without_env_files(listed.stdout.split()), "utf-8")
-        config, result = _asked(session, (*(files or files_found(session)), override))
-    finally:
-        override.unlink(missing_ok=True)
-    return (config, result) if config is not None else (None, before)
-
-
-def _add_extensions(config: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
-    for name, entry in (whole.get("services") or {}).items():
-        more = (entry.get("build") or {}).get("x-bake") if isinstance(entry.get("build"), Mapping) else None
-        if more and isinstance(config["services"].get(name, {}).get("build"), dict):
-            config["services"][name]["build"]["x-bake"] = more
+        found = files_found(session)
+    except Problem:  # an invalid .env, which compose reports
+        found = files
+    return resolve.model(session, files, found, profiles)
 
 
 def _with_profiles(
     session: Session, files: Sequence[Path], config: dict[str, Any], names: Sequence[str]
 ) -> dict[str, Any]:
     """Return the model plus the named services that belong to an inactive profile."""
-    more, _ = _asked(session, files, "*")
+    more = _answer(session, files, "*").config
     if more is None:
         return config  # the caller will suggest near matches
     wanted = {n: s for n, s in (more.get("services") or {}).items() if any(lists.matching(name, [n]) for name in names)}
@@ -226,8 +173,9 @@ def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -
     ):
         return True  # the caches' scope does not depend on either name
     name = str(config.get("name", ""))
-    folder = (files[0].parent if files else session.root).name
-    if name != re.sub(r"[^a-z0-9_-]", "", folder.lower()).lstrip("_-") or session.world.env.get("COMPOSE_PROJECT_NAME"):
+    folder = files[0].parent if files else session.root
+    usual = re.sub(r"[^a-z0-9_-]", "", folder.name.lower()).lstrip("_-")
+    if name != usual or session.world.env.get("COMPOSE_PROJECT_NAME"):
         return True
     memory = session.state / "project-name"
     with contextlib.suppress(OSError):
@@ -236,14 +184,17 @@ def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -
     place = session.state / f"probe-{secrets.token_hex(4)}"
     place.mkdir(mode=0o700)
     link = place / _PROBE
+
+    def renamed(paths: Sequence[Path]) -> list[Path]:
+        return [link / path.relative_to(folder) if path.is_relative_to(folder) else path for path in paths]
+
     try:
-        link.symlink_to(files[0].parent if files else session.root, target_is_directory=True)
-        renamed = [link / f.relative_to(files[0].parent) if f.is_relative_to(files[0].parent) else f for f in files]
-        asked = run.capture(session.world, compose_cli.config(link, renamed, link=True))
+        link.symlink_to(folder, target_is_directory=True)
+        answer = resolve.model(session, renamed(files), renamed(files or files_found(session)), link=link)
     finally:
         link.unlink(missing_ok=True)
         place.rmdir()
-    explicit = asked.code == 0 and _model_of(asked).get("name") == name
+    explicit = answer.config is not None and answer.config.get("name") == name
     if explicit:
         with contextlib.suppress(OSError):  # it only saves a query
             replace_file(memory, name, durable=False)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import posixpath
+import shlex
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,8 +39,7 @@ def read(service: Service) -> Dockerfile | None:
     if service.remote:
         return None
     path = service.dockerfile
-    if not service.context.is_dir():
-        why = "the path is not a directory" if service.context.exists() else "No such file or directory"
+    if why := _no_directory(service.context):
         raise Problem(
             "context-unreadable",
             f"The build context of the service {service.name!r} cannot be read: {service.context}.",
@@ -49,7 +51,16 @@ def read(service: Service) -> Dockerfile | None:
             raise OSError(0, "the file is larger than 8 MB")
         if path.exists() and not path.is_file():
             raise OSError(0, "the path is not a file")
-        return Dockerfile.read(readfile.content(path))
+        data = readfile.content(path)
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise Problem(
+                "dockerfile-unreadable",
+                f"The Dockerfile of the service {service.name!r} is in UTF-16: {path}.",
+                causes=["BuildKit only reads UTF-8; Windows PowerShell writes UTF-16 with `>`"],
+                hint=f"iconv -f UTF-16 -t UTF-8 -o {shlex.quote(f'{path}.utf8')} {shlex.quote(str(path))}"
+                f" && mv {shlex.quote(f'{path}.utf8')} {shlex.quote(str(path))}",
+            )
+        return Dockerfile.read(data)
     except OSError as error:
         raise Problem(
             "dockerfile-unreadable",
@@ -57,6 +68,17 @@ def read(service: Service) -> Dockerfile | None:
             causes=[str(error.strerror)],
             hint="fix `build.dockerfile` in the compose file",
         ) from error
+
+
+def _no_directory(path: Path) -> str:
+    """Return why a path is not a directory; empty if it is."""
+    try:
+        kind = path.stat().st_mode
+    except OSError as error:
+        return str(error.strerror)
+    except ValueError:
+        return "a path cannot contain a NUL"
+    return "" if stat.S_ISDIR(kind) else "the path is not a directory"
 
 
 def known(service: Service) -> Dockerfile:

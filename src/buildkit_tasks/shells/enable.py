@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run
+from buildkit_tasks.core import readfile, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
@@ -190,7 +190,7 @@ def show(session: Session, edits: Iterable[Edit]) -> None:
 def notices(session: Session, edits: Iterable[Edit]) -> None:
     """Print what the user should know before consenting: files in a git repository, lines that disable BuildKit."""
     for edit in edits:
-        place = edit.path.resolve()
+        place = readfile.real(edit.path)
         repository = next((p for p in place.parents if (p / ".git").exists()), None)
         if repository:
             link = f" is a link to {place}, which" if place != edit.path else ""

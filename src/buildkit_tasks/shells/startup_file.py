@@ -43,7 +43,7 @@ def write(world: World, edit: Edit) -> Path | None:
     A symlink stays a symlink, the mode is kept, and a file with multiple hard links is written in place.
     Problems: rc-unwritable, also if the file has changed since the edit was created.
     """
-    place = edit.path.resolve()
+    place = readfile.real(edit.path)
     kept = None
 
     def unchanged() -> None:

@@ -11,7 +11,7 @@ from buildkit_tasks.caches import selection as cache_selection
 from buildkit_tasks.caches.delete import delete as delete_records
 from buildkit_tasks.caches.look import records
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run, units
+from buildkit_tasks.core import readfile, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Workspace
 from buildkit_tasks.dockercli import compose_cli, docker, docker_run
@@ -84,9 +84,10 @@ def _refuse_foreign(session: Session, name: str, containers: Sequence[str]) -> N
     """Raise `Problem` bad-argument if another directory's compose project has the same name."""
     if not containers:
         return
-    ours = {session.root.resolve(), *(file.parent.resolve() for file in files_found(session))}
+    ours = {readfile.real(session.root), *(readfile.real(file.parent) for file in files_found(session))}
     facts = [line.split("\t") for line in _lines(session, docker.container_facts(session.root, containers))]
-    others = sorted({fact[3] for fact in facts if len(fact) > 3 and fact[3] and Path(fact[3]).resolve() not in ours})
+    places = {fact[3] for fact in facts if len(fact) > 3 and fact[3]}
+    others = sorted(place for place in places if readfile.real(Path(place)) not in ours)
     if others:
         raise Problem(
             "bad-argument",
