@@ -232,7 +232,7 @@ def _require_rust(files: tree.Tree, finding: Finding, found: model.Model) -> Non
 
 
 def _not_edited(files: tree.Tree, found: model.Model, path: str) -> Note:
-    if found.files or not composed.builds(files.text(path)):
+    if found.files or not (composed.builds(files.text(path)) or composed.starts_ours(files, path)):
         return Note(path, "not edited, because compose does not use this file")
     command = f"COMPOSE_FILE={shlex.quote(path)} buildkit-tasks init"
     return Note(path, f"not edited, because compose does not use this file; to use it, run `{command}`")

@@ -224,7 +224,7 @@ def _apt(command: str, note: Callable[[str], None]) -> str:
     """Return the apt-get calls for an apk call; empty if it installs nothing that Debian needs."""
     words = command.replace("\\\n", " ").split()
     if "add" not in words:
-        return ""
+        return "apt-get update && apt-get upgrade -y" if "upgrade" in words else ""
     names: list[str] = []
     given = words[words.index("add") + 1 :]
     for before, word in zip(["", *given], given, strict=False):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
@@ -12,11 +12,14 @@ _INSTALL = re.compile(
     r"^(?:sudo\s+)?(?:DEBIAN_FRONTEND=\S+\s+)?(?:xx-)?(?:apt-get|apt|apk)\s+(?:-\S+\s+(?:\S+=\S+\s+)?)*(?:install|add)\s+(.*)$",
     re.S,
 )
-_TIDY = re.compile(
-    r"^(?:sudo\s+)?(?:DEBIAN_FRONTEND=\S+\s+)?(?:(?:xx-)?(?:apt-get|apt|apk)\s+(?:-\S+\s+)*(?:update|upgrade|clean|autoclean|autoremove)\b.*"
+#: Commands that only tidy up around an installation.
+TIDY = re.compile(
+    r"^(?:sudo\s+)?(?:DEBIAN_FRONTEND=\S+\s+)?(?:(?:xx-)?(?:apt-get|apt|apk)\s+(?:-\S+\s+)*(?:update|(?:dist-|full-)?upgrade|clean|autoclean|autoremove)\b.*"
     r"|rm\s+-\w+\s+[^;|]*(?:/var/lib/apt/lists|/var/cache/(?:apt|apk))\S*.*|set\s+-\w+|true|:)$",
     re.S,
 )
+#: A command that changes installed packages. An image keeps it; our toolchain stage needs none.
+_UPGRADE = re.compile(r"\b(?:(?:dist-|full-)?upgrade|autoremove)\b")
 #: A `&` that starts a background job: not `&&` and not a redirection.
 _BACKGROUND = r"(?<![>&])&(?![>&])"
 _PIECE = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|&&|>&|&>|[&;()]|[^'"\\&;()>]+|.""")
@@ -59,6 +62,27 @@ def commands(text: str) -> list[str]:
     return [command.strip() for command in found if command.strip()]
 
 
+#: A RUN with nothing but a shell script in a here-document.
+_HEREDOC = re.compile(r"(?:/bin/)?(?:ba|da)?sh(?:\s+-\w+)*\s+<<-?\s*([\"']?)\w+\1|<<-?\s*([\"']?)\w+\2")
+#: More than commands, each on a line.
+_CONTROL = re.compile(r"(?m)^\s*(?:if|for|case|while|until|function)\b|^\s*\w+\s*\(\)|^\s*[{(]|<<|\bdo\s*$")
+
+
+def flat(item: Instruction) -> Instruction:
+    """Return a RUN with the commands of a here-document as a chain; unchanged if it is more than commands."""
+    options, rest = item.rest[: len(item.rest) - len(syntax.flags(item)[1])], syntax.flags(item)[1].strip()
+    lines = [line.strip() for line in item.body.replace("\\\n", " ").split("\n")]
+    if item.keyword != "RUN" or not _HEREDOC.fullmatch(rest) or _CONTROL.search(item.body):
+        return item
+    if lines[0].startswith("#!") and not re.search(r"/(?:env\s+)?(?:ba|da)?sh\b", lines[0]):
+        return item
+    chain = ""
+    for line in (line.rstrip(";").rstrip() for line in lines if line and not line.startswith("#")):
+        chain += ("" if not chain else " " if re.search(r"(?:&&|\|)\s*$", chain) else " && ") + line
+    whole = f"{options}{chain or ':'}"
+    return replace(item, rest=whole, body="", parts=((item.line, f"RUN {whole}"),))
+
+
 _LOOP = re.compile(
     r"\bfor\s+(\w+)\s+in\s+([^;$`()\n]+?)\s*[;\n]\s*do\b(?P<body>(?:(?!\b(?:for|do|done)\b).)*?);?\s*\bdone\b", re.S
 )
@@ -92,8 +116,10 @@ def split(item: Instruction) -> Installed | None:
             before = before if found else tuple(rest)
             found += _names(match[1])
             plain = plain and _is_plain(command)
-        elif not _TIDY.match(command):
+        elif not TIDY.match(command):
             rest.append(command)
+        elif _UPGRADE.search(command):
+            plain = False
     if not found:
         return None
     return Installed(tuple(dict.fromkeys(found)), tuple(rest), "recommends" not in text.lower(), before, plain)
@@ -115,7 +141,7 @@ def only_lists(item: Instruction) -> bool:
         item.keyword == "RUN"
         and not item.body
         and "upgrade" not in text
-        and all(_TIDY.match(command) for command in commands(text))
+        and all(TIDY.match(command) for command in commands(text))
     )
 
 

@@ -56,6 +56,7 @@ class Stage:
     """One FROM and its instructions. `compiles`: it builds the program. `number`: its place among the stages.
 
     `path`, `line`: where its FROM is; another service's Dockerfile if this one uses that service's image.
+    `arguments`: those in its FROM.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Stage:
     compiles: bool = False
     path: str = ""
     line: int = 0
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,9 @@ def of(parsed: Parsed, target: str = "", keep: Collection[str] = ()) -> Recipe |
         for one in (*chain(stage, by_name), *(by_name[n] for n in inputs_of((stage,), by_name) if n in by_name)):
             kept[one.name] = one
     ordered = tuple(s for s in used if s.name in kept)
-    builders = tuple(s for s in used if s.name in replaced | compiling)
+    builders = tuple(
+        replace(s, items=tuple(map(install.flat, s.items))) for s in used if s.name in replaced | compiling
+    )
     first = next((s for s in builders if s.compiles), builders[0])
     toolchain = tuple(chain(first, by_name))[-1].base
     commands = cargo_command.commands([i for s in builders if s.compiles for i in s.items], values)
@@ -195,6 +199,7 @@ def parse(path: str, text: str, args: Mapping[str, str]) -> Parsed:
     values = {**syntax_defaults(text), **args}
     header: list[Line] = []
     found: list[tuple[str, str, str, int, list[Instruction]]] = []
+    arguments: list[tuple[str, ...]] = []
     for item in syntax.instructions(text):
         if item.keyword == "FROM":
             options, rest = syntax.flags(item)
@@ -202,12 +207,13 @@ def parse(path: str, text: str, args: Mapping[str, str]) -> Parsed:
             name = words[2].lower() if len(words) >= 3 and words[1].upper() == "AS" else str(len(found))
             base = syntax.expand(words[0], {**_PLATFORM, **values}).strip("\"'") if words else ""
             found.append((name, base, options.get("platform", ""), item.line, []))
+            arguments.append(tuple(re.findall(r"\$\{?(\w+)", " ".join(words[:1]))))
         elif found:
             found[-1][4].append(item)
         else:
             header.append(line(item))
     stages = tuple(
-        Stage(name, base, platform, number, tuple(items), cargo_command.compiles(items), path, at)
+        Stage(name, base, platform, number, tuple(items), cargo_command.compiles(items), path, at, arguments[number])
         for number, (name, base, platform, at, items) in enumerate(found)
     )
     return Parsed(path, stages, tuple(header), values)

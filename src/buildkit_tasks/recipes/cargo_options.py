@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from buildkit_tasks.existing import stage_items
+from buildkit_tasks.existing import prebuilt, stage_items
+from buildkit_tasks.existing.recipe import Recipe
 from buildkit_tasks.survey.finding import Note, Service, Workspace
 from buildkit_tasks.workspaces import cargo_config
 from buildkit_tasks.workspaces.tree import Tree
@@ -64,6 +65,7 @@ def selecting(services: Sequence[Service]) -> list[Note]:
         words = " ".join(
             _SELECTS.sub("", match[1]) for run in stage_items.runs(stages) for match in _COMMAND.finditer(run)
         )
+        words += " ".join(_tests(stage_items.runs(stages)))
         used = dict.fromkeys(re.findall(r"\$\{?(\w+)", words))
         names = [n for n in used if n in stage_items.declared(taken) - ARGUMENTS and not PLATFORM.fullmatch(n)]
         if names:
@@ -72,7 +74,41 @@ def selecting(services: Sequence[Service]) -> list[Note]:
                 "FEATURES, NO_DEFAULT_FEATURES or PROFILE"
             )
             found.append(Note(taken.path, text))
-    return found
+        found += _selected_stages(taken)
+    found += _compiled_elsewhere(services)
+    return list(dict.fromkeys(found))
+
+
+def _compiled_elsewhere(services: Sequence[Service]) -> Iterator[Note]:
+    """Yield a note on programs whose cargo options no Dockerfile shows."""
+    there = [s for s in services if s.recipe and s.recipe.kind == prebuilt.KIND]
+    if there:
+        text = f"compiled outside Docker until now ({', '.join(dict.fromkeys(s.binary for s in there))}): compiled here "
+        text += "with the profile release and default features. If your builds use others, set PROFILE or FEATURES"
+        yield Note(", ".join(dict.fromkeys(s.recipe.path for s in there if s.recipe)), text)
+
+
+_BRANCH = re.compile(r"\b(?:if(.*?)\bthen|case(.*?)\bin)\b(.*?)\b(?:fi|esac)\b", re.DOTALL)
+
+
+def _tests(runs: Iterable[str]) -> Iterator[str]:
+    """Yield the test of each `if` and `case` that selects a command that compiles."""
+    for run in runs:
+        for match in _BRANCH.finditer(run):
+            if _COMMAND.search(match[3]):
+                yield from (match[1] or match[2], *re.findall(r"\belif\b(.*?)\bthen\b", match[3], re.DOTALL))
+
+
+def _selected_stages(taken: Recipe) -> Iterator[Note]:
+    """Yield a note for each FROM whose arguments selected a stage."""
+    names = {stage.name for stage in taken.stages}
+    used = {stage.name for stage in (*taken.final, *taken.side, *taken.compiling)}
+    for stage in (s for s in taken.stages if s.name in used and s.base.lower() in names):
+        given = [name for name in stage.arguments if not PLATFORM.fullmatch(name)]
+        if given:
+            text = f"{', '.join(given)} no longer {'selects' if len(given) == 1 else 'select'} a stage: the image is "
+            text += f"always built on the stage {stage.base}. To use another one, change the default before `init`"
+            yield Note(f"{stage.path}:{stage.line}", text, True)
 
 
 def _without_value(service: Service, word: str) -> bool:

@@ -229,7 +229,8 @@ class _Reader:
             # the toolchain image from Debian packages has no rustup and only one toolchain
             self.command(f"RUN if command -v rustup > /dev/null; then {part}; fi")
         elif replaced.TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
-            self.add("tools", f"RUN {part.removeprefix('xx-')}")
+            used = [self.declared[name] for name in self.declared if re.search(rf"\$\{{?{name}\b", part)]
+            self.add("tools", *used, f"RUN {part.removeprefix('xx-')}")
         elif not (sources_there and replaced.fills(part, self.workdir, self.copied)) and (
             replaced.is_replaced(part) or replaced.checks_argument(part)
         ):
@@ -241,7 +242,7 @@ class _Reader:
             if self.users:
                 kind = "group" if "group" in part.split()[0] else "passwd"
                 self.command(f"RUN getent {kind} {part.split()[-1]} > /dev/null || {part}")
-        elif sources_there:
+        elif sources_there or (replaced.SCRIPT.search(part) and replaced.CARGO_RUNS.search(part)):
             self.add("left", item.line)
             with_cargo = replaced.CARGO_RUNS.search(item.rest)  # the rest of the RUN is replaced
             if not (with_cargo and shell_variables.settled(part)):

@@ -72,6 +72,9 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
         s.name: runtime.derive(files, s, workspace.cargo.binaries, workspace.packages.run, image, before)
         for s in services
     }
+    if not (before or any(r.tools for r in stages.values())):
+        # no image copies the programs installed with cargo, so they are there for the compilation
+        kept = replace(kept, toolchain=(*kept.toolchain, *kept.tools), tools=())
     names = _stage_names(stages)
     also = tuple(dict.fromkeys(n for r in stages.values() for n in r.also))
     text = package_files.template()

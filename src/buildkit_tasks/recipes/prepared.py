@@ -67,8 +67,9 @@ def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepare
     for stage in chain:
         reader.stage(stage, last=stage is chain[-1])
     inside = any(f"{place}/".startswith(f"{reader.root.rstrip('/')}/") for place in reader.odd)
-    if inside or not reader.root or not reader.moved:
-        return None
+    git = any(re.match(r"(?:COPY|ADD)\s(?:--\S+\s+)*(?:\./)?\.git(?:/|\s)", line) for line in reader.lines)
+    if inside or git or not reader.root or not reader.moved:
+        return None  # .git is not in the build context: each commit would compile again
     lines = (*(stage_lines.with_registry(run) for run in tools), *reader.lines)
     names = frozenset(stage.name for stage in chain)
     return Prepared(
@@ -148,7 +149,10 @@ class _Reader:
         self.workdir, self.root = "/", ""
 
     def stage(self, stage: Stage, *, last: bool) -> None:
+        compiling = [i.line for i in stage.items if i.keyword == "RUN" and _CARGO.search(f"{i.rest}\n{i.body}")]
         for item in stage.items:
+            if last and compiling and item.line > compiling[-1]:
+                break  # after the last command that compiles
             if item.keyword == "WORKDIR":
                 self.workdir = posixpath.join(self.workdir, syntax.expand(item.rest, self.taken.values))
                 self.lines.append(f"WORKDIR {self.workdir}")

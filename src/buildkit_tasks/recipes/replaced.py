@@ -6,8 +6,10 @@ import posixpath
 import re
 from collections.abc import Collection, Sequence
 
+from buildkit_tasks.existing import install
+
 _REPLACED = re.compile(
-    r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\b(?=.*--path))\b"
+    r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|clean|rustc|zigbuild|generate-lockfile|update|init|new|install\b(?=.*--path))\b"
     r"|fn main|\b(?:cp|mv)\b.*\btarget\b"
     r"|\btouch\b.*\.rs|^\s*(?:cp|mv|install|strip|objcopy|upx)\b.*\btarget/|^\s*(?:cp|mv|strip)\b"
     r"|^\s*mkdir\b|\brm\b.*(?:src|target|deps|\.rs)|cargo-chef|sccache|^\s*(?:ls|echo|cd|pwd|cat|USER|find|du|file|ldd|rmdir)\b"
@@ -46,11 +48,37 @@ def checks_argument(part: str) -> bool:
     return bool(_GUARD.match(part) and re.search(r"\bfalse\b|\bexit\s+[1-9]|\$\{\w+:?\?", part))
 
 
+#: What precedes a command in a shell script, and words that are not commands.
+_SYNTAX = re.compile(
+    r"\s*(?:(?:then|else|elif|if|while|until|do|!|\{|\()(?=\s|$)|for\b.*|case\b.*?\bin(?=\s|$)"
+    r"|(?:fi|done|esac|\}|\))(?=\s|;|$)|;;|\(?[^\s()$]*(?:\s*\|\s*[^\s()$]+)*\)(?=\s))"
+)
+#: Commands in a script that change nothing, or only what the compilation uses.
+_NO_CHANGE = re.compile(
+    r"\s*(?:(?:test|\[\[?|exit|return|true|false|:|set|export|unset|shift|local|printf|sleep|uname|rustup)(?=\s|$)|\w+=)"
+    r"|\s*(?:cp|mv|install|ln|strip|chmod|objcopy)\b.*(?:\btarget\b|TARGET_DIR|\brelease/|\bdebug/)|\s*$"
+)
+
+
 def is_replaced(part: str) -> bool:
-    """Return whether each command, or a script as a whole, is part of the compilation that our step replaces."""
+    """Return whether each command is part of the compilation that our step replaces. In a script, at least one is, and
+    the others change nothing."""
     if SCRIPT.search(part):
-        return _REPLACED.search(part) is not None
+        return _REPLACED.search(part) is not None and not others(part)
     return all(_REPLACED.search(command) for command in part.split(" && "))
+
+
+def others(script: str) -> list[str]:
+    """Return the commands in a script that are not part of a compilation and change something."""
+    found = []
+    for line in re.sub(r"\\\n", " ", script).split("\n"):
+        for command in re.split(r"&&|\|\||;;|;", line):
+            bare = command
+            while match := _SYNTAX.match(bare):
+                bare = bare[match.end() :]
+            if not (_NO_CHANGE.match(bare) or _REPLACED.search(bare) or install.TIDY.match(bare.strip())):
+                found.append(bare.strip())
+    return found
 
 
 def chains(parts: Sequence[str]) -> list[str]:
@@ -86,4 +114,4 @@ def fills(part: str, workdir: str, shipped: Collection[str]) -> bool:
 def writes_for_an_image(text: str, shipped: Collection[str]) -> bool:
     """Return whether a command only writes a file for an image, outside the sources: `echo ... > /etc/info`."""
     places = {posixpath.normpath(path) for path in re.findall(r">>?\s*(/[\w./-]+)", text)}
-    return bool(places & set(shipped)) and not re.search(r"(?:^|[\s;&|(])(?:cp|mv|cd)\s", text)
+    return bool(places & set(shipped)) and not re.search(r"(?:^|[\s;&|(])(?:cp|mv|cd|git)\s", text)

@@ -76,10 +76,11 @@ def side(services: Sequence[Service]) -> str:
 def lines(service: Service, stage: Stage) -> list[str]:
     """Return a kept stage without its name, with paths relative to the root of the repository."""
     platform = f"--platform={stage.platform} " if stage.platform else ""
-    return [f"FROM {platform}{stage.base}", *(_rebased(service, item) for item in stage.items)]
+    return [f"FROM {platform}{stage.base}", *(rebased(service, item) for item in stage.items)]
 
 
-def _rebased(service: Service, item: Instruction) -> str:
+def rebased(service: Service, item: Instruction) -> str:
+    """Return a line of a stage with paths relative to the root of the repository."""
     assert service.recipe is not None  # noqa: S101 - for the type checker: only services with a recipe have side stages
     copy = recipe.copied(item, service.recipe.values)
     if copy is None or copy.stage or service.context == ".":

@@ -75,6 +75,39 @@ def of(files: Tree, service: Service, entry: Mapping[str, Any]) -> tuple[str, ..
     return (*_of_items(items), *_of_entry(entry), *scripts)
 
 
+def cargo(files: Tree, service: Service, entry: Mapping[str, Any]) -> str:
+    """Return the command that runs cargo in a service's containers; empty if none does or if their image has cargo.
+
+    `cargo run` in the Dockerfile's own CMD does not count: it becomes the program.
+    """
+    taken = service.recipe
+    if taken and taken.final and re.search(r"(?:^|/)rust(?:[:@-]|$)", taken.runtime):
+        return ""
+    start, arguments = (_joined(entry.get(name)) for name in ("entrypoint", "command"))
+    if taken and not start:
+        items = [item for stage in taken.image for item in stage.items]
+        start, own = (
+            next((item.rest for item in reversed(items) if item.keyword == keyword), "")
+            for keyword in ("ENTRYPOINT", "CMD")
+        )
+        start, own = (re.sub(r"\bcargo\s+run\b", ":", _joined(syntax.json_words(t) or t)) for t in (start, own))
+        arguments = arguments or own
+    return next((text for text in (start, arguments) if _runs_cargo(files, service.context, text)), "")
+
+
+def _joined(given: object) -> str:
+    return shlex.join(map(str, given)) if isinstance(given, (list, tuple)) else str(given or "")
+
+
+def _runs_cargo(files: Tree, context: str, command: str) -> bool:
+    """Return whether a command calls cargo, itself or in a shell script of the build context."""
+    if "cargo" in _names(command):
+        return True
+    names = {posixpath.basename(word) for word in syntax.words(command) if word.endswith(".sh")}
+    scripts = [path for path in files.below(context) if posixpath.basename(path) in names]
+    return len(scripts) == 1 and "cargo" in _names(files.text(scripts[0]))
+
+
 def _of_items(items: Iterable[Instruction]) -> Iterator[str]:
     for item in items:
         rest = syntax.flags(item)[1] if item.keyword == "RUN" else item.rest

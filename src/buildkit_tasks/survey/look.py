@@ -72,6 +72,12 @@ def find(
     elif not services:
         services, more = propose.beside(files, spaces, _service, config.get("services") or {})
         notes += more
+    for one in [s for s in services if not s.adopted]:
+        if command := called.cargo(files, one, entries.get(one.name) or {}):
+            services.remove(one)
+            short = command if len(command) <= 60 else f"{command[:57]}..."
+            why = f"its containers run cargo (`{short}`), which the new image would not contain: remove this command "
+            left.append(LeftAlone(one.name, f"{why}to run the compiled program", unfit=True))
     services = [replace(s, runs=called.of(files, s, entries.get(s.name) or {})) for s in services]
     used = [w for w in spaces if any(s.workspace == w.directory for s in services)]
     workspaces = tuple(Workspace(w, reach.find(files, w), needed.packages(files, w, services)) for w in used)
@@ -118,6 +124,8 @@ def _service(
         other = cargo_command.other_tool(text)
         why = f"builds with {other}, which does more than compile" if other else ""
         return LeftAlone(name, f"{path} {why or used_images.uncompiled(own, building, binaries, MARK) or _NO_RUST}")
+    if taken.kind == prebuilt.KIND and (manifest := _leptos(files)):
+        return LeftAlone(name, f"{path} copies a program of {manifest} built with cargo leptos, which does more than compile", unfit=True)
     blank = recipe.without_image(taken)
     if blank:
         return LeftAlone(name, f"{blank.path}:{blank.line} uses an argument without a value in FROM", unclear=True)
@@ -131,6 +139,12 @@ def _service(
     if not used_images.ships(service):
         return LeftAlone(name, f"{path} does not copy a program from the image that it uses", unclear=True)
     return replace(service, providers=found.services, inherited=found.args)
+
+
+def _leptos(files: Tree) -> str:
+    """Return the manifest that configures cargo leptos, which selects features and builds a site; empty if none does."""
+    heads = (path for path in files.named("Cargo.toml") if "metadata.leptos" in files.text(path))
+    return next((p for p in heads if re.search(r"(?m)^\[\[?\w+\.metadata\.leptos", files.text(p))), "")
 
 
 def _adopted(

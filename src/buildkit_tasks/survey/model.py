@@ -26,7 +26,9 @@ from . import composed, propose
 #: Levels below the root in which to look for a compose file if the root has none.
 DEPTH = 3
 #: Files that compose reads only if they are listed.
-_VARIANT = re.compile(r"(?:^|/)(?:docker-)?compose[.-][^/]+\.ya?ml$")
+_VARIANT = re.compile(
+    r"(?:^|/)(?:(?:docker-)?compose[.-][^/]+|(?!process-)[^/]+[.-](?:docker-)?compose)\.ya?ml$|(?:^|/)(?:docker-)?compose\.ya?ml$"
+)
 _NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
@@ -82,7 +84,8 @@ def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tup
     folder = nearest or (Path(related).parent if related else None)
     if folder is None:
         named = [p for p in files.files if _VARIANT.search(p) and 0 < p.count("/") <= DEPTH]
-        below = [p for p in named if not propose.ASIDE.search(p) and composed.builds(files.text(p))]
+        below = [p for p in named if not propose.ASIDE.search(p)]
+        below = [p for p in below if composed.builds(files.text(p)) or composed.starts_ours(files, p)]
         return (), False, tuple(dict.fromkeys((*variants, *below, *found)))
     own = tuple((folder / p.name).as_posix() for p in project_root.compose_files(files.root / folder))
     return own, True, (*variants, *(p for p in found if p not in own))

@@ -38,7 +38,7 @@ def word(text: str) -> str:
 def services(
     files: Tree, spaces: Sequence[CargoWorkspace], look: Look, add: Sequence[str]
 ) -> tuple[list[Service], list[Note]]:
-    """Return a service for every Dockerfile that compiles a program here; if there is none, for every program of the
+    """Return a service for every Dockerfile that compiles a program here; if none seems to, for every program of the
     outermost workspace with programs. `add`: only for these programs, as PROGRAM or SERVICE=PROGRAM.
 
     Raises `Problem` bad-argument for an unknown program.
@@ -46,7 +46,9 @@ def services(
     found, notes = _of_dockerfiles(files, spaces, look, selected=not add)
     if add:
         return [_added(item, spaces, found) for item in add], []
-    return found or _programs(spaces), notes
+    # a program that another tool builds would lack what that tool adds
+    other = any(note.text.endswith("does more than compile") for note in notes)
+    return found or ([] if other else _programs(spaces)), notes
 
 
 def _programs(spaces: Sequence[CargoWorkspace]) -> list[Service]:

@@ -40,12 +40,10 @@ def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
                 f"git dependencies: {_few(git)}; set build.cargo_config for private dependencies",
             )
         )
-    outside = sorted(
-        p.directory for p in (*cargo_workspace.packages, *cargo_workspace.extra) if p.directory.startswith("..")
-    )
-    found += [
-        Note(where, f"the path dependency {d} is outside the repository and cannot be built", True) for d in outside
-    ]
+    if outside := cargo_workspace.outside:
+        are = "path dependency" if len(outside) == 1 else "path dependencies"
+        text = f"{are} outside the repository, which the build context cannot contain: {_few(outside)}. "
+        found.append(Note(where, f"{text}Move them into the repository, or depend on a git URL or a version", True))
     for package in (*cargo_workspace.packages, *cargo_workspace.extra):
         script = files.text(package.build_script) if package.build_script else ""
         if re.search(r"Command::new\(\s*\"git\"", script):

@@ -49,7 +49,8 @@ class Locked:
 class CargoWorkspace:
     """The crates of one Cargo.lock.
 
-    `extra`: other crates that they depend on by path; `globs`: member patterns; `defaults`: those of default members.
+    `extra`: other crates that they depend on by path; `outside`: directories of those outside the repository; `globs`:
+    member patterns; `defaults`: those of default members.
     """
 
     directory: str
@@ -65,6 +66,7 @@ class CargoWorkspace:
     profiles: frozenset[str] = field(default=frozenset())
     globs: tuple[str, ...] = ()
     defaults: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
 
     @property
     def binaries(self) -> dict[str, Package]:
@@ -234,8 +236,10 @@ def _workspace(files: Tree, head: str, inside: Sequence[str], manifests: Mapping
     if head in manifests:
         todo += _path_dependencies(head, manifests[head])
     extra: dict[str, Package] = {}
+    outside: set[str] = set()
     while todo:
         directory = todo.pop()
+        outside |= {directory} if directory.startswith("..") else set()
         if directory in inside or directory in extra or "package" not in manifests.get(directory, {}):
             continue
         extra[directory] = package(files, directory, manifests[directory], head, above)
@@ -257,6 +261,7 @@ def _workspace(files: Tree, head: str, inside: Sequence[str], manifests: Mapping
         frozenset((manifests.get(head, {}).get("profile") or {}).keys()),
         tuple(m for m in _texts((manifests.get(head, {}).get("workspace") or {}).get("members")) if "*" in m),
         tuple(_texts((manifests.get(head, {}).get("workspace") or {}).get("default-members"))),
+        tuple(sorted(outside)),
     )
 
 
