@@ -100,9 +100,11 @@ def test_settings_name_the_edits() -> None:
     }
     got = edits.configured(table)
     assert got.code == (Edit("a.rs", "x"),)
-    assert got.dependency == Dependency(
-        "crates/api/Cargo.toml", "api", {"name": "fnv", "version": "1.0.7", "checksum": "3f"}
-    )
+    crate = {"name": "fnv", "version": "1.0.7", "checksum": "3f"}
+    assert got.dependency == Dependency("crates/api/Cargo.toml", "api", crate)
+    newer = {"version": "1.0.8", "checksum": "4f"}
+    got = edits.configured({**table, "dependency": {"manifest": "crates/api/Cargo.toml", **crate, "newer": newer}})
+    assert got.dependency == Dependency("crates/api/Cargo.toml", "api", crate, {**crate, **newer})
 
 
 @pytest.mark.parametrize("missing", ["service", "code", "shared", "dependency"])

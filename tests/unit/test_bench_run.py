@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.bench import catalogue, machine, needs, output, registry, store
+from buildkit_tasks.bench import catalogue, machine, needs, output, registry, store, timed
 from buildkit_tasks.bench.catalogue import ALL, CASE_BY_KEY, CASES, WAYS
 from buildkit_tasks.bench.figures import Sample
 from buildkit_tasks.core.errors import Problem
@@ -40,6 +40,12 @@ def test_every_key_is_known_and_every_file_exists() -> None:
     assert files == {path.name for path in DATA.iterdir()}
     assert set(catalogue.QUICK) <= set(ALL)
     assert set(catalogue.QUICK_CASES) <= set(CASE_BY_KEY)
+
+
+def test_every_key_is_documented() -> None:
+    page = (DATA.parents[3] / "docs" / "reference" / "bench.md").read_text()
+    for key in (*ALL, *CASE_BY_KEY):
+        assert f"\n| `{key}` | " in page
 
 
 def test_first_builds_are_measured_once_for_each_set_of_mounts() -> None:
@@ -148,6 +154,21 @@ def test_cargo_is_told_apart_from_the_engine() -> None:
     assert output.crates(PLAIN) == 2
     assert output.compiling(PLAIN) == pytest.approx(23.5)
     assert output.compiling("#9 CACHED\n") is None
+
+
+def test_the_reason_of_a_failed_build_is_cargos_own_error() -> None:
+    log = (
+        "#9 3.1 error: failed to get `fnv` as a dependency\n#9 3.1 Caused by:\nERROR: failed to solve: exit code: 101\n"
+    )
+    assert timed.last_line(Problem("bench-failed", "x", details=log)) == "error: failed to get `fnv` as a dependency"
+    assert timed.last_line(Problem("bench-failed", "x", details="a\nno such image: error\nb")) == "no such image: error"
+    assert timed.last_line(Problem("bench-failed", "x")) == "x"
+
+
+def test_two_builds_are_added() -> None:
+    both = timed.Built(1.0, 0.5, 2, 100) + timed.Built(2.0, None, 1, 50)
+    assert both == timed.Built(3.0, 0.5, 3, 100)
+    assert (timed.Built(1.0) + timed.Built(1.0)).compile is None
 
 
 # ---- the registry

@@ -76,12 +76,14 @@ def configured(table: Mapping[str, Any]) -> Edits:
     """Return the edits in `[tool.buildkit-tasks.bench]`. Raises `Problem` settings-invalid."""
     try:
         added = dict(table["dependency"])
-        manifest = added.pop("manifest")
+        manifest, newer = added.pop("manifest"), added.pop("newer", None)
         return Edits(
             table["service"],
             (Edit(**table["code"]),),
             (Edit(**table["shared"]),),
-            Dependency(manifest, added.pop("package", manifest.split("/")[-2]), added),
+            Dependency(
+                manifest, added.pop("package", manifest.split("/")[-2]), added, {**added, **newer} if newer else None
+            ),
         )
     except (KeyError, TypeError, IndexError) as error:
         raise Problem(

@@ -44,6 +44,7 @@ class Play:
     current: dict[str, str] = field(default_factory=dict)
     plain: dict[str, tuple[str, str]] = field(default_factory=dict)
     version: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    since: float = field(default_factory=time.monotonic)
 
     def play(self) -> None:
         """Run all cases. Problems: bench-failed if `invoke build` fails, or if no text can be edited."""
@@ -233,7 +234,6 @@ class Play:
 
     def measure(self, case: Case, way: Way, number: int, action: Action) -> None:
         """Measure one build. A contender whose build fails is dropped."""
-        began = time.monotonic()
         try:
             built, right = action(way)
         except Problem as problem:
@@ -243,7 +243,7 @@ class Play:
             return
         parts = (built.crates, right, built.compile, built.memory, self.busy)
         self.store.add(Sample(way.name, case.title, number, round(built.seconds, 3), *parts))
-        self.store.spent(time.monotonic() - began)
+        self.spend()
         wrong = ", WRONG: the program lacks the edit" if right is False else ""
         self.arena.say(f"{case.title}, round {number + 1}, {way.name}: {built.seconds:.1f} s{wrong}")
 
@@ -255,6 +255,12 @@ class Play:
         self.taking = [way for way in self.taking if way.name != contender]
         self.store.leave_out(contender, why)
         self.arena.say(f"excluding {contender} from here on: {why}")
+
+    def spend(self) -> None:
+        """Record the time since the last call, including waiting and warming up."""
+        now = time.monotonic()
+        self.store.spent(now - self.since)
+        self.since = now
 
     def skip(self, key: str, why: str) -> None:
         """Record why a case is not measured."""

@@ -74,7 +74,7 @@ def schema() -> str:
     names = {"type": "object", "additionalProperties": {"type": "string"}}
     bench = {
         "ended": {"type": "string", "format": "date-time"},
-        "seconds": {**_NUMBER, "description": "duration of the measurements"},
+        "seconds": {**_NUMBER, "description": "duration of the run, including builds that are not measured"},
         "facts": _object(facts, "the machine and versions"),
         "options": _object(options, "what was measured, by key"),
         "edits": _object({name: {"type": "string"} for name in ("service", "code", "shared")}, "the edited files"),
