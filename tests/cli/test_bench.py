@@ -22,7 +22,8 @@ def test_an_earlier_result_is_shown_in_every_form(bench: Bench, tmp_path: Path) 
     path = saved(tmp_path / "old.json")
     table = bench.invoke("bench", "--load", path)
     assert table.code == 0, table.all
-    assert "3 of 3 WRONG  WRONG" in table.out
+    assert "one that is stale 0.5 (0.5-0.5) 2 WRONG (3 of 3)" in " ".join(table.out.split())
+    assert max(map(len, table.out.splitlines())) <= 80
     markdown = bench.invoke("bench", "--load", path, "--markdown").out
     assert "| case | build | median s |" in markdown
     assert json.loads(bench.invoke("bench", "--load", path, "--json").out)["bench"]["seconds"] == 1234.5

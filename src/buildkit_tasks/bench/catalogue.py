@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from buildkit_tasks.core.errors import Problem
 
 OURS = "invoke build"
-PLAIN = "docker compose build, same Dockerfile"
+PLAIN = "docker compose build"
 BEFORE = "your Dockerfile before init"
 CLASSIC = "classic"
 CLASSIC_INCREMENTAL = "classic, incremental"
@@ -42,7 +42,13 @@ class Way:
 
 WAYS = (
     Way("ours", OURS, "ours", "the whole command, as typed, including Python's startup", leads=True, factor="fast"),
-    Way("compose", PLAIN, "ours", "docker compose build with the project's files and cache mounts", factor="fast"),
+    Way(
+        "compose",
+        PLAIN,
+        "ours",
+        "plain docker compose build with the project's current files and the same cache mounts",
+        factor="fast",
+    ),
     Way("before", BEFORE, "before", "docker compose build as it was before buildkit-tasks init", leads=True),
     Way(
         *("classic", CLASSIC, "classic", "three cache mounts, one cargo run per service"),

@@ -55,6 +55,8 @@ def pack(run: Play) -> None:
                 env += [shared, ("BUILDKIT_TASKS_PACKS_PULL", "when-empty")]
             run.arena.edit(way, run.edited)
             built = timed.build(run.arena, way, (run.arena.service,), env=env)
+            if way.name == OURS and built.pack != timed.UNPACKED:
+                raise Problem("bench-failed", "The pack was not used.", details=built.pack)
             return built, run.arena.right(ours)
 
         for name in missing:

@@ -151,6 +151,19 @@ def cells(row: Row) -> tuple[str, ...]:
     return (*head, row.crates, row.correct or "-", verdict(row))
 
 
+#: Headings of the tables on a terminal, one per case, at most 80 columns wide.
+NARROW = ("build", "seconds", "crates", "invoke build / this")
+
+
+def narrow(row: Row) -> tuple[str, ...]:
+    """Return the cells of a row as text, in the order of `NARROW`. `=`: no difference."""
+    seconds = f"{row.median:.1f}" + (f" ({row.least:.1f}-{row.most:.1f})" if row.samples > 1 else "")
+    says = verdict(row).replace("no difference, ", "= ")
+    if row.wrong:
+        says = f"WRONG ({row.correct.removesuffix(' WRONG')})"
+    return row.contender, seconds, row.crates, says
+
+
 def markdown(table: Sequence[Row]) -> str:
     """Format the table in Markdown."""
     lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]

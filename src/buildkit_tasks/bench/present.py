@@ -94,7 +94,9 @@ def show(session: Session, document: Mapping[str, Any], asked: Asked) -> None:
     elif asked.markdown and not session.report.json_only:
         session.report.answer(markdown(document, table))
     elif not session.report.json_only:
-        session.report.table(figures.HEADINGS, [figures.cells(r) for r in table])
+        for case in dict.fromkeys(row.case for row in table):
+            cells = [figures.narrow(row) for row in table if row.case == case]
+            session.report.table(figures.NARROW, cells, title=f"\n{case}")
         for note in (*notes(document), facts(document)):
             session.report.say(note)
 

@@ -24,18 +24,24 @@ from .catalogue import BARE, BY_NAME, COLD, OURS, Way
 _STEP = "/compile build"
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+#: The value of `Built.pack` if a pack was unpacked.
+UNPACKED = "unpacked"
 #: Number of characters of a failed build's output to keep.
 _KEPT = 4000
 
 
 @dataclass(frozen=True)
 class Built:
-    """One build: wall seconds, seconds of the steps that run cargo, crates compiled, memory used in bytes."""
+    """One build: wall seconds, seconds of the steps that run cargo, crates compiled, memory used in bytes.
+
+    `pack`: whether a pack was unpacked, or why not; empty if none was looked for.
+    """
 
     seconds: float
     compile: float | None = None
     crates: int | None = None
     memory: int | None = None
+    pack: str = ""
 
     def __add__(self, other: Built) -> Built:
         """Return two builds as one."""
@@ -69,7 +75,9 @@ def build(
         document = shapes.loads(result.stdout, dict)
         steps = [step["seconds"] for step in document["steps"] if _STEP in step["name"] and step["seconds"]]
         crates = len(document["cargo"]["compiled"])
-        return Built(result.seconds, sum(steps) if steps else None, crates, memory)
+        pull = document.get("pull") or {}
+        pack = UNPACKED if pull.get("unpacked") else "; ".join(map(str, pull.get("why_not") or ()))
+        return Built(result.seconds, sum(steps) if steps else None, crates, memory, pack)
     text = result.stdout + result.stderr
     seconds = result.seconds if way.name == BARE else output.compiling(text)
     return Built(result.seconds, seconds, output.crates(text), memory)
