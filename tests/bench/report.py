@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,17 +47,14 @@ def main() -> None:
 
 
 def measure(flags: Sequence[str]) -> None:
-    """Run the benchmark with these flags; replace the report if it succeeds."""
+    """Run the benchmark with these flags, then replace the report."""
     PLACE.mkdir(exist_ok=True)
     invoke = [str(Path(sys.executable).parent / "invoke"), "bench"]
-    with tempfile.NamedTemporaryFile("w", dir=PLACE, suffix=".json", delete=False) as file:
-        made = Path(file.name)
-        try:
-            subprocess.run([*invoke, "--yes", "--json", *flags], cwd=REPOSITORY, stdout=file, check=True)
-            made.chmod(0o644)
-            made.replace(PLACE / "REPORT.json")
-        finally:
-            made.unlink(missing_ok=True)
+    subprocess.run([*invoke, "--yes", *flags], cwd=REPOSITORY, check=True)
+    done = subprocess.run(
+        [*invoke, "--load=last", "--json"], cwd=REPOSITORY, capture_output=True, check=True, text=True
+    )
+    (PLACE / "REPORT.json").write_text(done.stdout, "utf-8")
     document = _document()
     (PLACE / "REPORT.md").write_text(f"{HEAD}{present.markdown(document, present.rows(document))}\n", "utf-8")
     page = ["--load", str(PLACE / "REPORT.json"), "--html", "--output", str(PLACE / "REPORT.html")]

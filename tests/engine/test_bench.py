@@ -103,7 +103,7 @@ def test_a_stale_dockerfile_is_wrong_and_a_killed_run_is_resumed(stall: Stall) -
     found = rows(document)
     assert (found[OURS]["samples"], found[OURS]["correct"]) == (2, "yes")
     assert found[BEFORE]["correct"] == "2 of 2 WRONG"
-    assert "WRONG" in stall.bench("--load", str(record(stall).with_name("last.json")), "--markdown").out
+    assert "WRONG" in stall.bench("--load", "last", "--markdown").out
     # everything is removed, also what the killed part left behind
     assert not record(stall).exists()
     assert stall.left() == ""
@@ -128,7 +128,7 @@ def test_the_same_build_twice_is_no_difference(stall: Stall) -> None:
     session = Session(world, Report(world, yes=True))
     project = discover(session)
     folder = stall.state / "same"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     arena = Arena(session, project, folder / "run", f"bench-{secrets.token_hex(4)}", "stall", {})
     arena.folder.mkdir()
     ours = BY_NAME[OURS]
@@ -146,7 +146,7 @@ def test_the_same_build_twice_is_no_difference(stall: Stall) -> None:
                 play.measure(CASE_BY_KEY["line"], way, number, lambda _: play.line(ours))
     finally:
         arena.clean()
-    row = figures.rows(kept.samples, OURS)[1]
-    assert (row.contender, row.correct) == (COLD, "yes")
+    row = next(row for row in figures.rows(kept.samples, OURS) if row.contender == COLD)
+    assert row.correct == "yes"
     assert figures.verdict(row).startswith("no difference"), row
     assert not arenas.records(session, arena.name)

@@ -15,6 +15,8 @@ from . import compare, figures
 from .catalogue import OURS
 from .figures import Row, Sample
 
+#: The name of the last result in the state directory.
+LAST = "last.json"
 #: Version of the document, the value of `schema` next to it.
 SCHEMA = 1
 
@@ -36,8 +38,11 @@ class Asked:
 
 
 def read(session: Session, path: str) -> dict[str, Any]:
-    """Read a result that `bench --json` printed, relative to the working directory. Raises `Problem` bad-argument."""
-    place = session.world.cwd / path
+    """Read a result that `bench --json` printed, relative to the working directory; `last` is the last run's result.
+
+    Raises `Problem` bad-argument.
+    """
+    place = session.state / "bench" / LAST if path == "last" else session.world.cwd / path
     try:
         return compare.read(readfile.text(place))
     except (OSError, UnicodeDecodeError, ValueError) as error:
@@ -45,7 +50,7 @@ def read(session: Session, path: str) -> dict[str, Any]:
         raise Problem(
             "bad-argument",
             f"Cannot read the benchmark {path}: {why}.",
-            hint="pass a file that `invoke bench --json > FILE` wrote",
+            hint="pass a file that `invoke bench --json > FILE` wrote, or `last` for the last run",
         ) from None
 
 

@@ -25,7 +25,7 @@ from buildkit_tasks.project.discover import Project, discover
 from buildkit_tasks.workspaces import cargo, tree
 
 from . import arena as arenas
-from . import catalogue, contenders, edits, elsewhere, figures, machine, needs, present, store
+from . import catalogue, contenders, edits, elsewhere, figures, machine, needs, present, store, timed
 from .arena import Arena
 from .catalogue import ALL, CASES, OURS, WAYS
 from .edits import Edits
@@ -152,7 +152,7 @@ def _run(
         arena.clean()
     if ended:
         record.remove()
-        files.replace(folder / "last.json", present.text(document), mode=0o600, durable=False)
+        files.replace(folder / present.LAST, present.text(document), mode=0o600, durable=False)
     return document
 
 
@@ -184,6 +184,8 @@ def _document(play: Play, options: Mapping[str, Any]) -> dict[str, Any]:
     for found in arenas.records(arena.session, arena.name):
         family = found.mount_namespace.removeprefix(f"{arena.name}-") if found.is_mount else "layers"
         caches[family] = caches.get(family, 0) + found.size
+    if volumes := timed.volume_bytes(arena):
+        caches["cargo"] = volumes
     table = figures.rows(record.samples, OURS)
     return {
         "ended": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -135,6 +135,17 @@ cd "$1" && shift && exec cargo build --release --locked --target-dir /target "$@
 """
 
 
+def volume_bytes(arena: Arena) -> int:
+    """Return the size of the volumes of the contender that runs cargo itself, 0 if it does not take part."""
+    if BARE not in arena.found.builds:
+        return 0
+    mounts = tuple(Mount(arena.volume(kind), f"/{kind}", readonly=True) for kind in ("target", "cargo"))
+    argv = ("du", "--summarize", "--block-size=1", "/target", "/cargo")
+    container = Container(f"{arena.name}-size", arena.tool(BARE), argv, mounts, network="none")
+    said = run.capture(arena.session.world, docker_run.run_container(arena.session.root, container)).stdout
+    return sum(int(line.split()[0]) for line in said.splitlines() if line.split()[:1] and line.split()[0].isdigit())
+
+
 def _bare(arena: Arena, services: Sequence[str]) -> Result:
     """Run cargo in a container of the toolchain image, with the sources and persistent volumes mounted."""
     session = arena.session

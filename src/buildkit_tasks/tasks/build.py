@@ -104,7 +104,7 @@ def _platforms(words: Sequence[str]) -> tuple[str, ...]:
         "case": "case to run, for example line,shared; repeatable (default: all)",
         "contender": "way of building to compare with, for example classic,cargo-chef; repeatable (default: all)",
         "resume": "continue a benchmark that was interrupted",
-        "load": "show the result in this JSON file instead of measuring",
+        "load": "show the result in this JSON file (`last`: of the last run) instead of measuring",
         "compare": "compare with the result in this JSON file; exit with 1 if `invoke build` became slower",
         "markdown": "print a Markdown table for a README",
         "html": "write an HTML report with charts, and print its path",
