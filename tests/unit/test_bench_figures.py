@@ -113,7 +113,7 @@ OLD = document({("line", OURS): [4.0, 4.2, 4.1], **STEADY})
         ([4.1, 4.3, 4.0], "same"),
         ([4.3, 4.4, 4.4], "same"),  # less than half a second
         ([8.0, 8.2, 8.1], "slower"),
-        ([3.0, 9.0, 5.0], "same"),  # too noisy to tell
+        ([3.0, 9.0, 5.0], "same"),  # too noisy
         ([2.0, 2.1, 2.0], "faster"),
         ([4.9], "same"),  # a single sample needs a larger difference
         ([8.0], "slower"),

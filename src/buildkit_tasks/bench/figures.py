@@ -112,7 +112,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def same(ratio: float, low: float | None, high: float | None) -> bool:
-    """Return whether a ratio is no difference: at most 5% from 1, or its interval includes 1."""
+    """Return whether a ratio shows no difference: at most 5% from 1, or its interval includes 1."""
     return abs(1 - ratio) <= NO_DIFFERENCE or (low is not None and high is not None and low <= 1 <= high)
 
 

@@ -58,7 +58,7 @@ def _ticks() -> tuple[int, int]:
 
 
 def quiet(say: Callable[[str], None], what: str, *, look: Callable[[], float | None] = busy) -> bool:
-    """Wait until the machine is quiet, for at most `PATIENCE` seconds. Returns whether it is, or does not tell."""
+    """Wait until the machine is quiet, for at most `PATIENCE` seconds. Returns whether it is, or True if that is unknown."""
     began, asked = time.monotonic(), False
     while (share := look()) is not None and share > BUSY:
         load = os.getloadavg()[0]
@@ -77,7 +77,7 @@ def quiet(say: Callable[[str], None], what: str, *, look: Callable[[], float | N
 def memory() -> Iterator[Callable[[], int | None]]:
     """Yield a function that returns the most memory in use since the start, beyond what was in use at the start.
 
-    Counts the whole machine, because most of a build runs in the engine. The function returns None where unknown.
+    Counts the whole machine, because most of a build runs in the engine. The function returns None if this is unknown.
     """
     start = _available()
     least, ended = [start], threading.Event()
