@@ -58,7 +58,7 @@ def _ticks() -> tuple[int, int]:
 
 
 def quiet(say: Callable[[str], None], what: str, *, look: Callable[[], float | None] = busy) -> bool:
-    """Wait until the machine is quiet, for at most `PATIENCE` seconds. Returns whether it is, or True if that is unknown."""
+    """Wait until the machine is quiet, for at most `PATIENCE` seconds. Returns whether it is (True: unknown)."""
     began, asked = time.monotonic(), False
     while (share := look()) is not None and share > BUSY:
         load = os.getloadavg()[0]
