@@ -314,7 +314,7 @@ def test_clean_removes_the_volumes_of_this_project(shop: Bench) -> None:
     assert shop.calls[-2]["argv"] == ["volume", "ls", "--quiet", "--filter", "label=buildkit-tasks.cargo=shop"]
     assert shop.calls[-1]["argv"] == ["volume", "rm", "shop-cargo-target"]
     shop.reply("ps --all --filter name=", stdout="shop-cargo-test-1-postgres-1\n")
-    shop.reply("network ls", stdout="shop-cargo-test-1_default\n")
+    shop.reply("network ls", stdout='["shop-cargo-test-1_default"]\n')
     shop.reply("network rm", stdout="")
     shop.invoke("cargo.clean", "--all")
     assert ["container", "rm", "--force", "--volumes", "shop-cargo-test-1-postgres-1"] in [

@@ -80,9 +80,11 @@ def left(bench: Bench, place: str = "") -> None:
         "volumes": {"data": {"name": "shop_data"}, "shared": {"name": "shop_shared", "external": True}},
     }
     bench.reply("config --format json", stdout=json.dumps(config))
-    bench.reply("ps --all --filter", stdout="shop-api-1 api\n")
-    bench.reply("container inspect", stdout=f"/shop-api-1\tshop/api:dev\tshop\t{place or bench.root}\n")
-    bench.reply("network ls", stdout="shop_default\n")
+    bench.reply("ps --all --filter", stdout='["shop-api-1","api"]\n')
+    bench.reply(
+        "container inspect", stdout=json.dumps(["/shop-api-1", "shop/api:dev", "shop", place or str(bench.root)])
+    )
+    bench.reply("network ls", stdout='["shop_default"]\n')
     bench.reply("volume ls", stdout="shop_data\nshop_shared\nshop_elsewhere\n")
     listed = ("sha256:1 shop/api:dev 9MB", "sha256:2 <none>:<none> 1MB", "sha256:3 others/tool:1 5MB")
     bench.reply("image ls --no-trunc --filter label", stdout="\n".join(listed) + "\n")
@@ -183,7 +185,7 @@ def test_a_process_on_a_port_is_shown_and_left_alone(bench: Bench, taken: int) -
 
 def test_a_container_on_a_port_is_stopped_with_consent_only(bench: Bench, taken: int) -> None:
     bench.reply("--filter publish", stdout="other-db-1\n")
-    bench.reply("container inspect", stdout="/other-db-1\tpostgres:15\tother\t/home/me/other\n")
+    bench.reply("container inspect", stdout='["/other-db-1","postgres:15","other","/home/me/other"]\n')
     bench.reply("container stop", stdout="")
     asked = bench.invoke("services.stop")
     assert asked.code == 18
@@ -195,7 +197,7 @@ def test_a_container_on_a_port_is_stopped_with_consent_only(bench: Bench, taken:
 
 def test_a_container_of_this_project_is_not_in_the_way(bench: Bench, taken: int) -> None:
     bench.reply("--filter publish", stdout="shop-web-1\n")
-    bench.reply("container inspect", stdout="/shop-web-1\tnginx\tshop\t/here\n")
+    bench.reply("container inspect", stdout='["/shop-web-1","nginx","shop","/here"]\n')
     done = bench.invoke("services.stop", "--yes")
     assert done.code == 0
     assert "is free or already used by the stack" in done.err

@@ -42,7 +42,7 @@ def images(bench: Bench, **ids: str) -> None:
     lines = [f'["shop/{name}:dev"] sha256:{value} linux/amd64' for name, value in ids.items()]
     bases = ('["rust:1-bookworm"] sha256:1 linux/amd64', '["debian:bookworm-slim"] sha256:2 linux/amd64')
     bench.reply("image inspect", stdout="\n".join((*lines, *bases)) + "\n")
-    there = [f"{name}-id\tshop-{name}-1\trunning\t{name}\tsha256:old" for name in ids]
+    there = [json.dumps([f"{name}-id", f"shop-{name}-1", "running", name, "sha256:old"]) for name in ids]
     bench.reply("ps --all --no-trunc", stdout="\n".join(there) + "\n")
 
 
@@ -186,7 +186,7 @@ def test_what_the_section_asks_for_and_we_do_not_know_is_refused_by_name(running
 def test_dev_follows_the_logs_and_stops_what_it_started(running: Bench) -> None:
     running.reply("ps --all --no-trunc", stdout="")
     running.reply("logs --tail", stdout="api-1  | hello\n", wait=True)
-    running.reply("ps --all --no-trunc", stdout="1\tshop-api-1\trunning\tapi\tsha256:old\n", after="up")
+    running.reply("ps --all --no-trunc", stdout='["1","shop-api-1","running","api","sha256:old"]\n', after="up")
     watching = start(running, "dev", "api")
     watching.wait_for("following the logs; press Ctrl-C to stop the containers that were started")
     watching.wait_for("api-1  | hello")
@@ -213,10 +213,12 @@ def test_the_logs_end_with_a_dev_that_is_killed(running: Bench) -> None:
 
 
 def test_dev_leaves_what_ran_before(running: Bench) -> None:
-    before = "1\tshop-worker-1\trunning\tworker\tsha256:old\n"
+    before = '["1","shop-worker-1","running","worker","sha256:old"]\n'
     running.reply("ps --all --no-trunc", stdout=before)
     running.reply("logs --tail", wait=True)
-    running.reply("ps --all --no-trunc", stdout=f"{before}2\tshop-api-1\trunning\tapi\tsha256:old\n", after="up")
+    running.reply(
+        "ps --all --no-trunc", stdout=f'{before}["2","shop-api-1","running","api","sha256:old"]\n', after="up"
+    )
     watching = start(running, "dev")
     watching.wait_for("following the logs")
     assert watching.end(signal.SIGINT) == 130

@@ -35,7 +35,7 @@ class Shop:
     """A project with an image that contains a program and its manifest, and a service with a volume."""
 
     def __init__(self, root: Path, base: str) -> None:
-        self.root, self.project = root, f"tasks-{secrets.token_hex(3)}"
+        self.root, self.project, self.base = root, f"tasks-{secrets.token_hex(3)}", base
         (root / "tasks.py").write_text("from buildkit_tasks import namespace\n__all__ = ['namespace']\n")
         (root / "manifest.json").write_text(json.dumps(MANIFEST))
         (root / "Dockerfile").write_text(
@@ -106,3 +106,31 @@ def test_run_extract_and_clean(shops: tuple[Shop, Shop]) -> None:
     assert shop.invoke("clean", "--volumes", "--confirm", shop.project).code == 0
     assert not any(shop.left().values())
     assert other.left() == before
+
+
+def test_clean_does_not_touch_what_a_label_or_name_of_another_project_names(shops: tuple[Shop, Shop]) -> None:
+    """A label and the name of a network may contain line breaks: a listing must not read them as further lines."""
+    shop, other = shops
+    victim = f"{other.project}-plain"
+    label = f"com.docker.compose.project={shop.project}"
+    lie = f"com.docker.compose.service=x\n{victim} y"
+    named = f"{shop.project}-liar"
+    network = f"{shop.project}_x\n{other.project}_free"
+    for argv in (
+        ["docker", "create", "--name", named, "--label", label, "--label", lie, shop.base, "true"],
+        ["docker", "create", "--name", victim, shop.base, "true"],
+        ["docker", "network", "create", f"{other.project}_free"],
+        ["docker", "network", "create", "--label", label, network],
+    ):
+        process.ok(argv, shop.root)
+    try:
+        cleaned = shop.invoke("clean", "--yes")
+        assert cleaned.code == 0, cleaned.all
+        assert process.run(["docker", "inspect", victim], shop.root).code == 0
+        kept = process.ok(["docker", "network", "ls", "--format", "{{json .Name}}"], shop.root).out.splitlines()
+        assert json.dumps(f"{other.project}_free") in kept
+        assert process.run(["docker", "inspect", named], shop.root).code != 0
+    finally:
+        process.run(["docker", "rm", "-f", named, victim], shop.root)
+        found = process.ok(["docker", "network", "ls", "-q", "--filter", f"name={other.project}_free"], shop.root).out
+        process.run(["docker", "network", "rm", *found.split()], shop.root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,8 @@ CASES: tuple[tuple[Command, str], ...] = (
     (
         docker.service_containers(ROOT, "shop"),
         "docker ps --all --no-trunc --filter label=com.docker.compose.project=shop "
-        "--filter label=com.docker.compose.oneoff=False --format '{{.ID}}\t{{.Names}}\t{{.State}}\t"
-        '{{.Label "com.docker.compose.service"}}\t{{.Label "com.docker.compose.image"}}\'',
+        "--filter label=com.docker.compose.oneoff=False --format '[{{json .ID}},{{json .Names}},{{json .State}},"
+        '{{json (.Label "com.docker.compose.service")}},{{json (.Label "com.docker.compose.image")}}]\'',
     ),
     (docker.unpack_into(ROOT, "shop-api-1"), "docker container cp --archive - shop-api-1:/"),
     (
@@ -169,12 +170,12 @@ CASES: tuple[tuple[Command, str], ...] = (
     (docker.context_storage(ROOT), "docker context inspect --format '{{json .Storage.TLSPath}}'"),
     (
         docker.project_containers(ROOT, "shop"),
-        "docker ps --all --filter label=com.docker.compose.project=shop --format '{{.Names}} "
-        '{{.Label "com.docker.compose.service"}}\'',
+        "docker ps --all --filter label=com.docker.compose.project=shop --format '[{{json .Names}},"
+        '{{json (.Label "com.docker.compose.service")}}]\'',
     ),
     (
         docker.running(ROOT),
-        """docker ps --format '{{.Names}} {{.Label "com.docker.compose.project.working_dir"}}'""",
+        """docker ps --format '[{{json .Names}},{{json (.Label "com.docker.compose.project.working_dir")}}]'""",
     ),
     (docker.publishing(ROOT, 8080), "docker ps --filter publish=8080/tcp --format '{{.Names}}'"),
     (docker.publishing(ROOT, 53, "udp"), "docker ps --filter publish=53/udp --format '{{.Names}}'"),
@@ -190,7 +191,7 @@ CASES: tuple[tuple[Command, str], ...] = (
     ),
     (
         docker.project_networks(ROOT, "shop"),
-        "docker network ls --format '{{.Name}}' --filter label=com.docker.compose.project=shop",
+        "docker network ls --format '[{{json .Name}}]' --filter label=com.docker.compose.project=shop",
     ),
     (
         docker.project_images(ROOT, "shop"),
@@ -201,9 +202,9 @@ CASES: tuple[tuple[Command, str], ...] = (
     (docker.stop_containers(ROOT, ("a", "b")), "docker container stop a b"),
     (
         docker.container_facts(ROOT, ("a",)),
-        "docker container inspect --format '{{.Name}}\t{{.Config.Image}}\t"
-        '{{index .Config.Labels "com.docker.compose.project"}}\t'
-        '{{index .Config.Labels "com.docker.compose.project.working_dir"}}\' a',
+        "docker container inspect --format '[{{json .Name}},{{json .Config.Image}},"
+        '{{json (index .Config.Labels "com.docker.compose.project")}},'
+        '{{json (index .Config.Labels "com.docker.compose.project.working_dir")}}]\' a',
     ),
     (docker.registry_mirrors(ROOT), "docker info --format '{{json .RegistryConfig.Mirrors}}'"),
     (docker_run.volume_sizes(ROOT), "docker system df --verbose --format '{{json .Volumes}}'"),
@@ -284,7 +285,7 @@ CASES: tuple[tuple[Command, str], ...] = (
     ),
     (docker_run.volumes(ROOT, "l=1"), "docker volume ls --quiet --filter label=l=1"),
     (docker_run.containers_named(ROOT, "a-"), "docker ps --all --filter 'name=^/?a-' --format '{{.Names}}'"),
-    (docker_run.networks_named(ROOT, "a-"), "docker network ls --filter 'name=^a-' --format '{{.Name}}'"),
+    (docker_run.networks_named(ROOT, "a-"), "docker network ls --filter 'name=^a-' --format '[{{json .Name}}]'"),
     (docker_run.remove_containers(ROOT, ("a", "b")), "docker container rm --force --volumes a b"),
     (docker_run.remove_networks(ROOT, ("a",)), "docker network rm a"),
     (docker_run.network(ROOT, "n"), "docker network inspect --format '{{.Name}}' n"),
@@ -386,6 +387,13 @@ def test_text_of_ours_means_what_it_says_to_compose_and_bake() -> None:
     said = 'time="T" level=warning msg="The \\"A_B\\" variable is not set."\nThe "C" variable is not set.'
     assert compose_cli.unset_variables(f"{said}\n{said}") == ["A_B", "C"]
     assert buildx.for_bake({"a": "${x} %{y} $z"}) == '{"a": "$${x} %%{y} $z"}'
+    assert docker.fields(".Name", ".ID") == "[{{json .Name}},{{json .ID}}]"
+
+
+def test_labels_are_printed_as_json() -> None:
+    """A label may contain line breaks, which must not look like further lines of a listing."""
+    for module in (docker, docker_run, compose_cli, buildx):
+        assert not re.search(r"\{\{ ?(?:\.Labels?|index)\b", inspect.getsource(module)), module.__name__
 
 
 def test_a_password_is_on_no_command_line() -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run
+from buildkit_tasks.core import run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockercli import compose_cli, docker_run
 from buildkit_tasks.images import bases
@@ -62,8 +62,9 @@ def remove_all(session: Session, project: Project) -> None:
     if found := run.capture(session.world, docker_run.containers_named(root, prefix)).stdout.split():
         session.report.say(f"removed {', '.join(found)}")
         run.capture(session.world, docker_run.remove_containers(root, found))
-    if networks := run.capture(session.world, docker_run.networks_named(root, prefix)).stdout.split():
-        run.capture(session.world, docker_run.remove_networks(root, networks))
+    networks = shapes.rows(run.capture(session.world, docker_run.networks_named(root, prefix)), 1)
+    if networks:
+        run.capture(session.world, docker_run.remove_networks(root, [name for (name,) in networks]))
 
 
 def stack_network(session: Session, project: Project) -> str:

@@ -85,6 +85,16 @@ def answers(result: Result, shape: Shape = None, *, needs: Sequence[str] = ()) -
         raise invalid(result, error) from None
 
 
+def rows(result: Result, width: int) -> list[list[str]]:
+    """Parse the lists of `width` strings printed by a command, one per line. Raises `Problem` answer-invalid."""
+    try:
+        found = [loads(line, list) for line in result.stdout.splitlines() if line.strip()]
+        check(found, [[str]])
+    except ValueError as error:
+        raise invalid(result, error) from None
+    return [[item or "" for item in row] for row in found if len(row) == width]
+
+
 def objects(text: str, shape: Shape = None, *, needs: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Parse JSON objects, one per line or as a list. Raises ValueError."""
     text = text.strip()

@@ -73,6 +73,15 @@ def context_storage(cwd: Path) -> Command:
     return ask(cwd, "context", "inspect", "--format", "{{json .Storage.TLSPath}}")
 
 
+def fields(*expressions: str) -> str:
+    """Return a format that prints a JSON list per line: a label of a container may contain any character."""
+    return "[" + ",".join(f"{{{{json {expression}}}}}" for expression in expressions) + "]"
+
+
+def _label(name: str) -> str:
+    return f'(.Label "com.docker.compose.{name}")'
+
+
 def project_volumes(cwd: Path, project: str) -> Command:
     """List the names of a compose project's volumes, one per line."""
     label = f"label=com.docker.compose.project={project}"
@@ -80,9 +89,9 @@ def project_volumes(cwd: Path, project: str) -> Command:
 
 
 def project_networks(cwd: Path, project: str) -> Command:
-    """List the names of a compose project's networks, one per line."""
+    """Print one line `[name]` per network of a compose project, as JSON. The name may contain any character."""
     label = f"label=com.docker.compose.project={project}"
-    return ask(cwd, "network", "ls", "--format", "{{.Name}}", "--filter", label)
+    return ask(cwd, "network", "ls", "--format", fields(".Name"), "--filter", label)
 
 
 def project_images(cwd: Path, project: str) -> Command:
@@ -103,31 +112,26 @@ def stop_containers(cwd: Path, names: Iterable[str]) -> Command:
 
 
 def container_facts(cwd: Path, names: Iterable[str]) -> Command:
-    """Print one line `name image project directory`, separated by tabs, per container."""
-    labels = '{{index .Config.Labels "com.docker.compose.project"}}'
-    place = '{{index .Config.Labels "com.docker.compose.project.working_dir"}}'
-    form = "\t".join(("{{.Name}}", "{{.Config.Image}}", labels, place))
-    return ask(cwd, "container", "inspect", "--format", form, *names)
+    """Print one line `[name, image, project, directory]` per container, as JSON."""
+    labels = (f'(index .Config.Labels "com.docker.compose.{name}")' for name in ("project", "project.working_dir"))
+    return ask(cwd, "container", "inspect", "--format", fields(".Name", ".Config.Image", *labels), *names)
 
 
 def project_containers(cwd: Path, project: str) -> Command:
-    """Print one line `name service` per container of a compose project, regardless of the current compose files."""
-    form = '{{.Names}} {{.Label "com.docker.compose.service"}}'
+    """Print one line `[name, service]` per container of a compose project, as JSON, regardless of its compose files."""
     label = f"label=com.docker.compose.project={project}"
-    return ask(cwd, "ps", "--all", "--filter", label, "--format", form)
+    return ask(cwd, "ps", "--all", "--filter", label, "--format", fields(".Names", _label("service")))
 
 
 def service_containers(cwd: Path, project: str) -> Command:
-    """Print one tab-separated line `id name state service image` per container of a project, except one-off containers.
+    """Print one line `[id, name, state, service, image]` per container of a project, except one-off containers, as JSON.
 
     The image is the id that compose compares with the service's current image.
     """
-    labels = ('{{.Label "com.docker.compose.service"}}', '{{.Label "com.docker.compose.image"}}')
     chosen = [f"label=com.docker.compose.{name}" for name in (f"project={project}", "oneoff=False")]
     how = [part for label in chosen for part in ("--filter", label)]
-    return docker(
-        cwd, "ps", "--all", "--no-trunc", *how, "--format", "\t".join(("{{.ID}}", "{{.Names}}", "{{.State}}", *labels))
-    )
+    form = fields(".ID", ".Names", ".State", _label("service"), _label("image"))
+    return docker(cwd, "ps", "--all", "--no-trunc", *how, "--format", form)
 
 
 def unpack_into(cwd: Path, name: str) -> Command:
@@ -141,9 +145,8 @@ def remove_inside(cwd: Path, name: str, paths: Iterable[str]) -> Command:
 
 
 def running(cwd: Path) -> Command:
-    """Print one line `name directory` per running container, with the directory of its compose project."""
-    form = '{{.Names}} {{.Label "com.docker.compose.project.working_dir"}}'
-    return ask(cwd, "ps", "--format", form)
+    """Print one line `[name, directory]` per running container, with its compose project's directory, as JSON."""
+    return ask(cwd, "ps", "--format", fields(".Names", _label("project.working_dir")))
 
 
 def publishing(cwd: Path, port: int, protocol: str = "tcp") -> Command:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from buildkit_tasks.core.model import Command
 
-from .docker import LISTING, ask, docker
+from .docker import LISTING, ask, docker, fields
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ def containers_named(cwd: Path, prefix: str) -> Command:
 
 
 def networks_named(cwd: Path, prefix: str) -> Command:
-    """List the names of networks with this prefix, one per line."""
-    return ask(cwd, "network", "ls", "--filter", f"name=^{prefix}", "--format", "{{.Name}}")
+    """Print one line `[name]` per network with this prefix, as JSON."""
+    return ask(cwd, "network", "ls", "--filter", f"name=^{prefix}", "--format", fields(".Name"))
 
 
 def remove_containers(cwd: Path, names: Sequence[str]) -> Command:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run
+from buildkit_tasks.core import run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.dockercli import docker
@@ -83,8 +83,7 @@ def _others(session: Session) -> str:
     """Return the names of running containers not started from this directory or a parent: the first ten."""
     result = run.capture(session.world, docker.running(HOME), timeout=10)
     here = {str(place) for place in (session.world.cwd, *session.world.cwd.parents)}
-    pairs = (line.partition(" ") for line in result.stdout.splitlines())
-    names = [name for name, _, directory in pairs if directory not in here]
+    names = [name for name, directory in shapes.rows(result, 2) if directory not in here]
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 

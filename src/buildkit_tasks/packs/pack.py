@@ -35,6 +35,9 @@ PARTS = ("registry", "git", "deps", "rest")
 _WORDS = ("scope", "platform", "created", "toolchain", "rustc", "host", "profile", "rustflags", "lock", "form")
 _PART = re.compile(rf"({'|'.join(PARTS)})(-[0-9]{{1,3}})?\.tar\.(zst|gz)")
 
+#: Maximum number of parts in a pack; ours have seven.
+MOST_PARTS = 32
+
 #: Estimated bytes per second (uncompressed) for fetching and unpacking a pack, to compute the break-even. `nox -s
 #: bench_travel` measured 1,011 MB in 4.1 s, including the start of builds, with a registry on the same machine.
 RESTORE_RATE = 150e6
@@ -153,6 +156,8 @@ def read_label(labels: Mapping[str, str]) -> Mapping[str, Any] | None:
         raise Malformed(f"pack: compile_seconds is {printable(seconds, 40)!r}")
     said["compile_seconds"] = seconds
     parts = registry_reader.mapping(content.get("parts"), "pack: parts")
+    if len(parts) > MOST_PARTS:
+        raise Malformed(f"pack: {len(parts)} parts")
     if wrong := [name for name in parts if not _PART.fullmatch(name)]:
         raise Malformed(f"pack: {printable(wrong[0], 40)!r} is not a valid part name")
     said["parts"] = {name: registry_reader.size(value, f"pack: {name}") for name, value in parts.items()}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from buildkit_tasks.caches.look import seconds
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.registry.client import Client
-from buildkit_tasks.registry.names import Digest, RegistryError, Tag
+from buildkit_tasks.registry.names import Digest, Malformed, Manifest, RegistryError, Tag
 from buildkit_tasks.registry.remote import client
 
 from . import mounts
@@ -20,11 +23,14 @@ from .pack import Listed
 #: Number of parallel requests; public registries accept this many from one client without throttling.
 AT_ONCE = 8
 
+#: Limits of a listing: tags, seconds, and warnings about what was skipped.
+MOST, SECONDS, SHOWN = 2000, 600.0, 10
+
 
 def show(session: Session, *, ref: str = "") -> None:
     """List the packs of the repository, newest first. Problems: bad-argument, registry-unreachable, registry-denied."""
-    repository = client(session, ref)
-    found = _listed(repository)
+    repository = client(session, ref, seconds=SECONDS)
+    found = _listed(session, repository)
     if session.report.json_only:
         session.report.envelope({"packs": [_json(item) for item in found]})
         return
@@ -59,9 +65,10 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
     """
     if keep < 1:
         raise Problem("bad-argument", "--keep must be at least 1.", hint="for example: --keep 3")
-    repository = client(session, ref)
     limit = datetime.now(timezone.utc) - timedelta(seconds=seconds(older, "older"))
-    going = packs.expired(_listed(repository), keep, limit.isoformat(timespec="seconds"))
+    found = _listed(session, client(session, ref, seconds=SECONDS))
+    going = packs.expired(found, keep, limit.isoformat(timespec="seconds"))
+    repository = client(session, ref)
     for item in going:
         session.report.say(f"  {item.tags[0] if item.tags else item.digest}  {units.human(item.bytes)}  {item.created}")
     number, size = units.counted(len(going), "pack"), units.human(sum(item.bytes for item in going))
@@ -84,28 +91,53 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
         session.report.envelope({"expired": [_json(item) for item in going], "dry_run": dry_run})
 
 
-def _listed(repository: Client) -> list[Listed]:
-    """Return all packs in the repository, one per manifest. Multiple tags may refer to the same manifest."""
+def _listed(session: Session, repository: Client) -> list[Listed]:
+    """Return the packs in the repository, one per manifest. Multiple tags may refer to the same manifest.
+
+    Keeps little of each pack, because anyone who can push can create many large ones. Skips what is not a pack.
+    """
+    skipped: list[str] = []
+
+    def look(tag: Tag) -> tuple[Tag, int, Manifest] | None:
+        try:
+            found = repository.manifest(tag)
+        except Malformed as error:
+            skipped.append(f"{tag} was skipped: {error}")
+            return None
+        return (tag, found.size, replace(found, layers=())) if found else None
+
+    def description(one: Manifest) -> Mapping[str, Any] | None:
+        try:
+            labels = repository.labels(one)
+            said = packs.read_label(labels) or mounts.read_label(labels)
+        except Malformed as error:
+            skipped.append(f"{one.digest[:19]} was skipped: {error}")
+            return None
+        return {name: value for name, value in said.items() if name != "packages"} if said else None
+
     try:
         starts = tuple(f"{scope}-" for scope in (*packs.SCOPES, packs.CARGO, mounts.SCOPE))
         tags = [tag for tag in repository.tags() if tag.startswith(starts)]
+        if len(tags) > MOST:
+            skipped.append(f"only {MOST} of {len(tags)} tags were read")
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            manifests = list(pool.map(repository.manifest, tags))
-            named: dict[Digest, list[Tag]] = {}
-            for tag, manifest in zip(tags, manifests, strict=True):
-                if manifest:
-                    named.setdefault(manifest.digest, []).append(tag)
-            distinct = {m.digest: m for m in manifests if m}
-            labels = dict(zip(distinct, pool.map(repository.labels, distinct.values()), strict=True))
+            heads = [head for head in pool.map(look, tags[:MOST]) if head]
+            distinct = {one.digest: (size, one) for _, size, one in heads}
+            said = list(pool.map(description, [one for _, one in distinct.values()]))
     except RegistryError as error:
         raise repository.problem(error) from error
-    found = []
-    for digest, one in distinct.items():
-        if said := packs.read_label(labels[digest]) or mounts.read_label(labels[digest]):
-            found.append(Listed(digest, tuple(sorted(named[digest], key=len)), one.size, said["created"], said))
+    for line in skipped[:SHOWN]:
+        session.report.warn(line)
+    named: dict[Digest, list[Tag]] = {}
+    for tag, _, one in heads:
+        named.setdefault(one.digest, []).append(tag)
+    found = [
+        Listed(digest, tuple(sorted(named[digest], key=len)), size, about["created"], about)
+        for (digest, (size, _)), about in zip(distinct.items(), said, strict=True)
+        if about
+    ]
     return sorted(found, key=lambda item: item.created, reverse=True)
 
 
 def _json(item: Listed) -> dict[str, object]:
-    said = {name: value for name, value in item.said.items() if name != "packages"}
-    return {"digest": item.digest, "tags": list(item.tags), "bytes_stored": item.bytes, **said}
+    return {"digest": item.digest, "tags": list(item.tags), "bytes_stored": item.bytes, **item.said}

@@ -11,7 +11,7 @@ from buildkit_tasks.caches import selection as cache_selection
 from buildkit_tasks.caches.delete import delete as delete_records
 from buildkit_tasks.caches.look import records
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import readfile, run, units
+from buildkit_tasks.core import readfile, run, shapes, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Workspace
 from buildkit_tasks.dockercli import compose_cli, docker, docker_run
@@ -30,8 +30,8 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     """
     project = discover(session, looking=True)
     name = project.workspace.project
-    containers = [line.split(" ")[0] for line in _lines(session, docker.project_containers(session.root, name))]
-    networks = _lines(session, docker.project_networks(session.root, name))
+    containers = _containers(session, name)
+    networks = _networks(session, name)
     listed = _lines(session, docker.project_images(session.root, name))
     labelled = [line.split(" ", 2) for line in listed if line.count(" ") >= 2]
     images = [image for image in labelled if "<none>" in image[1] or _ours(image[1], project.workspace)]
@@ -64,9 +64,9 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
         return
     files = stack.files_in_force(session, project)
     run.check(session.world, compose_cli.down(session.root, files, orphans=True))
-    for container in _lines(session, docker.project_containers(session.root, name)):  # created by one-off commands
-        run.capture(session.world, docker.remove_container(session.root, container.split(" ")[0]))
-    for network in _lines(session, docker.project_networks(session.root, name)):  # no longer in the compose file
+    for container in _containers(session, name):  # created by one-off commands
+        run.capture(session.world, docker.remove_container(session.root, container))
+    for network in _networks(session, name):  # no longer in the compose file
         run.capture(session.world, docker_run.remove_networks(session.root, [network]))
     kept = _remove(session, [*images, *(["", image, ""] for image in toolchains)])
     kept += [(name, "in use by a cargo task") for name in cargo_tasks.remove(session, [v.name for v in objects])]
@@ -85,9 +85,8 @@ def _refuse_foreign(session: Session, name: str, containers: Sequence[str]) -> N
     if not containers:
         return
     ours = {readfile.real(session.root), *(readfile.real(file.parent) for file in files_found(session))}
-    facts = [line.split("\t") for line in _lines(session, docker.container_facts(session.root, containers))]
-    places = {fact[3] for fact in facts if len(fact) > 3 and fact[3]}
-    others = sorted(place for place in places if readfile.real(Path(place)) not in ours)
+    facts = shapes.rows(run.check(session.world, docker.container_facts(session.root, containers)), 4)
+    others = sorted({place for *_, place in facts if place and readfile.real(Path(place)) not in ours})
     if others:
         raise Problem(
             "bad-argument",
@@ -129,6 +128,17 @@ def _remove(session: Session, images: list[list[str]]) -> list[tuple[str, str]]:
         if removed.code != 0 and "No such image" not in removed.stderr:
             kept.append((name, removed.stderr.strip().splitlines()[-1] if removed.stderr.strip() else "in use"))
     return kept
+
+
+def _containers(session: Session, project: str) -> list[str]:
+    listed = run.check(session.world, docker.project_containers(session.root, project))
+    return [name for name, _ in shapes.rows(listed, 2)]
+
+
+def _networks(session: Session, project: str) -> list[str]:
+    return [
+        name for (name,) in shapes.rows(run.check(session.world, docker.project_networks(session.root, project)), 1)
+    ]
 
 
 def _lines(session: Session, command: Command) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run
+from buildkit_tasks.core import run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Port
 from buildkit_tasks.dockercli import docker
@@ -82,8 +82,8 @@ def holders(session: Session, project: str, published: Sequence[Port]) -> tuple[
         asked = docker.publishing(session.root, port.published, port.protocol)
         names = run.capture(session.world, asked).stdout.split()
         if names:
-            facts = run.check(session.world, docker.container_facts(session.root, names)).stdout.splitlines()
-            for name, image, owner, place in (line.split("\t") for line in facts if line.count("\t") == 3):
+            facts = run.check(session.world, docker.container_facts(session.root, names))
+            for name, image, owner, place in shapes.rows(facts, 4):
                 if owner != project:
                     whose = f"{owner} in {place}" if owner else "no compose project"
                     found.append(Holder(port, "container", name.lstrip("/"), f"{whose}, image {image}"))

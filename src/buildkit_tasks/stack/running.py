@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run
+from buildkit_tasks.core import run, shapes
 from buildkit_tasks.dockercli import docker
 
 
@@ -22,6 +22,5 @@ class Running:
 
 def listed(session: Session, project: str) -> tuple[Running, ...]:
     """Return the project's containers, including stopped ones. Problems: command-failed."""
-    said = run.check(session.world, docker.service_containers(session.root, project)).stdout
-    lines = (line.split("\t") for line in said.splitlines())
-    return tuple(Running(*parts) for parts in lines if len(parts) == 5)
+    said = run.check(session.world, docker.service_containers(session.root, project))
+    return tuple(Running(*parts) for parts in shapes.rows(said, 5))

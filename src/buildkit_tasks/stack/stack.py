@@ -144,9 +144,8 @@ def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
     run.check(session.world, compose_cli.down(session.root, files, volumes=volumes, orphans=orphans))
     name = project.workspace.project
     session.report.say(f"{name} is down" + ("" if volumes else "; its volumes are kept"))
-    left = run.capture(session.world, docker.project_containers(session.root, name)).stdout.split("\n")
-    for line in filter(None, left):
-        container, _, service = line.partition(" ")
+    left = run.capture(session.world, docker.project_containers(session.root, name))
+    for container, service in shapes.rows(left, 2):
         session.report.warn(
             f"{container} was kept: the service {service} is not in the compose file, or its profile is not active "
             f"(to remove it, run `invoke down --remove-orphans` or `COMPOSE_PROFILES='*' invoke down`)"
