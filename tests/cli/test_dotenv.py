@@ -100,6 +100,16 @@ def test_what_is_not_a_file_is_refused_at_once(shop: Bench, file: str, name: str
     assert shop.invoke("doctor", "--json").code == 37
 
 
+def test_compose_does_not_read_a_file_of_gigabytes(shop: Bench) -> None:
+    with (shop.root / ".env").open("wb") as file:
+        file.truncate(10 << 30)
+    for task in (("build", "--plan"), ("ps",)):
+        done = shop.invoke(*task)
+        assert done.code == 5, done.all
+        assert "it is larger than 1024 KiB" in done.err
+    assert not [call for call in shop.calls if "config" in call["argv"]]
+
+
 def test_a_large_file_is_refused(shop: Bench) -> None:
     (shop.root / ".env").write_text("A=1\n" * 300_000)
     done = shop.invoke("dotenv")

@@ -53,3 +53,12 @@ def test_values_of_dotenv_are_masked_where_other_programs_speak_and_not_in_hints
 )
 def test_logins_are_masked(text: str, shown: str) -> None:
     assert without_login(text) == shown
+
+
+def test_a_table_has_one_line_per_row(capsys: pytest.CaptureFixture[str]) -> None:
+    """A label or a branch with a line break starts no line, which a CI system could read as a command."""
+    table = [("branch", "x\n::set-output name=a::b\r\n##[add-mask]c"), ("other", "y")]
+    Report(World({}, Path("/"), Path("/"))).table(("what", "value"), table)
+    shown = capsys.readouterr().out
+    assert shown.count("\n") == 3
+    assert "\n::" not in shown

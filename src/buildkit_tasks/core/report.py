@@ -144,8 +144,8 @@ class Report:
             self.answer(json.dumps(document, indent=2, default=str))
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-        """Print a table as the result: aligned plain text, suitable for pipes and pasting."""
-        rows = [[visible(str(cell)) for cell in row] for row in rows]
+        """Print a table as the result: aligned plain text, one line per row, suitable for pipes and pasting."""
+        rows = [[visible(str(cell)).replace("\n", " ") for cell in row] for row in rows]
         widths = [max(len(r[i]) for r in [headings, *rows]) for i in range(len(headings))]
         lines = [title] if title else []
         lines.append("  ".join(h.ljust(w) for h, w in zip(headings, widths, strict=True)).rstrip())

@@ -124,7 +124,7 @@ def project_containers(cwd: Path, project: str) -> Command:
 
 
 def service_containers(cwd: Path, project: str) -> Command:
-    """Print one line `[id, name, state, service, image]` per container of a project, except one-off containers, as JSON.
+    """Print one line `[id, name, state, service, image]` per container of a project, as JSON; no one-off containers.
 
     The image is the id that compose compares with the service's current image.
     """

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import secrets
+import stat
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -72,8 +73,8 @@ def _workspace(session: Session, named: Sequence[str], *, looking: bool) -> Work
 
 def _read(session: Session, named: Sequence[str]) -> Workspace:
     for dotenv in session.env_files:
-        if dotenv.exists() and not dotenv.is_file() and str(dotenv) != os.devnull:
-            dotenv_disk.read(dotenv)  # compose would wait forever for input from a FIFO
+        if str(dotenv) != os.devnull and not _readable_by_compose(dotenv):
+            dotenv_disk.read(dotenv)
     files = session.compose_files
     config = _model(session, files)
     names = lists.names(named, "service")
@@ -82,6 +83,15 @@ def _read(session: Session, named: Sequence[str]) -> Workspace:
     explicit = _named(session, files, config)
     workspace = compose.from_compose(config, session.settings, files, explicit=explicit)
     return workspace if workspace.services else replace(workspace, inactive=_inactive(session, files))
+
+
+def _readable_by_compose(path: Path) -> bool:
+    """Whether compose should read a file: it would wait forever for a FIFO, and read a file of any size into memory."""
+    try:
+        about = path.stat()
+    except OSError:
+        return True  # compose says what is wrong
+    return stat.S_ISREG(about.st_mode) and about.st_size <= readfile.LARGEST
 
 
 def _inactive(session: Session, files: Sequence[Path]) -> dict[str, tuple[str, ...]]:
