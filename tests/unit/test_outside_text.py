@@ -118,7 +118,7 @@ IN_PLACE = {
     "ci/login.py": "our temporary directory",
     "images/offline.py": "our temporary directory",
     "legacy/fallback.py": "our temporary directory",
-    "project/discover.py": "our temporary directory",
+    "project/resolve.py": "our temporary directory",
     "shells/startup_file.py": "a file with several hard links, which must stay so",
     "survey/model.py": "our temporary directory",
 }

@@ -91,7 +91,7 @@ def test_a_wrong_value_is_refused_with_its_name_and_origin(tmp_path: Path, name:
         ('[tool.buildkit-tasks]\nbench = "x"\n', "tool.buildkit-tasks.bench: expected an object, found a string"),
         (f"a = {'[' * 5000}{']' * 5000}\n", "it is nested too deeply"),
         ("[tool\n", "Expected"),
-        ("\0", "Found invalid character"),
+        ("\0", "Invalid statement"),
     ],
 )
 def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str, said: str) -> None:

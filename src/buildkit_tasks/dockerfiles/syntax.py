@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from buildkit_tasks.core import shapes
 
-from . import heredocs
+from . import globs, heredocs
 
 # A default may contain another plain variable. Deeper nesting is expanded innermost first, in several rounds.
 _VARIABLE = re.compile(
@@ -22,6 +22,8 @@ _VARIABLE = re.compile(
 DIRECTIVE = re.compile(r"\s*(?:#|//)\s*(syntax|escape|check)\s*=\s*(.+?)\s*$", re.IGNORECASE)
 #: A flag; its value may contain blanks in quotes.
 _FLAG = re.compile(r"""--([a-z][a-z-]*)(?:=((?:\\.|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\s"'\\])*))?(?:\s+|$)""")
+#: How many characters an expansion can add: variables that double each other would fill the memory.
+_GROWTH = 16 * 1024
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 
 
@@ -196,7 +198,7 @@ def defaults(text: str) -> dict[str, str]:
 def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
     """Expand `$NAME`, `${NAME}` and all other forms. Unknown names become empty, as in BuildKit.
 
-    `keep`: keep unknown names as `${NAME}`.
+    `keep`: keep unknown names as `${NAME}`. A word that grows by more than 16 KiB is cut off.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -211,12 +213,27 @@ def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
             return known if there else other
         return f"${{{name}}}" if keep and name not in values else ""
 
+    longest = len(word) + _GROWTH
     for _ in range(4):  # enough for nested defaults, but a value that refers to itself must not loop forever
-        replaced = _VARIABLE.sub(value, word)
+        replaced = _substituted(word, value, longest)
         if replaced == word:
             break
         word = replaced
     return word
+
+
+def _substituted(word: str, value: Callable[[re.Match[str]], str], longest: int) -> str:
+    """Return a word with its variables replaced, cut off where it gets too long."""
+    parts, at, size = list[str](), 0, 0
+    for match in _VARIABLE.finditer(word):
+        parts += [word[at : match.start()], value(match)]
+        at = match.end()
+        size += len(parts[-2]) + len(parts[-1])
+        if size > longest:
+            break
+    else:
+        parts.append(word[at:])
+    return "".join(parts)[:longest]
 
 
 def _trimmed(value: str, form: str, word: str) -> str:
@@ -224,20 +241,11 @@ def _trimmed(value: str, form: str, word: str) -> str:
     every = word.startswith(form)
     pattern = word[1:] if every else word
     if form == "#":
-        found = re.match(_glob(pattern, greedy=every), value, re.DOTALL)
-        return value[found.end() :] if found else value
+        return globs.without_start(value, pattern, longest=every)
     if form == "%":
-        starts = range(len(value) + 1) if every else range(len(value), -1, -1)
-        whole = re.compile(_glob(pattern, greedy=True), re.DOTALL)
-        return value[: next((at for at in starts if whole.fullmatch(value, at)), len(value))]
+        return globs.without_end(value, pattern, longest=every)
     pattern, _, new = pattern.partition("/")
-    return re.sub(_glob(pattern, greedy=True), lambda _: new, value, count=0 if every else 1, flags=re.DOTALL)
-
-
-def _glob(pattern: str, *, greedy: bool) -> str:
-    kinds = {"*": ".*" if greedy else ".*?", "?": "."}
-    parts = re.findall(r"\\.|.", pattern, re.DOTALL)
-    return "".join(kinds.get(part) or re.escape(part[-1]) for part in parts)
+    return globs.replaced(value, pattern, new, every=every)
 
 
 #: Predefined arguments in FROM lines: https://docs.docker.com/build/building/variables/
