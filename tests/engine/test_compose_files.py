@@ -19,7 +19,7 @@ from buildkit_tasks.project.compose import select
 from buildkit_tasks.project.discover import files_found, read_workspace
 from buildkit_tasks.survey import model
 from buildkit_tasks.workspaces import tree
-from tests.support import process
+from tests.support import newer_plugins, process
 
 pytestmark = [pytest.mark.engine]
 
@@ -248,6 +248,46 @@ def test_a_project_s_name_that_compose_does_not_take(
         ours(root, {})
     assert (caught.value.code, caught.value.message) == ("compose-invalid", "The project's name is not valid.")
     assert words in caught.value.details
+
+
+@pytest.mark.parametrize(
+    ("text", "env", "message", "hint"),
+    [
+        ("", {"COMPOSE_FILE": "gone.yaml"}, "The compose file {}/gone.yaml does not exist", "correct COMPOSE_FILE"),
+        (
+            "",
+            {"BUILDKIT_TASKS_PROJECT_COMPOSE_FILE": "gone.yaml"},
+            "The compose file {}/gone.yaml does not exist",
+            "the setting project.compose_file",
+        ),
+        ("include: [gone.yaml]\n", {}, "The compose file {}/gone.yaml does not exist", "`include` or `extends`"),
+        (
+            "services: {a: {extends: {file: gone.yaml, service: b}}}\n",
+            {},
+            "The compose file {}/gone.yaml does not exist",
+            "`include` or `extends`",
+        ),
+        (
+            "",
+            {"COMPOSE_PARALLEL_LIMIT": "x"},
+            "Compose does not accept the value of COMPOSE_PARALLEL_LIMIT",
+            "unset it",
+        ),
+    ],
+)
+@pytest.mark.parametrize("newest", [False, True], ids=["installed", "newest"])
+def test_what_is_wrong_around_the_compose_file_is_not_blamed_on_its_text(
+    tmp_path: Path, text: str, env: dict[str, str], message: str, hint: str, newest: bool
+) -> None:
+    root = tmp_path / "x" / "app"
+    root.mkdir(parents=True)
+    (root / "compose.yaml").write_text(text or service("a"))
+    more = {"DOCKER_CONFIG": str(newer_plugins.config())} if newest else {}
+    with pytest.raises(Problem) as caught:
+        ours(root, {**env, **more})
+    assert caught.value.code == "compose-invalid"
+    assert caught.value.message == f"{message.format(root)}."
+    assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize(

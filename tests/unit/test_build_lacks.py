@@ -25,6 +25,11 @@ from buildkit_tasks.buildlog import lacks
             "The build context has no Cargo.lock",
             "cargo generate-lockfile",
         ),
+        (
+            "error: target `x` in package `app` requires the features: `extra`, `more`",
+            "The program x requires cargo features",
+            "FEATURES",
+        ),
         ("error: no bin target named `apy` in default-run packages", "no program named apy", "BIN"),
         ("buildkit-tasks: error: no binary 'apy' in the workspace; available: api", "no program named apy", "BIN"),
         (

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from .lacking_packages import LIBRARIES, PROGRAMS
+
 
 @dataclass(frozen=True)
 class Lack:
@@ -17,81 +19,6 @@ class Lack:
     message: str
     line: str
     hint: str
-
-
-#: Libraries that a linker or pkg-config looks for, and the Debian package that provides each.
-LIBRARIES = {
-    **dict.fromkeys(("ssl", "crypto", "openssl", "libssl", "libcrypto"), "libssl-dev"),
-    **dict.fromkeys(("pq", "libpq"), "libpq-dev"),
-    **dict.fromkeys(("sqlite3",), "libsqlite3-dev"),
-    **dict.fromkeys(("z", "zlib"), "zlib1g-dev"),
-    **dict.fromkeys(("mysqlclient", "mariadb", "libmariadb"), "default-libmysqlclient-dev"),
-    **dict.fromkeys(("curl", "libcurl"), "libcurl4-openssl-dev"),
-    **dict.fromkeys(("bz2", "bzip2"), "libbz2-dev"),
-    **dict.fromkeys(("lzma", "liblzma"), "liblzma-dev"),
-    **dict.fromkeys(("zstd", "libzstd"), "libzstd-dev"),
-    **dict.fromkeys(("lz4", "liblz4"), "liblz4-dev"),
-    **dict.fromkeys(("sasl2", "libsasl2"), "libsasl2-dev"),
-    **dict.fromkeys(("rdkafka", "rdkafka++"), "librdkafka-dev"),
-    **dict.fromkeys(("dbus-1",), "libdbus-1-dev"),
-    **dict.fromkeys(("udev", "libudev"), "libudev-dev"),
-    **dict.fromkeys(("usb-1.0", "libusb-1.0"), "libusb-1.0-0-dev"),
-    **dict.fromkeys(("asound", "alsa"), "libasound2-dev"),
-    **dict.fromkeys(("fontconfig",), "libfontconfig1-dev"),
-    **dict.fromkeys(("freetype", "freetype2"), "libfreetype6-dev"),
-    **dict.fromkeys(("xml2", "libxml-2.0"), "libxml2-dev"),
-    **dict.fromkeys(("sodium", "libsodium"), "libsodium-dev"),
-    **dict.fromkeys(("zmq", "libzmq"), "libzmq3-dev"),
-    **dict.fromkeys(("ssh2", "libssh2"), "libssh2-1-dev"),
-    **dict.fromkeys(("git2", "libgit2"), "libgit2-dev"),
-    **dict.fromkeys(("magic", "libmagic"), "libmagic-dev"),
-    **dict.fromkeys(("systemd", "libsystemd"), "libsystemd-dev"),
-    **dict.fromkeys(("gssapi_krb5", "krb5-gssapi"), "libkrb5-dev"),
-    **dict.fromkeys(("glib-2.0", "gobject-2.0", "gio-2.0"), "libglib2.0-dev"),
-    **dict.fromkeys(("clang", "libclang"), "libclang-dev"),
-    **dict.fromkeys(("seccomp", "libseccomp"), "libseccomp-dev"),
-    **dict.fromkeys(("protobuf",), "libprotobuf-dev"),
-    **dict.fromkeys(("stdc++",), "g++"),
-}
-#: Programs that build scripts call, and the Debian package that provides each.
-PROGRAMS = {
-    "protoc": "protobuf-compiler",
-    "pkg-config": "pkg-config",
-    "cmake": "cmake",
-    "nasm": "nasm",
-    "yasm": "yasm",
-    "clang": "clang",
-    "clang++": "clang",
-    "lld": "lld",
-    "ld.lld": "lld",
-    "mold": "mold",
-    "make": "make",
-    "ninja": "ninja-build",
-    "meson": "meson",
-    "perl": "perl",
-    "python3": "python3",
-    "python": "python-is-python3",
-    "curl": "curl",
-    "wget": "wget",
-    "git": "git",
-    "unzip": "unzip",
-    "xz": "xz-utils",
-    "autoconf": "autoconf",
-    "autoreconf": "autoconf automake libtool",
-    "automake": "automake",
-    "libtool": "libtool",
-    "bison": "bison",
-    "flex": "flex",
-    "gcc": "gcc",
-    "cc": "gcc",
-    "c++": "g++",
-    "g++": "g++",
-    "musl-gcc": "musl-tools",
-    "node": "nodejs",
-    "npm": "npm",
-    "flatc": "flatbuffers-compiler",
-    "capnp": "capnproto",
-}
 
 
 def _install(package: str) -> str:
@@ -204,6 +131,10 @@ _no_server = _says(
     "check the proxy (builds receive the variables HTTP_PROXY and HTTPS_PROXY), or vendor the git dependencies with "
     "`cargo vendor` and commit them",
 )
+_feature = _says(
+    "The program {0} requires cargo features that are not enabled.",
+    "set the build argument FEATURES of the services with this Dockerfile to the features that they require: {1}",
+)
 _certificate = _says(
     "A server's certificate is not trusted.",
     "set build.ca_bundle to your company's CA certificates (a PEM file passed to builds as a secret)",
@@ -216,6 +147,7 @@ RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] 
         (r"cannot create the lock file .* because --(?:locked|frozen)", _no_lock),
         (r"lock file .* needs to be updated but --(?:locked|frozen)", _stale_lock),
         (r"cannot update the lock file .* because --(?:locked|frozen)", _stale_lock),
+        (r"target `([^`]+)` in package `[^`]+` requires the features: (.+)", _feature),
         (r"no bin target named `([^`]+)`", _no_program),
         (r"no binary '([^']+)' in the workspace", _no_program),
         (r"set `DATABASE_URL` to use query macros|no cached data for this query", _database),

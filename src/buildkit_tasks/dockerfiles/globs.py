@@ -15,19 +15,19 @@ _Part = re.Pattern[str]
 
 def without_start(value: str, pattern: str, *, longest: bool) -> str:
     """Return a value without the shortest or longest start that matches; unchanged if none does."""
-    end = _end(value, _parts(_tokens(pattern)), 0, longest=longest)
+    end = _end(value, _parts(_items(pattern)), 0, longest=longest)
     return value if end is None else value[end:]
 
 
 def without_end(value: str, pattern: str, *, longest: bool) -> str:
     """Return a value without the shortest or longest end that matches; unchanged if none does."""
-    end = _end(value[::-1], _parts(_tokens(pattern)[::-1]), 0, longest=longest)
+    end = _end(value[::-1], _parts(_items(pattern)[::-1]), 0, longest=longest)
     return value if end is None else value[: len(value) - end]
 
 
 def replaced(value: str, pattern: str, new: str, *, every: bool) -> str:
     """Return a value with the first match, or every match, replaced. A match is as long as possible."""
-    parts = _parts(_tokens(pattern))
+    parts = _parts(_items(pattern))
     found, kept, at = list[str](), 0, 0  # `kept`: the end of the last match
     while at <= len(value) and (first := parts[0].search(value, at)):
         start = first.start()
@@ -43,18 +43,18 @@ def replaced(value: str, pattern: str, new: str, *, every: bool) -> str:
     return "".join(found) + value[kept:]
 
 
-def _tokens(pattern: str) -> list[str]:
+def _items(pattern: str) -> list[str]:
     return re.findall(r"\\.|.", pattern, re.DOTALL)
 
 
-def _parts(tokens: Sequence[str]) -> list[_Part]:
+def _parts(items: Sequence[str]) -> list[_Part]:
     """Return a pattern's parts between its `*`, each of a fixed length."""
     parts = [""]
-    for token in tokens:
-        if token == "*":
+    for item in items:
+        if item == "*":
             parts.append("")
         else:
-            parts[-1] += "." if token == "?" else re.escape(token[-1])
+            parts[-1] += "." if item == "?" else re.escape(item[-1])
     return [re.compile(part, re.DOTALL) for part in parts]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
@@ -48,6 +50,33 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
     if path == session.dotenv_file and _completes(session, name, text or ""):
         hint = _DOTENV
     return Problem("dotenv-incomplete", f"The variable {name} has no value.", causes=causes, hint=hint)
+
+
+def about_environment(session: Session, said: str, files: Sequence[Path]) -> Problem | None:
+    """Return the problem if compose rejects a variable of its own, or if a compose file does not exist.
+
+    `files`: the compose files that compose was told to read.
+    """
+    variable = re.match(r"(COMPOSE_[A-Z_]+)\b", said)
+    if variable:
+        return Problem(
+            "compose-invalid",
+            f"Compose does not accept the value of {variable[1]}.",
+            details=session.masked(said),
+            hint=f"correct {variable[1]} in the environment or in .env, or unset it",
+        )
+    missing = re.fullmatch(r"(stat|open) ([^\n]+): no such file or directory", said)
+    if missing:
+        origin = "`include` or `extends` in the compose file"
+        if missing[1] == "stat" or Path(missing[2]) in files:
+            setting = session.settings.project.compose_file
+            origin = "the setting project.compose_file" if setting else "COMPOSE_FILE in the environment or in .env"
+        return Problem(
+            "compose-invalid",
+            f"The compose file {missing[2]} does not exist.",
+            hint=f"correct {origin}, or create the file",
+        )
+    return None
 
 
 def about_env_file(session: Session, said: str) -> str:

@@ -234,6 +234,8 @@ def _unreadable(session: Session, files: Sequence[Path], result: Result) -> Prob
             causes=[session.masked(said)],
             hint="invoke engine.install",
         )
+    if about_environment := compose_words.about_environment(session, said, files):
+        return about_environment
     if re.search(r"invalid project name|project name must not be empty", said):
         return Problem(
             "compose-invalid",
