@@ -146,7 +146,10 @@ def test_a_package_source_for_another_release_is_reported_with_its_line(tmp_path
     [
         ("addgroup -S z && adduser -S z -G z", "groupadd -r z && useradd -r -g z -m z"),
         ("addgroup -S z && adduser -S z", "groupadd -r z && useradd -r -g nogroup -m z"),
-        ("addgroup -g 7 z && adduser -u 7 -G z -s /bin/sh -D z", "groupadd -g 7 z && useradd -u 7 -g z -s /bin/sh -m z"),
+        (
+            "addgroup -g 7 z && adduser -u 7 -G z -s /bin/sh -D z",
+            "groupadd -g 7 z && useradd -u 7 -g z -s /bin/sh -m z",
+        ),
         ("adduser -SDH -h /srv z z", "useradd -r -g z -d /srv z"),
         ('adduser -D -g "a b" z', 'useradd -c "a b" -m z'),
         ("adduser -D z && addgroup z www-data", "useradd -m z && usermod -aG www-data z"),

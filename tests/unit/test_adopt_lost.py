@@ -71,7 +71,7 @@ def test_a_here_document_that_is_no_chain_of_commands_stays(text: str) -> None:
         ("for d in crates/*; do mkdir -p $d/src; echo 'fn main() {}' > $d/src/main.rs; done; cargo build", []),
         ('case "$T" in a|b) t=x ;; (c) t=y ;; *) echo no >&2; exit 1 ;; esac; cargo build --target $t', []),
         ('set -eux; rustup target add x; if [ -n "$F" ]; then cargo build --features "$F"; fi', []),
-        ('echo ids && if [ ! -f .env ]; then touch .env; fi && ./ids.sh && cat .env', ["touch .env", "./ids.sh"]),
+        ("echo ids && if [ ! -f .env ]; then touch .env; fi && ./ids.sh && cat .env", ["touch .env", "./ids.sh"]),
         ("if [ -d web ]; then make web; fi; cargo build", ["make web"]),
         ('case "$T" in a) ./gen.sh ;; esac; cargo build', ["./gen.sh"]),
         ("for p in a b; do protoc $p.proto; done; cargo build", ["protoc $p.proto"]),
@@ -200,7 +200,7 @@ def test_what_a_single_stage_puts_beside_the_sources_stays(tmp_path: Path) -> No
 
 
 def test_commands_of_a_stage_on_the_one_that_compiles_are_named(tmp_path: Path) -> None:
-    end = "FROM build AS dev\nCOPY start.sh /start.sh\nRUN chmod +x /start.sh\nRUN ./setup --all\nENTRYPOINT [\"/start.sh\"]\n"
+    end = "FROM build AS dev\nCOPY start.sh /start.sh\nRUN chmod +x /start.sh\nRUN ./setup --all\nCMD /start.sh\n"
     text, notes = derived(tmp_path, SINGLE + end, {"start.sh": "#!/bin/sh\nexec app\n"})
     there = stage(text, "runtime")
     assert there.index("COPY start.sh /start.sh") < there.index("RUN chmod +x /start.sh")
@@ -238,10 +238,57 @@ def test_a_crate_outside_the_repository_is_named(tmp_path: Path, table: str) -> 
     assert any(note.startswith(named) for note in notes)
 
 
-def test_a_stage_that_reads_the_git_directory_is_not_moved(tmp_path: Path) -> None:
+def test_git_s_directory_is_not_in_the_context(tmp_path: Path) -> None:
     middle = "COPY . .\nRUN sed -i s/0/1/ Cargo.toml\nRUN cargo build --release\nCOPY .git /tmp/.git\nWORKDIR /tmp\n"
     dockerfile = f"{START}{middle}RUN git rev-parse HEAD > /commit\n{IMAGE}COPY --from=build /commit /commit\n"
     text, notes = derived(tmp_path, dockerfile)
-    assert ".git" not in text.replace("cargo-git", "").replace("/git,", "")
+    assert "RUN sed -i s/0/1/ Cargo.toml" in stage(text, "sources")
+    assert "COPY .git" not in text
     assert "rev-parse" not in text
-    assert f"Dockerfile:8: {NOT_CONVERTED}git rev-parse HEAD > /commit" in notes
+    assert notes[:2] == [
+        "Dockerfile:6: not converted, because with .git in the build context, each commit compiles again: "
+        "COPY .git /tmp/.git",
+        f"Dockerfile:8: {NOT_CONVERTED}git rev-parse HEAD > /commit",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("test", "profile"),
+    [('[ "$R" -eq "0" ]', "dev"), ("[ $R -ne 0 ]", "release"), ('[ "$R" -eq 1 ]', "release"), ("[ $R -ne 1 ]", "dev")],
+)
+def test_a_number_selects_the_profile(tmp_path: Path, test: str, profile: str) -> None:
+    script = f"if {test}; then cargo build; else cargo build --release; fi"
+    _, finding = understand(tmp_path, f"{START}ARG R=0\nCOPY . .\nRUN {script}\n{IMAGE}")
+    assert [s.profile for s in finding.services] == [profile]
+
+
+def test_installing_rustup_does_not_add_a_package_source(tmp_path: Path) -> None:
+    rustup = "RUN apt update\nRUN curl https://sh.rustup.rs -sSf | sh -s -- -y\nRUN apt install -y libssl-dev\n"
+    text, _ = derived(tmp_path, f"{START.replace('rust:1', 'buildpack-deps:1')}{rustup}{SOURCES}{IMAGE}")
+    assert 'ARG BUILD_PACKAGES="libssl-dev"' in text
+    assert "RUN apt install" not in text
+
+
+def test_a_directory_that_the_sources_stage_does_not_make_is_not_copied_from_it(tmp_path: Path) -> None:
+    middle = "COPY . .\nRUN ./gen.sh > /info\nRUN cargo build --release && install -D static/a.css /out/tree/a.css\n"
+    end = f"{IMAGE}COPY --from=build /out/tree /srv\nCOPY --from=build /info /info\n"
+    text, notes = derived(tmp_path, f"{START}{middle}{end}", {"gen.sh": "#!/bin/sh\n"})
+    assert "COPY --from=sources /info /info" in text
+    assert "RUN ./gen.sh > /info" in stage(text, "sources")
+    assert "/out/tree /srv" not in text
+    assert any("it is no longer in the image: COPY --from=build /out/tree /srv" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("option", "file", "named"),
+    [("--default-toolchain 1.81.0", False, True), ("--default-toolchain=1.81.0", True, False), ("-y", False, False)],
+)
+def test_a_version_that_rustup_installed_is_named(tmp_path: Path, option: str, file: bool, named: bool) -> None:
+    rustup = f"RUN curl https://sh.rustup.rs -sSf | sh -s -- {option}\n"
+    more: Files = {"rust-toolchain.toml": '[toolchain]\nchannel = "1.81.0"\n'} if file else {}
+    dockerfile = f"{START.replace('rust:1-bookworm', 'debian:12')}{rustup}{SOURCES}{IMAGE}"
+    _, notes = derived(tmp_path, dockerfile, more, images="bookworm")
+    assert (
+        any(note.startswith("Dockerfile:3: rustup installed 1.81.0, and rust:1-bookworm has") for note in notes)
+        == named
+    )

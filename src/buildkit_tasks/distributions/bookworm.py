@@ -7,7 +7,7 @@ rewritten for Debian 12; package names without an equivalent become notes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from buildkit_tasks.dockerfiles import syntax
@@ -28,6 +28,8 @@ def apply(finding: Finding) -> Finding:
     notes: list[Note] = list(finding.notes)
     packages = {w.cargo.directory: w.packages.run for w in finding.workspaces}
     services = tuple(_service(service, notes, packages.get(service.workspace, ())) for service in finding.services)
+    pinned = {w.cargo.directory for w in finding.workspaces if w.cargo.toolchain}
+    notes += [note for service in finding.services if service.workspace not in pinned for note in _toolchains(service)]
     return replace(finding, services=services, notes=tuple(dict.fromkeys(notes)))
 
 
@@ -159,6 +161,18 @@ def _numbered(item: Instruction) -> Instruction:
 
 #: Commands that install the toolchain, which the new toolchain image already includes.
 _RUSTUP = re.compile(r"^(?:\S*/)?rustup-init\b|\b(?:sh\.rustup\.rs|static\.rust-lang\.org/rustup)\b.*\|\s*(?:ba)?sh\b")
+
+
+def _toolchains(service: Service) -> Iterator[Note]:
+    """Yield a note for each version that rustup installs in a compile stage, if no toolchain file names one."""
+    for stage in service.recipe.compiling if service.recipe else ():
+        for item in stage.items:
+            text = f"{item.rest}\n{item.body}" if item.keyword == "RUN" else ""
+            if found := re.search(r"--default-toolchain[ =]+([\w.-]*(?:\d|nightly|beta)[\w.-]*)", text):
+                text = (
+                    f"rustup installed {found[1]}, and {RUST} has another version: add a rust-toolchain.toml to keep it"
+                )
+                yield Note(f"{stage.path}:{item.line}", text, True)
 
 
 def _without_rustup(item: Instruction) -> Instruction | None:

@@ -9,8 +9,16 @@ from collections.abc import Sequence
 _CALL = re.compile(r"(?<![\w/.-])(add(?:user|group))((?:\s*\\\n\s*|[ \t]+)(?:\\\n|[^;&|)\n])*)(?<![\s\\])")
 _VALUE = {"-h", "-g", "-s", "-G", "-u", "-k"}
 _LONG = {
-    **{"--home": "-h", "--gecos": "-g", "--gid": "-g", "--shell": "-s", "--ingroup": "-G", "--uid": "-u"},
-    **{"--system": "-S", "--disabled-password": "-D", "--no-create-home": "-H", "--skel": "-k"},
+    "--home": "-h",
+    "--gecos": "-g",
+    "--gid": "-g",
+    "--shell": "-s",
+    "--ingroup": "-G",
+    "--uid": "-u",
+    "--system": "-S",
+    "--disabled-password": "-D",
+    "--no-create-home": "-H",
+    "--skel": "-k",
 }
 
 

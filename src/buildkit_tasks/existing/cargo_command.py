@@ -142,6 +142,8 @@ def _holds(words: Sequence[str]) -> bool | None:
             return one == other
         case [one, "!=", other]:
             return one != other
+        case [one, "-eq" | "-ne" as compare, other] if one.isdecimal() and other.isdecimal():
+            return (int(one) == int(other)) == (compare == "-eq")
     return None
 
 

@@ -83,7 +83,9 @@ def _compiled_elsewhere(services: Sequence[Service]) -> Iterator[Note]:
     """Yield a note on programs whose cargo options no Dockerfile shows."""
     there = [s for s in services if s.recipe and s.recipe.kind == prebuilt.KIND]
     if there:
-        text = f"compiled outside Docker until now ({', '.join(dict.fromkeys(s.binary for s in there))}): compiled here "
+        text = (
+            f"compiled outside Docker until now ({', '.join(dict.fromkeys(s.binary for s in there))}): compiled here "
+        )
         text += "with the profile release and default features. If your builds use others, set PROFILE or FEATURES"
         yield Note(", ".join(dict.fromkeys(s.recipe.path for s in there if s.recipe)), text)
 

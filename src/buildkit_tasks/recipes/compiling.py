@@ -183,7 +183,7 @@ class _Reader:
             return
         taken = install.split(item)
         parts = list(taken.rest) if taken else []
-        if not sources_there and _PACKAGE_SOURCE.search(text):
+        if not sources_there and _PACKAGE_SOURCE.search(text) and "rustup.rs" not in text:
             self.sources = self.sources or not taken
         if not sources_there and self.sources and install.packages(item):
             self.command(recipe.line(item).text)  # packages from a source other than the image's
@@ -260,6 +260,8 @@ class _Reader:
         target = posixpath.normpath(posixpath.join(workdir, copy.destination))
         if not copy.stage:
             for source in copy.sources:
+                if replaced.GIT.match(source):
+                    self.note(item, "not converted, because with .git in the build context, each commit compiles again")
                 path = posixpath.normpath(posixpath.join(self.context, source.strip("/") or "."))
                 if path not in (".", self.context) and self.exists(path):
                     self.add("context", path)

@@ -49,6 +49,12 @@ class Prepared:
     overlays: bool = False
     path: str = ""
 
+    def makes(self, path: str) -> bool:
+        """Return whether a path is in the copied sources, or in a command of the stage."""
+        return f"{path}/".startswith(f"{self.root.rstrip('/')}/") or any(
+            re.search(rf"(?<![\w.-]){re.escape(path.rstrip('/'))}(?![\w.-])", line) for line in self.lines
+        )
+
 
 def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepared | None:
     """Return a stage with the commands of a service's Dockerfile that `kept` left out; None if they do not fit.
@@ -67,9 +73,8 @@ def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepare
     for stage in chain:
         reader.stage(stage, last=stage is chain[-1])
     inside = any(f"{place}/".startswith(f"{reader.root.rstrip('/')}/") for place in reader.odd)
-    git = any(re.match(r"(?:COPY|ADD)\s(?:--\S+\s+)*(?:\./)?\.git(?:/|\s)", line) for line in reader.lines)
-    if inside or git or not reader.root or not reader.moved:
-        return None  # .git is not in the build context: each commit would compile again
+    if inside or not reader.root or not reader.moved:
+        return None
     lines = (*(stage_lines.with_registry(run) for run in tools), *reader.lines)
     names = frozenset(stage.name for stage in chain)
     return Prepared(
@@ -176,9 +181,11 @@ class _Reader:
         if copy is None:
             return
         if copy.stage:
-            replaced = {s.name for s in self.taken.compiling}
-            if copy.stage.lower() not in replaced and not recipe.is_helper(copy.stage, self.taken):
+            ours = {s.name for s in self.taken.compiling}
+            if copy.stage.lower() not in ours and not recipe.is_helper(copy.stage, self.taken):
                 self.lines.append(recipe.line(item).text)
+            return
+        if any(replaced.GIT.match(source) for source in copy.sources):
             return
         roots = {self._root(copy, source) for source in copy.sources}
         place = posixpath.normpath(posixpath.join(self.workdir, copy.destination))
@@ -206,7 +213,12 @@ class _Reader:
     def _prepares(self, part: str) -> bool:
         if replaced.fills(part, self.workdir, self.shipped):
             return True
-        return not (_COMPILES.search(part) or replaced.SETTINGS.match(part) or "sccache" in part)
+        return not (
+            _COMPILES.search(part)
+            or replaced.READS_GIT.search(part)
+            or replaced.SETTINGS.match(part)
+            or "sccache" in part
+        )
 
     def _run(self, item: Instruction) -> None:
         """Keep the commands before the first one that compiles; later commands may need a program."""

@@ -37,6 +37,9 @@ _GUARD = re.compile(
 )
 #: A command that downloads a program into a system directory.
 DOWNLOADS = re.compile(r"\b(?:curl|wget)\s(?:.|\n)*\s/(?:usr|opt|bin|sbin|root)\b")
+#: Git's own directory, which the build context does not contain, and commands that read it.
+GIT = re.compile(r"(?:\./)?\.git(?:/|$)")
+READS_GIT = re.compile(r"\bgit\s+(?!clone\b|config\b|init\b|-c\b|apply\b)")
 #: A command that compiles or installs with cargo.
 CARGO_RUNS = re.compile(
     r"\bcargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|install|rustc|zigbuild|run|r|xtask|chef)\b"
@@ -112,6 +115,11 @@ def fills(part: str, workdir: str, shipped: Collection[str]) -> bool:
 
 
 def writes_for_an_image(text: str, shipped: Collection[str]) -> bool:
-    """Return whether a command only writes a file for an image, outside the sources: `echo ... > /etc/info`."""
+    """Return whether a command only writes a file for an image, outside the sources: `echo ... > /etc/info`.
+
+    A command that may read the sources, such as `git rev-parse`, does more.
+    """
     places = {posixpath.normpath(path) for path in re.findall(r">>?\s*(/[\w./-]+)", text)}
-    return bool(places & set(shipped)) and not re.search(r"(?:^|[\s;&|(])(?:cp|mv|cd|git)\s", text)
+    return bool(places & set(shipped)) and not re.search(
+        r"(?:^|[\s;&|(])(?:cp|mv|cd|git|cat|grep|sed|awk|jq|head|(?:ba)?sh|python3?|\.{1,2}/\S+)\s", text
+    )

@@ -29,7 +29,7 @@ class _Writer:
         self, files: Tree, service: Service, taken: Recipe, binaries: Collection[str], before: Prepared | None
     ) -> None:
         self.files, self.service, self.taken, self.binaries = files, service, taken, binaries
-        self.prepared = before.stages if before else frozenset()
+        self.prepared = before
         self.lines: list[str] = []
         self.context: dict[str, None] = {}
         self.also: dict[str, None] = {}
@@ -135,7 +135,7 @@ class _Writer:
             # a directory of programs: copy only the program that this service starts
             end = posixpath.join(copy.destination, self.service.binary)
             self._program(replace(copy, destination=end), self.service.binary, source)
-        elif copy.stage.lower() in self.prepared:
+        elif self.prepared and copy.stage.lower() in self.prepared.stages and self.prepared.makes(source):
             self.lines.append(_copy_line("COPY", copy.flags, "sources", [source], copy.destination))
         elif where:
             if where == ".":

@@ -158,7 +158,9 @@ class _Beside:
         elif all(re.match(r"(?:chmod|chown|ln|sed)\b", part) for part in parts) and any(p in text for p in self.places):
             self.lines.append(recipe.line(item).text)
         elif not noted and not install.packages(item) and not install.only_lists(item):
-            self.notes.append(Note(f"{path}:{item.line}", f"the new image does not run this command: {short(item)}", True))
+            self.notes.append(
+                Note(f"{path}:{item.line}", f"the new image does not run this command: {short(item)}", True)
+            )
 
 
 def _started(text: str, binary: str) -> str:
@@ -176,5 +178,16 @@ def _started(text: str, binary: str) -> str:
 
 def _ordered(lines: Sequence[str]) -> list[str]:
     """Place COPY after WORKDIR and before USER, so no later step needs the user's permissions."""
-    rank = {"ARG": -1, "ENV": 0, "LABEL": 0, "WORKDIR": 1, "COPY": 2, "ADD": 2, "RUN": 2, "VOLUME": 3, "EXPOSE": 3, "USER": 4}
+    rank = {
+        "ARG": -1,
+        "ENV": 0,
+        "LABEL": 0,
+        "WORKDIR": 1,
+        "COPY": 2,
+        "ADD": 2,
+        "RUN": 2,
+        "VOLUME": 3,
+        "EXPOSE": 3,
+        "USER": 4,
+    }
     return sorted(lines, key=lambda text: rank.get(text.split()[0].upper(), 5))

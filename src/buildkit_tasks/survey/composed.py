@@ -35,7 +35,9 @@ def starts_ours(files: Tree, path: str) -> bool:
     """Return whether a compose file starts an image that is named like a program of the repository."""
     images = re.findall(r"(?m)^\s+image\s*:\s*[\"']?([^\s\"'#]+)", files.text(path))
     named = _programs(files) if images else None
-    return named is not None and any(named.fullmatch(posixpath.basename(i.partition("@")[0]).partition(":")[0]) for i in images)
+    return named is not None and any(
+        named.fullmatch(posixpath.basename(i.partition("@")[0]).partition(":")[0]) for i in images
+    )
 
 
 def building_rust(files: Tree, paths: Sequence[str]) -> str:

@@ -125,7 +125,11 @@ def _service(
         why = f"builds with {other}, which does more than compile" if other else ""
         return LeftAlone(name, f"{path} {why or used_images.uncompiled(own, building, binaries, MARK) or _NO_RUST}")
     if taken.kind == prebuilt.KIND and (manifest := _leptos(files)):
-        return LeftAlone(name, f"{path} copies a program of {manifest} built with cargo leptos, which does more than compile", unfit=True)
+        return LeftAlone(
+            name,
+            f"{path} copies a program of {manifest} built with cargo leptos, which does more than compile",
+            unfit=True,
+        )
     blank = recipe.without_image(taken)
     if blank:
         return LeftAlone(name, f"{blank.path}:{blank.line} uses an argument without a value in FROM", unclear=True)
@@ -142,7 +146,7 @@ def _service(
 
 
 def _leptos(files: Tree) -> str:
-    """Return the manifest that configures cargo leptos, which selects features and builds a site; empty if none does."""
+    """Return the manifest that configures cargo leptos, which also builds a site; empty if none does."""
     heads = (path for path in files.named("Cargo.toml") if "metadata.leptos" in files.text(path))
     return next((p for p in heads if re.search(r"(?m)^\[\[?\w+\.metadata\.leptos", files.text(p))), "")
 

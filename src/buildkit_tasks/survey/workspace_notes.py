@@ -47,7 +47,12 @@ def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
     for package in (*cargo_workspace.packages, *cargo_workspace.extra):
         script = files.text(package.build_script) if package.build_script else ""
         if re.search(r"Command::new\(\s*\"git\"", script):
-            found.append(Note(package.build_script, "runs git, but .git is not in the build context"))
+            found.append(
+                Note(
+                    package.build_script,
+                    "runs git, but .git is not in the build context: pass the commit as a build argument",
+                )
+            )
     return found
 
 
