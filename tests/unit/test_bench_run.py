@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.bench import catalogue, machine, needs, output, registry, store, timed
-from buildkit_tasks.bench.catalogue import ALL, CASE_BY_KEY, CASES, WAYS
+from buildkit_tasks.bench import catalogue, machine, needs, output, registry, run, store, timed
+from buildkit_tasks.bench.catalogue import ALL, BY_KEY, CASE_BY_KEY, CASES, WAYS
 from buildkit_tasks.bench.figures import Sample
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
@@ -99,6 +99,20 @@ def test_a_line_that_a_kill_cut_off_is_dropped_for_good(tmp_path: Path) -> None:
     last = store.load(tmp_path)
     assert last is not None
     assert [one.seconds for one in last.samples] == [2.5, 3.5]
+
+
+def test_a_run_whose_first_builds_were_interrupted_continues_with_empty_mounts(tmp_path: Path) -> None:
+    cold, ways = CASE_BY_KEY["cold"].title, [BY_KEY["ours"], BY_KEY["classic"], BY_KEY["locked"]]
+    record = store.Store.start(tmp_path, "bench-1", {})
+    record.add(sample("invoke build", cold, 0, 300.0))
+    assert not run._has_first_builds(record, ways, ["cold"], quick=False)
+    assert run._has_first_builds(record, ways, ["line"], quick=False)
+    record.rename("bench-2")
+    record.leave_out("classic", "no image")
+    again = store.load(tmp_path)
+    assert again is not None
+    assert again.name == "bench-2"
+    assert run._has_first_builds(again, ways, ["cold"], quick=False)
 
 
 @pytest.mark.parametrize("text", ["", "x\n", '{"name": 1}\n', '{"name": "a", "options": {}}\n{"sample": {"x": 1}}\n'])

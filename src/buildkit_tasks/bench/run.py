@@ -11,7 +11,7 @@ import dataclasses
 import posixpath
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from buildkit_tasks.workspaces import cargo, tree
 from . import arena as arenas
 from . import catalogue, contenders, edits, elsewhere, figures, machine, needs, present, store, timed
 from .arena import Arena
-from .catalogue import ALL, CASES, OURS, WAYS
+from .catalogue import ALL, CASE_BY_KEY, CASES, OURS, WAYS, Way
 from .edits import Edits
 from .play import Play
 from .present import Asked
@@ -136,9 +136,12 @@ def _run(
         rounds = f"{len(keys)} ways of building, {len(cases)} cases, {asked.rounds} rounds"
         if not session.report.consent(f"the benchmark takes {took} ({rounds}) and keeps the processors busy"):
             raise Problem("consent-missing", "The benchmark was not started.", hint="invoke bench --quick")
-    name = unfinished.name if unfinished else f"bench-{secrets.token_hex(4)}"
-    record = unfinished or Store.start(folder, name, options)
-    arena = Arena(session, project, folder / f"run-{name}", name, wanted.service, {})
+    record = unfinished or Store.start(folder, _name(), options)
+    if unfinished and not _has_first_builds(record, ways, cases, quick=asked.quick):
+        # a first build that was interrupted has filled mounts and layers
+        arenas.remove(session, record.name)
+        record.rename(_name())
+    arena = Arena(session, project, folder / f"run-{record.name}", record.name, wanted.service, {})
     ended = False
     try:
         _prepare(arena, ways, keys, record, quick=asked.quick)
@@ -156,7 +159,18 @@ def _run(
     return document
 
 
-def _prepare(arena: Arena, ways: list[catalogue.Way], keys: tuple[str, ...], record: Store, *, quick: bool) -> None:
+def _name() -> str:
+    return f"bench-{secrets.token_hex(4)}"
+
+
+def _has_first_builds(record: Store, ways: Sequence[Way], cases: Collection[str], *, quick: bool) -> bool:
+    """Return whether all first builds that are wanted have been measured."""
+    cold = CASE_BY_KEY["cold"]
+    leads = [way.name for way in ways if catalogue.takes_part(way, cold, quick=quick)]
+    return "cold" not in cases or all(who in record.left_out or record.has(who, cold.title, 0) for who in leads)
+
+
+def _prepare(arena: Arena, ways: Sequence[Way], keys: tuple[str, ...], record: Store, *, quick: bool) -> None:
     arena.folder.mkdir(parents=True, mode=0o700)
     for family in dict.fromkeys(way.family for way in ways):
         arena.copy(family)

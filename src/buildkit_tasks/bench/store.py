@@ -59,6 +59,11 @@ class Store:
         self.seconds += seconds
         self._write({"seconds": seconds})
 
+    def rename(self, name: str) -> None:
+        """Continue under another name, with empty mounts."""
+        self.name = name
+        self._write({"name": name})
+
     def has(self, contender: str, case: str, number: int) -> bool:
         """Return whether this sample exists already."""
         return any((s.contender, s.case, s.round) == (contender, case, number) for s in self.samples)
@@ -111,5 +116,7 @@ def _apply(store: Store, entry: Mapping[str, Any]) -> None:
         store.samples.append(Sample(**entry["sample"]))
     elif "left_out" in entry:
         store.left_out[str(entry["left_out"])] = str(entry["why"])
+    elif "name" in entry:
+        store.name = str(entry["name"])
     elif "seconds" in entry:
         store.seconds += float(entry["seconds"])
