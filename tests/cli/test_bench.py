@@ -9,8 +9,10 @@ import pytest
 
 from buildkit_tasks.bench import present
 from tests.cli.conftest import Bench
-from tests.support import html_page
+from tests.support import html_page, repositories
 from tests.support.bench_document import document, sample, samples
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def saved(path: Path, *, ours: tuple[float, ...] = (4.0, 4.2, 4.1), stale: bool = True) -> str:
@@ -71,3 +73,22 @@ def test_what_cannot_run_is_refused_before_anything_is_built(
     assert done.code == code, done.all
     assert says in done.err
     assert not [call for call in bench.calls if "build" in call["argv"]]
+
+
+def test_a_long_run_says_first_how_long_it_takes(bench: Bench) -> None:
+    for name in ("docker/Dockerfile", "docker/compile.rs", "docker/cross.sh"):
+        (bench.root / name).write_text((REPOSITORY / name).read_text())
+    files = {
+        "services/Cargo.toml": '[workspace]\nmembers = ["api", "worker"]\n',
+        "services/Cargo.lock": repositories.locked("api", "worker"),
+        "services/api/src/main.rs": 'fn main() { println!("listening on a port"); }\n',
+        "services/worker/src/main.rs": "fn main() {}\n",
+        **{f"services/{name}/Cargo.toml": repositories.manifest(name) for name in ("api", "worker")},
+    }
+    repositories.write(bench.root, files)
+    done = bench.invoke("bench", "--case", "line,nothing", "--contender", "classic,cargo")
+    assert done.code == 18, done.all
+    assert "the benchmark takes about 2 minutes (3 ways of building, 2 cases, 3 rounds)" in done.err
+    assert not [call for call in bench.calls if "build" in call["argv"]]
+    # nothing is left that could be resumed
+    assert bench.invoke("bench", "--resume").code == 29
