@@ -12,8 +12,8 @@ from buildkit_tasks.core import units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 
-from . import catalogue
-from .catalogue import CASES, Way
+from . import catalogue, figures
+from .catalogue import BY_KEY, CASES, Way
 
 #: Seconds of a first build: for each package in Cargo.lock on one processor, and the least. Measured on the sample.
 PER_PACKAGE, LEAST = 1.7, 20.0
@@ -30,10 +30,13 @@ def duration(ways: Sequence[Way], cases: Collection[str], rounds: int, packages:
     cold = max(LEAST, packages * PER_PACKAGE / max(1, min(MOST_CPUS, os.cpu_count() or 1)))
     total = 0.0
     for case in (case for case in CASES if case.key in cases):
-        times = rounds if case.rounds else 1
+        ours = catalogue.seconds(case, BY_KEY["ours"], cold)
         for way in ways:
             if case.key != "cold" and catalogue.takes_part(way, case, quick=quick):
-                total += times * (catalogue.seconds(case, way, cold) + CHECK)
+                seconds = catalogue.seconds(case, way, cold)
+                few = seconds >= figures.LONG and ours <= figures.FAR * seconds  # see `figures.decided`
+                times = 1 if not case.rounds else min(2, rounds) if few else rounds
+                total += times * (seconds + CHECK)
     every = next(case for case in CASES if case.key == "shared")
     total += sum(catalogue.seconds(every, way, cold) for way in ways)  # warming up
     total += sum(cold for way in ways if way.leads)  # even if these builds are not measured
