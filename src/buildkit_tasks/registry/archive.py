@@ -23,7 +23,7 @@ MACHINES = {3: "386", 21: "ppc64le", 22: "s390x", 40: "arm", 62: "amd64", 183: "
 #: Limits: bytes of a JSON document, files in a layer, levels of nested indexes.
 MOST_DOCUMENT, MOST_FILES, NESTED = 8 << 20, 1_000_000, 3
 
-#: Bytes of a file that tell its architecture.
+#: Bytes of a file that contain its architecture.
 _HEAD = 20
 
 _INDEX = {"manifests": [{"digest": str, "platform": {"architecture": str}}]}
