@@ -152,7 +152,7 @@ def _answer(session: Session, files: Sequence[Path], *profiles: str) -> resolve.
     try:
         found = files_found(session)
     except Problem:  # an invalid .env, which compose reports
-        found = files
+        found = tuple(files)
     return resolve.model(session, files, found, profiles)
 
 
