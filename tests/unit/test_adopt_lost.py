@@ -13,6 +13,7 @@ from buildkit_tasks.recipes import replaced
 from buildkit_tasks.survey.finding import Finding
 from tests.support.repositories import Files, manifest
 from tests.unit.test_adopt_recipes import BUILD, CRATE, END, derived, understand
+from tests.unit.test_adopt_stages import crate, found
 
 START = "FROM rust:1-bookworm AS build\nWORKDIR /app\n"
 SOURCES = "COPY . .\nRUN cargo build --release\n"
@@ -129,6 +130,7 @@ def test_an_argument_that_selected_a_stage_is_named(tmp_path: Path) -> None:
     [
         ('if [ "$DEV" = true ]; then cargo build --release --features a; else cargo build --release; fi', True),
         ('case "$DEV" in 1) cargo build --release --features a ;; *) cargo build --release ;; esac', True),
+        ('F=$([ "$DEV" = true ] && echo --release || echo ""); cargo build --release $F', True),
         ('if [ -z "$DEV" ]; then exit 1; fi; cargo build --release', False),
         ('test -n "$DEV" && cargo build --release', False),
     ],
@@ -292,3 +294,30 @@ def test_a_version_that_rustup_installed_is_named(tmp_path: Path, option: str, f
         any(note.startswith("Dockerfile:3: rustup installed 1.81.0, and rust:1-bookworm has") for note in notes)
         == named
     )
+
+
+@pytest.mark.parametrize(("value", "profile"), [("true", "release"), ("false", "dev")])
+def test_a_test_in_an_assignment_selects_the_profile(tmp_path: Path, value: str, profile: str) -> None:
+    flag = 'FLAG=$([ "$R" = "true" ] && echo "--release" || echo "")'
+    dockerfile = f"{START}ARG R={value}\nCOPY . .\nRUN {flag} && cargo build $FLAG\n{IMAGE}"
+    _, finding = understand(tmp_path, dockerfile)
+    assert [s.profile for s in finding.services] == [profile]
+    text, notes = derived(tmp_path, dockerfile)
+    assert "FLAG=" not in text
+    assert notes == []
+
+
+def test_a_file_copied_into_the_directory_of_another_copy_is_named(tmp_path: Path) -> None:
+    copies = "COPY server /app/all\nCOPY docker/.cargo /app/all/.cargo\nCOPY docker/web.sh /app/all/web.sh\n"
+    build = f"FROM rust:1 AS build\n{copies}RUN cd /app/all && cargo build --release\n"
+    image = "FROM debian:bookworm-slim\nCOPY --from=build /app/all/target/release/app /bin/app\n"
+    files = {**crate("app", "server/"), "docker/.cargo/config.toml": "[build]\n", "docker/web.sh": ""}
+    read, finding = found(tmp_path, {**files, "Dockerfile": build + image})
+    notes = [f"{n.where}: {n.text}" for n in adopted.write(read, finding).notes if n.open]
+    assert [note.partition(", because")[0] for note in notes] == ["Dockerfile:3: not converted"]
+
+
+@pytest.mark.parametrize(("image", "older"), [("ubuntu:focal", True), ("debian:bookworm-slim", False), ("ubi9", True)])
+def test_an_image_with_an_older_c_library_is_named(tmp_path: Path, image: str, older: bool) -> None:
+    _, notes = derived(tmp_path, f"FROM {image}\nCOPY target/release/app /bin/app\n")
+    assert any("may have an older C library than rust:1-bookworm" in note for note in notes) == older

@@ -496,7 +496,7 @@ def test_alpine_with_musl_is_kept_or_put_on_debian(tmp_path: Path) -> None:
             "RUN apk add rustup build-base\nCOPY rust-toolchain.toml .\nRUN rustup-init -y",
             "",
         ),
-        ("RUN apk add --no-cache curl && curl -sSf https://sh.rustup.rs | sh -s -- -y --default-toolchain 1.80", ""),
+        ("RUN apk add --no-cache curl && curl -sSf https://sh.rustup.rs | sh -s -- -y --default-toolchain stable", ""),
         (
             "RUN curl -L https://static.rust-lang.org/rustup.sh | sh -s -- -y && make -C /opt/tool",
             "RUN make -C /opt/tool",

@@ -68,6 +68,7 @@ def commands(items: Sequence[Instruction], values: Mapping[str, str]) -> tuple[C
     empty = {name for name, value in declared if value is None and name not in values}
     for item in (i for i in items if i.keyword == "RUN"):
         text = branches_taken(syntax.expand(f"{item.rest}\n{item.body}", values, keep=True))
+        text = shell_values.chosen(text, _holds)
         for match in re.finditer(r"cargo(?:\s+\+(\S+))?\s+(auditable\s+)?(\w+)\b([^;&|\n]*)", text):
             if match[3] not in ("build", "b", "install", "rustc", "zigbuild", "run", "r", "leptos", "xtask"):
                 continue

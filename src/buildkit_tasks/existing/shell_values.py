@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 
 from buildkit_tasks.dockerfiles import syntax
 
 _ASSIGNED = re.compile(r"(?:^|(?<=[\s;&|(]))([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^\s;&|()\"']*)(?=[\s;&|)]|$)")
+#: The words of an `echo`, without their quotes.
+_ECHO = r"echo\s*[\"']?((?:[^\"'|&)(]|(?<=\s))*)[\"']?"
 _NAME = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+
+
+#: `FLAG=$([ a = b ] && echo x || echo y)`
+_CHOSEN = re.compile(
+    rf"(?<![^\s;&|(])([A-Za-z_]\w*)=(\"?)\$\(\s*(?:\[\[?|test)\s+([^;&|]*?)\s*(?:\]\]?)?\s*&&\s*{_ECHO}\s*\|\|\s*{_ECHO}\s*\)\2"
+)
+
+
+def chosen(text: str, holds: Callable[[Sequence[str]], bool | None]) -> str:
+    """Replace the assignment of a word that a test selects by that of the word. `holds` evaluates a test."""
+
+    def word(match: re.Match[str]) -> str:
+        value = holds(syntax.words(match[3]))
+        if value is None:
+            return match[0]
+        return f'{match[1]}="{(match[4] if value else match[5]).strip()}"'
+
+    return _CHOSEN.sub(word, text)
 
 
 def expand(text: str, before: str) -> str:

@@ -13,6 +13,7 @@ from buildkit_tasks.workspaces.tree import Tree
 
 from .variables import ARGUMENTS, PLATFORM
 
+RUST = "rust:1-bookworm"
 #: An empty value, or the argument itself: `ENV RUSTFLAGS=$RUSTFLAGS`.
 _EMPTY_FLAGS = re.compile(r"""(?:ARG|ENV) RUSTFLAGS=(["']?)(?:\$RUSTFLAGS|\$\{RUSTFLAGS\})?\1""")
 
@@ -79,23 +80,40 @@ def selecting(services: Sequence[Service]) -> list[Note]:
     return list(dict.fromkeys(found))
 
 
+#: Images with an older C library than the Rust images have.
+_OLDER = re.compile(
+    r"(?:^|/)(?:debian:(?:8|9|1[01]|jessie|stretch|buster|bullseye|oldstable)|ubuntu:(?:1\d|2[0-2]|bionic|focal|jammy)"
+    r"|(?:ubi|centos|rockylinux|almalinux|amazonlinux|oraclelinux)(?:[7-9]|[-:/]|$))"
+)
+
+
 def _compiled_elsewhere(services: Sequence[Service]) -> Iterator[Note]:
-    """Yield a note on programs whose cargo options no Dockerfile shows."""
-    there = [s for s in services if s.recipe and s.recipe.kind == prebuilt.KIND]
+    """Yield notes on programs that no Dockerfile compiles: their cargo options and C library are not known."""
+    there = [(s.binary, s.recipe) for s in services if s.recipe and s.recipe.kind == prebuilt.KIND]
     if there:
-        text = (
-            f"compiled outside Docker until now ({', '.join(dict.fromkeys(s.binary for s in there))}): compiled here "
-        )
-        text += "with the profile release and default features. If your builds use others, set PROFILE or FEATURES"
-        yield Note(", ".join(dict.fromkeys(s.recipe.path for s in there if s.recipe)), text)
+        where, names = _few([taken.path for _, taken in there]), _few([binary for binary, _ in there])
+        text = f"compiled outside Docker until now ({names}): compiled here with the profile release and default "
+        yield Note(where, f"{text}features. If your builds use others, set PROFILE or FEATURES")
+    older = [(taken.path, taken.runtime) for _, taken in there if _OLDER.search(taken.runtime)]
+    if older:
+        text = f"may have an older C library than {RUST}, so programs may not start: set RUST_IMAGE to an older image"
+        yield Note(_few([path for path, _ in older]), f"{_few([image for _, image in older])} {text}", True)
 
 
+def _few(names: Iterable[str]) -> str:
+    several = list(dict.fromkeys(names))
+    return ", ".join(several[:3]) + (f" and {len(several) - 3} more" if len(several) > 3 else "")
+
+
+_CHOSEN = re.compile(r"\w=[\"']?\$\(\s*(?:\[\[?|test)\s([^)&|]*)")
 _BRANCH = re.compile(r"\b(?:if(.*?)\bthen|case(.*?)\bin)\b(.*?)\b(?:fi|esac)\b", re.DOTALL)
 
 
 def _tests(runs: Iterable[str]) -> Iterator[str]:
-    """Yield the test of each `if` and `case` that selects a command that compiles."""
+    """Yield the test of each `if` and `case` that selects a command that compiles, and of each `$([ … ] && echo …)`."""
     for run in runs:
+        if _COMMAND.search(run):
+            yield from _CHOSEN.findall(run)
         for match in _BRANCH.finditer(run):
             if _COMMAND.search(match[3]):
                 yield from (match[1] or match[2], *re.findall(r"\belif\b(.*?)\bthen\b", match[3], re.DOTALL))

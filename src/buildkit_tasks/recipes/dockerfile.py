@@ -19,6 +19,7 @@ from . import (
     compiling,
     one_compilation,
     package_files,
+    placed,
     prepared,
     runtime,
     stage_lines,
@@ -29,7 +30,7 @@ from .compiling import Kept
 from .prepared import Prepared
 from .stage_lines import Runtime
 
-RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
+RUST, DEBIAN = cargo_options.RUST, "debian:bookworm-slim"
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
         s.name: runtime.derive(files, s, workspace.cargo.binaries, workspace.packages.run, image, before)
         for s in services
     }
-    if not (before or any(r.tools for r in stages.values())):
-        # no image copies the programs installed with cargo, so they are there for the compilation
-        kept = replace(kept, toolchain=(*kept.toolchain, *kept.tools), tools=())
+    if not any(r.tools for r in stages.values()):
+        # no image copies the programs installed with cargo: they are for the compilation, or for the stage `sources`
+        kept = replace(kept, toolchain=(*kept.toolchain, *(() if before else kept.tools)), tools=())
     names = _stage_names(stages)
     also = tuple(dict.fromkeys(n for r in stages.values() for n in r.also))
     text = package_files.template()
@@ -87,6 +88,7 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     more += one_compilation.notes(services, each, workspace.cargo.binaries)
     more += cargo_options.selecting(services)
     more += prepared.unmet(services, files.is_dir) if before is None else []
+    more += placed.displaced(services, files)
     context = [p for r in stages.values() for p in r.context]
     context += [p for s in services if s.recipe for p in stages_text.side_context(s)]
     ssh = any(p.source.startswith("git+ssh") for p in workspace.cargo.locked) or "type=ssh" in text

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.existing import recipe
 from buildkit_tasks.existing.recipe import Stage
+from buildkit_tasks.survey.finding import Note, Service
+from buildkit_tasks.workspaces.tree import Tree
+
+from .stage_lines import short
+
+#: Files that cargo reads at their paths.
+_READ = re.compile(
+    r"(?:^|/)(?:\.cargo(?:/config(?:\.toml)?)?|Cargo\.(?:toml|lock)|rust-toolchain(?:\.toml)?|build\.rs)$"
+)
 
 
 def directories(stage: Stage, values: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -36,3 +46,33 @@ def in_context(placed: Sequence[tuple[str, str]], context: str, target: str) -> 
 def mounts_context(item: Instruction) -> bool:
     """Return whether a RUN reads files of the build context from a mount."""
     return any(mount.type == "bind" and "from" not in mount.options for mount in mounts.run_mounts(item))
+
+
+def displaced(services: Sequence[Service], files: Tree) -> list[Note]:
+    """Return a note for each file or directory that a compile stage copies into the directory of another COPY, at a
+    path that it does not have in the repository."""
+    found: list[Note] = []
+    for service in services:
+        taken = service.recipe
+        for stage in (s for s in taken.compiling if s.compiles) if taken else ():
+            workdir, before = "/", list[tuple[str, str]]()
+            for item in stage.items:
+                copy = recipe.copied(item, taken.values if taken else {})
+                if item.keyword == "WORKDIR":
+                    workdir = posixpath.join(workdir, syntax.expand(item.rest, taken.values if taken else {}))
+                if copy is None or copy.stage or len(copy.sources) != 1:
+                    continue
+                source = posixpath.normpath(posixpath.join(service.context, copy.sources[0].strip("/") or "."))
+                place = posixpath.normpath(posixpath.join(workdir, copy.destination))
+                if not files.is_dir(source) and copy.destination.endswith(("/", ".")):
+                    place = posixpath.join(place, posixpath.basename(source))
+                path = in_context([pair for pair in before if pair[1] != "."], service.context, place)
+                if path not in (None, source) and _concerns_cargo(files, source, place):
+                    text = "not converted, because the compile step reads files at their paths in the repository: "
+                    found.append(Note(f"{stage.path}:{item.line}", f"{text}{short(item)}", True))
+                before = sorted([*before, (place, copy.sources[0].strip("/") or ".")], key=lambda pair: -len(pair[0]))
+    return list(dict.fromkeys(found))
+
+
+def _concerns_cargo(files: Tree, source: str, place: str) -> bool:
+    return bool(_READ.search(source) or _READ.search(place)) or any(p.endswith(".rs") for p in files.below(source))

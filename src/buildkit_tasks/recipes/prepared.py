@@ -233,7 +233,7 @@ class _Reader:
         kept = [part for part in parts[:end] if self._prepares(part)]
         if replaced.DOWNLOADS.search(whole):
             return  # belongs to the toolchain
-        if all(re.match(r"(?:cd|set|export)\b", part) or _ELSEWHERE.search(part) for part in kept):
+        if all(re.match(r"(?:cd|set|export)\b|\w+=", part) or _ELSEWHERE.search(part) for part in kept):
             return
         flags = item.rest[: len(item.rest) - len(syntax.flags(item)[1])].strip()
         text = " ".join(filter(None, ["RUN", flags, " && ".join(kept)]))

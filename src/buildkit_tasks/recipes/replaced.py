@@ -68,7 +68,11 @@ def is_replaced(part: str) -> bool:
     the others change nothing."""
     if SCRIPT.search(part):
         return _REPLACED.search(part) is not None and not others(part)
-    return all(_REPLACED.search(command) for command in part.split(" && "))
+    return all(_REPLACED.search(command) or _ASSIGNS.fullmatch(command) for command in install.commands(part))
+
+
+#: An assignment, which affects only later commands of the same RUN.
+_ASSIGNS = re.compile(r"[A-Za-z_]\w*=(?:\"?\$\([^()]*(?:\([^()]*\)[^()]*)*\)\"?|\"[^\"]*\"|'[^']*'|\S*)")
 
 
 def others(script: str) -> list[str]:
