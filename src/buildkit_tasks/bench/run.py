@@ -153,6 +153,8 @@ def _run(
     finally:
         session.report.say("  removing scratch copies, images and cache mounts")
         arena.clean()
+        if not ended:
+            session.report.say("  the samples are kept: `invoke bench --resume` continues")
     if ended:
         record.remove()
         files.replace(folder / present.LAST, present.text(document), mode=0o600, durable=False)
