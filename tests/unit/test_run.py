@@ -172,7 +172,7 @@ ENDLESS = "import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhi
 
 #: Prints the problem of a call that captures an endless stream, and this process's peak memory in MB.
 MEASURED = """\
-import resource, sys
+import re, sys
 from pathlib import Path
 from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
@@ -183,7 +183,7 @@ try:
     getattr(run, sys.argv[1])(World.real(), Command((sys.executable, sys.argv[2]), Path("/"), stdin="x" * 200_000))
 except Problem as problem:
     print(problem.code, problem.message)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
 """
 
 

@@ -224,8 +224,7 @@ def find(log: Sequence[str], *, packaged: bool = False) -> tuple[Lack, ...]:
     `packaged`: the toolchain image is built from Debian packages, so it has one version of Rust.
     """
     found = {(lack.message, lack.hint): lack for lack in _dependencies(log)}
-    for whole in log:
-        line = whole[:_LINE]
+    for line in (whole[:_LINE] for whole in log):
         for pattern, make in RULES:
             match = pattern.search(line)
             if match and (match.lastindex is None or any(match.groups())):
