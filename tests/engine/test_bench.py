@@ -112,6 +112,14 @@ def test_a_stale_dockerfile_is_wrong_and_a_killed_run_is_resumed(stall: Stall) -
     assert name not in mounts
 
 
+def test_a_first_build_compiles_even_if_the_same_sources_were_built_before(stall: Stall) -> None:
+    assert process.run([process.BIN / "invoke", "build"], stall.root, stall.env).code == 0
+    for _ in range(2):
+        done = stall.bench("--yes", "--case=cold", "--contender=before", "--json")
+        assert done.code == 0, done.all
+        assert [row["crates"] for row in json.loads(done.out)["bench"]["rows"]] == ["1", "1"]
+
+
 def record(stall: Stall) -> Path:
     (folder,) = stall.state.glob("buildkit-tasks/*/bench")
     return folder / store.FILE

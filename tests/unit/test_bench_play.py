@@ -111,6 +111,14 @@ def test_contenders_take_turns_and_start_in_another_order_each_round(tmp_path: P
     assert [s.visible for s in play.store.samples] == [True] * 6
 
 
+def test_sources_differ_from_everything_built_before(tmp_path: Path) -> None:
+    play = arranged(tmp_path, ["ours", "compose", "classic"], ["line"], rounds=1)
+    play.play()
+    texts = [(play.arena.trees[family] / CODE.file).read_text() for family in ("ours", "classic")]
+    assert all("// bench-" in text for text in texts)
+    assert texts[0].rpartition("// ")[2] != texts[1].rpartition("// ")[2]
+
+
 def test_every_case_leaves_right_programs(tmp_path: Path) -> None:
     cases = [key for key in CASE_BY_KEY if key not in ("pack", "other", "other-line")]
     play = arranged(tmp_path, ["ours", "compose", "classic", "incremental", "cargo"], cases, rounds=1)

@@ -10,7 +10,7 @@ from buildkit_tasks.core.errors import Problem
 
 from . import figures, machine, source_text, timed
 from .arena import Arena
-from .catalogue import CASE_BY_KEY, OURS, WAYS, Case, Way, takes_part
+from .catalogue import BEFORE, CASE_BY_KEY, OURS, WAYS, Case, Way, takes_part
 from .edits import Edit, Edits
 from .figures import Sample
 from .store import Store
@@ -27,7 +27,8 @@ class Play:
     """A run in progress. `taking`: contenders that have not failed; `busy`: the round started on a busy machine.
 
     `current`: for each family, the last contender that built all services, unless something was built since.
-    `plain`: for each family, the manifest and lock file without the added dependency.
+    `unbuilt`: families that have not built anything yet. `plain`: for each family, the manifest and lock file without
+    the added dependency.
     """
 
     arena: Arena
@@ -44,11 +45,14 @@ class Play:
     current: dict[str, str] = field(default_factory=dict)
     plain: dict[str, tuple[str, str]] = field(default_factory=dict)
     version: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    unbuilt: set[str] = field(default_factory=set)
     since: float = field(default_factory=time.monotonic)
 
     def play(self) -> None:
         """Run all cases. Problems: bench-failed if `invoke build` fails, or if no text can be edited."""
         self.taking = [way for way in WAYS if way.name in self.arena.found.builds]
+        for way in self.taking:
+            self.distinguish(way)
         for contender in self.arena.found.tools:
             self.prepare(contender)
         self.first()
@@ -68,6 +72,16 @@ class Play:
             self.skip("dependency", "no manifest has a [dependencies] section for one of the small crates")
 
     # ---- parts
+
+    def distinguish(self, way: Way) -> None:
+        """Make a family's sources differ from everything that was built before, here or by the user.
+
+        BuildKit would use the layers of a build with the same sources, whose mounts are others: then the first build
+        would compile nothing, and the next one everything.
+        """
+        if way.family not in self.unbuilt:
+            self.unbuilt.add(way.family)
+            self.arena.comment(way, self.wanted.code[0])
 
     def prepare(self, contender: str) -> None:
         """Build a contender's tool; if this fails, drop the contender."""
@@ -118,7 +132,10 @@ class Play:
 
     def build(self, way: Way, *, every: bool = False) -> Built:
         """Build the edited service, or all services."""
-        built = timed.build(self.arena, way, () if every else (self.arena.service,))
+        # the user's Dockerfile may compile dependencies in a layer that does not depend on the sources
+        fresh = way.name == BEFORE and way.family in self.unbuilt
+        built = timed.build(self.arena, way, () if every else (self.arena.service,), no_cache=fresh)
+        self.unbuilt.discard(way.family)
         self.current.pop(way.family, None)
         if every:
             self.current[way.family] = way.name

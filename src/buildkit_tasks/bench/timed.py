@@ -54,9 +54,17 @@ class Built:
 
 
 def build(
-    arena: Arena, way: Way, services: Sequence[str], *, env: Sequence[tuple[str, str]] = (), platform: str = ""
+    arena: Arena,
+    way: Way,
+    services: Sequence[str],
+    *,
+    env: Sequence[tuple[str, str]] = (),
+    platform: str = "",
+    no_cache: bool = False,
 ) -> Built:
-    """Build services with a contender; no services means all. `env`, `platform`: only for `invoke build`.
+    """Build services with a contender; no services means all.
+
+    `env`, `platform`: only for `invoke build`. `no_cache`: run every step; only for `docker compose build`.
 
     Problems: bench-failed.
     """
@@ -67,7 +75,8 @@ def build(
             result = _bare(arena, services)
         else:
             tree, file = arena.trees[way.family], arena.file(way.name)
-            result = run.capture(arena.session.world, compose_cli.command(tree, [file], "build", *services))
+            words = ("build", *(("--no-cache",) if no_cache else ()), *services)
+            result = run.capture(arena.session.world, compose_cli.command(tree, [file], *words))
         memory = used()
     if result.code != 0:
         raise Problem("bench-failed", f"The {way.name!r} build failed.", details=failure(result))
