@@ -36,7 +36,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("COMPOSE_PATH_SEPARATOR in .env", "engine/test_compose_files.py::its separator in .env"),
     ("quoted name, BOM, JSON", "engine/test_compose_files.py::a quoted name"),
     ("services of profiles", "engine/test_compose.py::a_service_of_a_profile"),
-    ("env_file missing", "engine/test_compose_shapes.py::env_file_that_is_missing"),
+    ("env_file missing", "engine/test_compose_shapes.py::an_env_file_that_compose_cannot_read"),
     ("variable is not set", "cli/test_compose.py::warnings_of_compose"),
     ("one-shot jobs", "engine/test_stack.py::a_job_that_fails_is_named"),
     ("UDP and TCP of one number", "engine/test_stack.py::ports_count_by_protocol"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import files, shapes
+from buildkit_tasks.core import files, readfile, shapes
 from buildkit_tasks.core.errors import Problem
 
 from .figures import Sample
@@ -86,7 +86,7 @@ def load(folder: Path) -> Store | None:
     """
     path = folder / FILE
     try:
-        head, *lines = path.read_text("utf-8").splitlines() or [""]
+        head, *lines = readfile.text(path).splitlines() or [""]
         first = shapes.loads(head, dict)
         shapes.check(first, {"name": str, "options": dict})
         store = Store(path, first["name"], first["options"])

@@ -129,7 +129,7 @@ class Dockerfile:
         """Return the stages and images that a build up to `target` (stage name or number; empty = the last one) needs.
 
         `contexts` are the names of named contexts, which replace an image or a whole stage. A target that does not
-        exist needs nothing, and a name that is not an image reference is no image: the build will fail with BuildKit's
+        exist needs nothing, and a name that is not an image reference is ignored: the build will fail with BuildKit's
         own error.
         """
         given = {lookup_name(name.partition("::")[0]) for name in contexts}

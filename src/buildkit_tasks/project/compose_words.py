@@ -55,7 +55,7 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
 def about_environment(session: Session, said: str, files: Sequence[Path]) -> Problem | None:
     """Return the problem if compose rejects a variable of its own, or if a compose file does not exist.
 
-    `files`: the compose files that compose was told to read.
+    `files`: the compose files passed to compose.
     """
     variable = re.match(r"(COMPOSE_[A-Z_]+)\b", said)
     if variable:
