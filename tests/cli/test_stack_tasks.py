@@ -240,3 +240,13 @@ def test_hooks_of_another_tool_and_no_repository_are_refused(bench: Bench) -> No
     done = bench.invoke("hooks.install")
     assert done.code == 88
     assert "core.hooksPath is .husky" in done.err
+
+
+def test_verify_copies_the_manifest_out_of_an_image_without_cat(bench: Bench) -> None:
+    bench.reply("--entrypoint cat", code=127, stderr='exec: "cat": executable file not found in $PATH\n')
+    bench.reply("image inspect", stdout='["shop/api:dev"] sha256:1 linux/amd64\n')
+    bench.reply("ps --all --no-trunc", stdout="")
+    done = bench.invoke("verify", "api")
+    assert "Not built by this Dockerfile: api." in done.err  # this docker copies nothing
+    calls = [call["argv"][:2] for call in bench.calls]
+    assert calls[-3:] == [["container", "create"], ["container", "cp"], ["container", "rm"]]

@@ -86,7 +86,7 @@ def start_check(cwd: Path, name: str, image: str, platform: str, program: str, e
 
 
 def read_manifest(cwd: Path, image: str) -> Command:
-    """Print the manifest that the compile step wrote into an image. Runs nothing from the image."""
+    """Print the manifest that the compile step wrote into an image, with the image's own `cat`."""
     how = ("run", "--rm", "--network", "none", "--entrypoint", "cat", image)
     return docker(cwd, *how, "/usr/local/share/buildkit-tasks/manifest.json")
 

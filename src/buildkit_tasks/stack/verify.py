@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from buildkit_tasks.builds import compile_groups, manifest
 from buildkit_tasks.builds.manifest import Difference
@@ -14,6 +17,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
 from buildkit_tasks.dockercli import docker, docker_run
 from buildkit_tasks.images import choice as image_choice
+from buildkit_tasks.images import container as image_container
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import discover
 
@@ -50,8 +54,9 @@ def verify(session: Session, services: Sequence[str]) -> None:
     chosen = compose.select(project.workspace, services)
     containers = running_now.listed(session, project.workspace.project)
     running = {c.service: c.id for c in containers if c.state == "running"}
+    platform = f"{project.engine.os}/{project.engine.arch}"
     with ThreadPoolExecutor() as pool:
-        verdicts = list(pool.map(lambda s: _of(session, s, running.get(s.name, "")), chosen))
+        verdicts = list(pool.map(lambda s: _of(session, s, running.get(s.name, ""), platform), chosen))
     if session.report.json_only:
         session.report.envelope({"services": [_json(v) for v in verdicts]})
     else:
@@ -70,7 +75,21 @@ def verify(session: Session, services: Sequence[str]) -> None:
         raise Problem("verify-failed", ". ".join(wrong) + ".", hint="invoke up    (builds what changed and starts it)")
 
 
-def _of(session: Session, service: Service, container: str) -> Verdict:
+def _copied(session: Session, image: str, platform: str) -> str:
+    """Return the manifest of an image without `cat`, or whose containers do not start; empty if it has none."""
+    container = f"buildkit-tasks-verify-{secrets.token_hex(4)}"
+    if image_container.create(session, container, image, platform, "/verify").code != 0:
+        return ""
+    try:
+        with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
+            file = Path(folder) / "manifest.json"
+            copied = run.capture(session.world, docker.copy_out(session.root, container, manifest.PATH, file))
+            return file.read_text(errors="replace") if copied.code == 0 and file.is_file() else ""
+    finally:
+        run.capture(session.world, docker.remove_container(session.root, container))
+
+
+def _of(session: Session, service: Service, container: str, platform: str) -> Verdict:
     if not sources.compiles(service):
         return Verdict(
             service.name, "other", "-", (), "not checked, because the Dockerfile does not compile in a cache mount"
@@ -81,12 +100,13 @@ def _of(session: Session, service: Service, container: str) -> Verdict:
         run.capture(session.world, docker.container_image(session.root, container)).stdout.strip() if container else ""
     )
     running = "not" if not container else "same" if current == image else "old"
-    if read.code != 0:
+    text = read.stdout if read.code == 0 else _copied(session, service.image, platform) if image else ""
+    if not text:
         state = "no-manifest" if image else "no-image"
         words = "not built by this Dockerfile" if image else f"invoke build --service {service.name}"
         return Verdict(service.name, state, running, (), words)
     try:
-        made = manifest.parse(read.stdout)
+        made = manifest.parse(text)
     except ValueError as error:
         return Verdict(service.name, "no-manifest", running, (), str(error))
     profile = compile_groups.profile(session.settings, BuildRequest(), service)
