@@ -169,14 +169,14 @@ def test_sboms_are_written_for_each_image(bench: Bench) -> None:
     assert f"wrote {folder / 'shop-api-dev.cdx.json'}" in done.err
 
 
-def test_an_archive_that_is_damaged_or_that_docker_does_not_finish(bench: Bench) -> None:
+def test_an_archive_that_is_corrupt_or_that_docker_does_not_finish(bench: Bench) -> None:
     arrange(bench)
     saved = bench.place / "saved.tar"
     saved.write_bytes(saved.read_bytes()[:5000])
     done = bench.invoke("audit")
     assert (done.code, "Traceback" in done.all) == (19, False)
     assert (
-        "error[image-unavailable]: The archive from `docker image save` cannot be read: it is damaged or truncated"
+        "error[image-unavailable]: The archive from `docker image save` cannot be read: it is corrupt or truncated"
         in done.err
     )
     bench.reply("image save", file=str(saved), code=1, stderr="Error response from daemon: unexpected EOF\n")

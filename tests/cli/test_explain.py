@@ -152,7 +152,7 @@ def test_a_failed_build_is_listed_but_not_compared_with(bench: Bench) -> None:
     assert "compared with build 1" in bench.invoke("explain").out
 
 
-def test_a_damaged_history_is_one_warning_and_starts_again(bench: Bench) -> None:
+def test_a_corrupt_history_is_one_warning_and_starts_again(bench: Bench) -> None:
     answer(bench)
     bench.invoke("build")
     database(bench).write_bytes(b"no database at all" * 100)

@@ -1,4 +1,4 @@
-"""Damaged or malicious archives: they result in a finding or a refusal, with limited time and memory."""
+"""Corrupt or malicious archives: they result in a finding or a refusal, with limited time and memory."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def raw(name: str, kind: bytes, size: int, content: bytes = b"") -> bytes:
     return made.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
 
 
-def test_a_damaged_layer_is_a_finding_and_the_others_are_still_checked() -> None:
+def test_a_corrupt_layer_is_a_finding_and_the_others_are_still_checked() -> None:
     saved = Saved()
     bad = layer({"a": b"1" * 4000})[:2048]
     identity = saved.image([bad, layer({"b": (b"", 0o4755)})])
@@ -94,10 +94,10 @@ def test_compressed_streams_can_follow_each_other_and_be_padded(pack: Callable[[
     assert read(pack(plain[:3000]) + pack(plain[3000:])).size == 5000
     if pack is zipped:
         assert not read(pack(plain) + bytes(1024)).unread
-    damaged = bytearray(pack(plain))
-    damaged[len(damaged) // 2] ^= 0xFF
-    damaged[-3] ^= 0xFF
-    assert read(bytes(damaged)).unread
+    corrupt = bytearray(pack(plain))
+    corrupt[len(corrupt) // 2] ^= 0xFF
+    corrupt[-3] ^= 0xFF
+    assert read(bytes(corrupt)).unread
 
 
 def test_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_headers_of_any_size_need_no_memory() -> None:
 def test_chains_of_headers_and_records_for_all_files() -> None:
     record = b"30 comment=aaaaaaaaaaaaaaaaaa\n"
     chain = b"".join(raw("p", b"x", len(record), record) for _ in range(900))
-    assert "MiB" in read(chain * 3).unread or "damaged" in read(chain * 3).unread
+    assert "MiB" in read(chain * 3).unread or "corrupt" in read(chain * 3).unread
     many = b"".join(f"{len(f'00 k{n:05d}=1') + 1} k{n:05d}=1\n".encode() for n in range(2000))
     assert "PAX records" in read(raw("p", b"g", len(many), many) + layer({"a": b"1"})).unread
 
@@ -185,9 +185,9 @@ def test_200_000_files_in_seconds_and_little_memory() -> None:
     assert list(map(found.paths.among({hash("/f0000001")}).hides, ["/f0000001", "/x"])) == [True, False]
 
 
-def test_a_damaged_header_is_not_the_end() -> None:
+def test_a_corrupt_header_is_not_the_end() -> None:
     content = layer({"a": b"1"})[:1024] + b"\1" * 512 + layer({"b": (b"", 0o4755)})
-    assert read(content).unread == "one of its headers is damaged"
+    assert read(content).unread == "one of its headers is corrupt"
     assert read(layer({"a": b"1"})[:1024]).unread == ""  # some builders write no end marker
     assert read(layer({"a": b"1"})[:1024] + b"b" * 99).unread
 

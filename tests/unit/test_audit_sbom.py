@@ -221,7 +221,7 @@ def test_distroless_packages_and_a_database_that_a_later_layer_deletes() -> None
     assert packages.installed(found.texts) == ()
 
 
-def test_damaged_databases_are_valid_documents() -> None:
+def test_corrupt_databases_are_valid_documents() -> None:
     files: dict[str, File] = {
         "etc/os-release": b"\xff\xfe ID=\x00",
         "var/lib/dpkg/status": b"Package: a\xff b\nVersion: \x1b[2J\n\nPackage\n:\n\n",

@@ -228,7 +228,7 @@ def test_the_file_is_private(tmp_path: Path) -> None:
     assert (tmp_path / "history.db").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_damaged_blob_is_a_lost_one(build: Build, tmp_path: Path) -> None:
+def test_a_corrupt_blob_is_a_lost_one(build: Build, tmp_path: Path) -> None:
     store = Store(tmp_path / "history.db")
     store.add(build, {}, {"a": "text"})
     with sqlite3.connect(tmp_path / "history.db") as db:

@@ -167,7 +167,7 @@ def _headers(*sizes: int) -> bytes:
     [
         (lambda: _headers(100 << 20), "a header is larger than"),
         (lambda: gzip.compress(b"x" * 9999), "invalid header"),
-        (lambda: b"\x1f\x8b" + bytes(99), "damaged"),
+        (lambda: b"\x1f\x8b" + bytes(99), "corrupt"),
         (lambda: _headers(1024)[:-40], "truncated"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The proof that nothing changed: what it detects, what it cannot know, and how it handles a damaged record."""
+"""The proof that nothing changed: what it detects, what it cannot know, and how it handles a corrupt record."""
 
 from __future__ import annotations
 

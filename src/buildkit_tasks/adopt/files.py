@@ -30,7 +30,7 @@ class Files:
 
 
 def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
-    """Return all files that the repository needs. `compose`: edit the compose file, or leave it and add an override.
+    """Return every file that the repository needs. `compose`: edit the compose file, or leave it and add an override.
 
     Problems: compose-invalid; adopt-conflict if one of our file names is already taken.
     """

@@ -89,7 +89,7 @@ def dump(record: Record) -> str:
 
 
 def load(text: str) -> Record:
-    """Parse a record. Raises `Problem` adopt-conflict if it is damaged or from a newer version."""
+    """Parse a record. Raises `Problem` adopt-conflict if it is corrupt or from a newer version."""
     try:
         document = shapes.loads(text, dict)
         if document["version"] != VERSION:

@@ -66,7 +66,7 @@ class Archive:
 
 
 def read(source: Source, search: Search) -> Archive:
-    """Read an archive to its end. Raises Refused if it is damaged or exceeds the limits."""
+    """Read an archive to its end. Raises Refused if it is corrupt or exceeds the limits."""
     archive = Archive()
     held = files = texts = 0
     for member, part in members(Forward(source), MOST_MEMBERS):

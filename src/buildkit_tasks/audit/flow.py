@@ -201,7 +201,7 @@ def _unreadable(words: str) -> Problem:
     return Problem(
         "image-unavailable",
         words,
-        causes=["the image may have been replaced while it was being read, or the engine's store may be damaged"],
+        causes=["the image may have been replaced while it was being read, or the engine's store may be corrupt"],
         hint="rerun the command; if that does not help, rebuild the image (invoke build --no-cache)",
     )
 

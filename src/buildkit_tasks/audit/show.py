@@ -85,7 +85,7 @@ def _print(session: Session, audited: Audited) -> None:
     if audited.short:
         names = ", ".join(audited.short)
         session.report.say(
-            f"did not search for the values of these variables, because they are shorter than 8 characters: {names}"
+            f"did not search for these variables' values, because they are shorter than 8 characters: {names}"
         )
     scanned = audited.scanned
     if not scanned.scanner:

@@ -55,7 +55,7 @@ def compiled(project: Project) -> dict[str, Service]:
 def find(
     session: Session, project: Project, scratch: Path, trees: Mapping[str, Path], name: str, wanted: Collection[str]
 ) -> Contenders:
-    """Return the wanted contenders (keys) that are possible. `name`: the namespace of their cache mounts.
+    """Return the wanted contenders (keys) that can run. `name`: the namespace of their cache mounts.
 
     `trees`: the scratch tree of each family.
     """
@@ -198,7 +198,7 @@ def _before(
             raise Problem("bad-argument", f"the build of {name} needs secrets or SSH keys")
         user = next(one for one in building if one.name == name)
         for other in spliced.images_of(user, building).values():
-            raise Problem("bad-argument", f"the build of {name} needs the image of {other.name}")
+            raise Problem("bad-argument", f"the build of {name} needs {other.name}'s image")
         builds[name] = _old(session, project, files, name, build, scratch, tree_copy, workspace)
     return builds if builds.keys() == services.keys() else {}
 

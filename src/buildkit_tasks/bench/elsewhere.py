@@ -13,7 +13,7 @@ from .timed import Built
 
 
 def play(run: Play) -> None:
-    """Measure both cases. A case that is not possible here is skipped with its reason."""
+    """Measure both cases. A case that cannot run here is skipped with its reason."""
     pack(run)
     other_processor(run)
 

@@ -16,7 +16,7 @@ def crates(text: str) -> int:
 
 
 def compiling(text: str) -> float | None:
-    """Return the seconds of all steps that run cargo; None if no such step ran."""
+    """Return the seconds of all the steps that run cargo; None if no such step ran."""
     steps = set(_STEP.findall(text))
     seconds = [float(second) for number, second in _DONE.findall(text) if number in steps]
     return sum(seconds) if seconds else None

@@ -95,7 +95,7 @@ def schema() -> str:
                 "schema": {"const": SCHEMA},
                 "bench": _object(bench),
                 "compare": {"type": "object", "description": "with --compare"},
-                "html": _text("with --html: the path of the report"),
+                "html": _text("with --html: the report's path"),
             },
             optional=("compare", "html"),
         ),

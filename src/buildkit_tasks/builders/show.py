@@ -88,7 +88,7 @@ def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
         if builder_choice.there(session, single := builder_facts.child(name, node.name)):
             run.capture(session.world, buildx.builder_remove(session.root, single, keep_daemon=True, keep_state=True))
     run.check(session.world, buildx.builder_remove(session.root, name, keep_state=keep_state))
-    session.report.say(f"removed builder {name}" + ("; the daemons of its nodes keep running" if not made else ""))
+    session.report.say(f"removed builder {name}" + ("; its nodes' daemons keep running" if not made else ""))
 
 
 # ---- output

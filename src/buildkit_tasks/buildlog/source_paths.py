@@ -11,7 +11,7 @@ from buildkit_tasks.core.model import BuildPlan
 
 from . import remarks
 
-#: `--> PATH:LINE:COLUMN` and, for further places in the same message, `::: PATH:LINE:COLUMN`; may contain colors.
+#: `--> PATH:LINE:COLUMN` and, for other places in the same message, `::: PATH:LINE:COLUMN`; may contain colors.
 _POINTER = re.compile(r"(?m)^([^\n]{0,80}?(?:-->|:::) ?(?:\x1b\[[\d;]*m| )*)([^\x1b\n:]+)(?=:\d+:\d+)")
 
 

@@ -60,7 +60,7 @@ def invalid_ignore_file(error: ValueError) -> Problem:
 
 
 def _guarded(session: Session, context: Path, dockerfiles: Sequence[Path], also: Sequence[Path] = ()) -> Path:
-    """Return the link for a context. Removes the guard's state if it is damaged: a new link name is always safe."""
+    """Return the link for a context. Removes the guard's state if it is corrupt: a new link name is always safe."""
     for left in (session.state / "transfer").glob("*.*"):
         if not left.is_file():  # a FIFO would block the guard
             files.remove(left)
@@ -117,7 +117,7 @@ def without_syntax(
         text = plain_text(file, decisions, service.name) if file else None
         if not file or text is None:
             continue
-        words = f"using the engine's built-in frontend for the Dockerfile of {service.name}"
+        words = f"using the engine's built-in frontend for {service.name}'s Dockerfile"
         session.report.say(f"  no registry provides {file.syntax}: {words}")
         found[service.name] = Dockerfile.read(text)
         if not service.inline and not look_only:

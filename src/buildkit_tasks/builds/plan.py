@@ -147,7 +147,7 @@ def _check_static(
     if "STATIC" not in file.arguments:
         why, hint = f"{service.dockerfile} has no `ARG STATIC`", "run `buildkit-tasks init --upgrade`"
     elif "RUSTFLAGS" in service.args:  # overrides it even if empty
-        why = f"the RUSTFLAGS of {service.name} override build.static"
+        why = f"{service.name}'s RUSTFLAGS override build.static"
         hint = "add `-C target-feature=+crt-static` to RUSTFLAGS instead"
     elif settings.build.static == "musl" and any(p != platforms.own(engine) for p in request.platforms):
         why, hint = "no musl cross compiler is available for other platforms", "set build.static = gnu"

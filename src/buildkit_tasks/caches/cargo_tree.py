@@ -208,7 +208,7 @@ def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], s
         if not unit.readable or not unit.prints:
             return set(units), f"cannot read cargo's fingerprint for {unit.package}"
         for crate, digest in unit.needs:
-            # If a service is built on its own, the others' fingerprints still point to an older state of a shared
+            # If a service is built alone, the others' fingerprints still point to an older state of a shared
             # crate. In that case, any unit with that name may be the right one.
             name = unit.package if crate == "build_script_build" else crate
             found = by_print.get(digest) or by_name.get(name.replace("-", "_"))

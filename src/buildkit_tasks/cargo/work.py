@@ -64,9 +64,9 @@ def cargo(session: Session, work: Work, options: Options, project: Project | Non
     project = project or discover(session)
     service = toolchain.service_of(project, options.service)
     if made := sources.generated(service):
-        session.report.warn(f"the container does not have the files that other stages generate: {', '.join(made)}")
+        session.report.warn(f"the container lacks the files that other stages generate: {', '.join(made)}")
     elif sources.prepared(service):
-        session.report.warn("the container does not have the files that the Dockerfile generates before it runs cargo")
+        session.report.warn("the container lacks the files that the Dockerfile generates before it runs cargo")
     if options.in_place:
         work = replace(work, in_place=True)
     given = place.variables(session, service, options.env)

@@ -49,7 +49,7 @@ class Locked:
         return cls(edges, identity)
 
     def closure(self, start: Package, built: Mapping[str, frozenset[str]]) -> frozenset[str]:
-        """Return the keys of all packages that a crate needs. `built`: non-test dependencies of local crates."""
+        """Return the keys of all the packages that a crate needs. `built`: non-test dependencies of local crates."""
         todo = [key for key in self.edges if key.split(" ")[0] == start.name and key.endswith(" ")]
         seen: set[str] = set()
         while todo:
@@ -137,7 +137,7 @@ class Crates:
         return frozenset(w.directory for w in self.workspaces if path in (w.path("Cargo.toml"), w.toolchain, *w.config))
 
     def closure(self, start: Package) -> frozenset[str]:
-        """Return the directories of all crates that a program needs, including patched packages."""
+        """Return the directories of all the crates that a program needs, including patched packages."""
         workspace = self.of[start.directory]
         by_name = {p.name: p.directory for p in (*workspace.packages, *workspace.extra)}
         lock = self.lock(workspace.path("Cargo.lock"))

@@ -135,6 +135,6 @@ def _next(flow: Workflow, provider: str) -> list[str]:
             lines.append("create a pipeline schedule on the default branch for the job `nightly`")
     if provider == "jenkins":
         lines.append(
-            "create a multibranch job; for pull requests from forks, trust only the Jenkinsfile of the target branch"
+            "create a multibranch job; for pull requests from forks, trust only the target branch's Jenkinsfile"
         )
     return lines

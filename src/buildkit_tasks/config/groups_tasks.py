@@ -81,7 +81,7 @@ class Cargo:
     )
     env: tuple[str, ...] = setting(
         (),
-        "Environment variables for the containers of cargo tasks, as NAME=VALUE, or as NAME to use the host's value.",
+        "Environment variables for the cargo tasks' containers, as NAME=VALUE, or as NAME to use the host's value.",
         "list",
         example="SQLX_OFFLINE=true",
     )

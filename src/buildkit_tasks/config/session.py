@@ -212,7 +212,7 @@ class Session:
             self.__dict__.pop(name, None)
 
     def use_builder(self, name: str) -> None:
-        """Use this builder for all further buildx commands, as if BUILDX_BUILDER were set."""
+        """Use this builder for all later buildx commands, as if BUILDX_BUILDER were set."""
         self._builder = name
         self.world = replace(self.world, env={**self.world.env, "BUILDX_BUILDER": name})
 

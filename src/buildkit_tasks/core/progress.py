@@ -57,7 +57,7 @@ class Decoder:
             yield item
 
     def close(self) -> str:
-        """Return all text that was not JSON, after the stream has ended."""
+        """Return all the text that was not JSON, after the stream has ended."""
         return "\n".join([*self.rest, self._buffer]).strip()
 
 

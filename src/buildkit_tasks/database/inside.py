@@ -110,5 +110,5 @@ def mysqldump(*argv: str) -> tuple[str, ...]:
 
 
 def mysql_copy(source: str, target: str) -> tuple[str, ...]:
-    """Copy a database to another one on the same server."""
+    """Copy a database to another on the same server."""
     return ("sh", "-c", _MYSQL_COPY, "sh", source, target)

@@ -117,7 +117,7 @@ class Postgres(Served):
             raise Problem("dump-invalid", "The file is not a PostgreSQL dump.", causes=[why])
 
     def replace_by(self, other: Postgres) -> None:
-        """Drop this database and rename another one to take its place. Closes connections to this database."""
+        """Drop this database and rename another to take its place. Closes connections to this database."""
         old = checked_name(f"{self.name}{REPLACED}")
         steps = [
             _drop(old),

@@ -154,7 +154,7 @@ class Sqlite:
             except sqlite3.Error as error:
                 found = str(error)
         if found != "ok":
-            raise Problem("dump-invalid", "The file is a damaged SQLite database.", causes=[found])
+            raise Problem("dump-invalid", "The file is a corrupt SQLite database.", causes=[found])
 
     def restore(self, source: IO[bytes], *, no_owner: bool) -> None:
         """Restore a dump to this new, empty file."""

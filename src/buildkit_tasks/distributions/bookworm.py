@@ -39,7 +39,7 @@ def _service(service: Service, notes: list[Note], packages: Sequence[str]) -> Se
     if taken is None:
         return service
     if "alpine" in taken.runtime and not image_names.convertible(taken.runtime):
-        text = f"{taken.runtime} has no Debian equivalent, so {service.name} keeps the images of its Dockerfile"
+        text = f"{taken.runtime} has no Debian equivalent, so {service.name} keeps its Dockerfile's images"
         notes.append(Note(taken.path, text))
         return service  # a program compiled for Debian would not start in it
     if taken.toolchain and not _plain(taken.toolchain):

@@ -162,7 +162,7 @@ def silent(world: World, cwd: Path, words: str = "") -> Problem:
             "engine-stopped",
             f"The engine at {address} does not respond.",
             causes=causes,
-            hint="start the engine on that machine, or switch to another one (docker context ls; unset DOCKER_HOST)",
+            hint="start the engine on that machine, or switch to another engine (docker context ls; unset DOCKER_HOST)",
         )
     if knock(path) == "denied":
         return Problem(
@@ -178,7 +178,7 @@ def silent(world: World, cwd: Path, words: str = "") -> Problem:
         causes=causes,
         hint="invoke engine.start"
         if ours
-        else "start that engine, or switch to another one (unset DOCKER_HOST; docker context ls)",
+        else "start that engine, or switch to another engine (unset DOCKER_HOST; docker context ls)",
     )
 
 

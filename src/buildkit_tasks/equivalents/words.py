@@ -208,7 +208,7 @@ def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
                 value.append(text[at + 1 : at + 2])
                 at += 1
             elif character == "`" and quote == '"':
-                raise _Shell("the line uses the output of another command as a value")
+                raise _Shell("the line uses another command's output as a value")
             else:
                 value.append(character)
             at += 1
@@ -221,7 +221,7 @@ def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
             value.append(text[at + 1 : at + 2])
             at += 2
         elif character == "`":
-            raise _Shell("the line uses the output of another command as a value")
+            raise _Shell("the line uses another command's output as a value")
         elif character in _BLANK or character in ";&|<>()":
             break
         else:
@@ -258,7 +258,7 @@ def _alone(raw: str, start: int, end: int, syntax: Syntax, found: list[_Token]) 
 def _shell_reference(text: str, at: int) -> int:
     """Return the end of a shell expansion, after its dollar sign."""
     if text[at : at + 1] == "(":
-        raise _Shell("the line uses the output of another command as a value")
+        raise _Shell("the line uses another command's output as a value")
     if text[at : at + 1] == "{":
         end = text.find("}", at)
         return len(text) if end < 0 else end + 1

@@ -80,7 +80,7 @@ class Parsed:
     values: Mapping[str, str] = field(default_factory=dict)
 
     def needed(self, target: str) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
-        """Return the stages of the image, outermost base first, and all stages that BuildKit builds for it."""
+        """Return the stages of the image, outermost base first, and every stage that BuildKit builds for it."""
         by_name = {stage.name: stage for stage in self.stages}
         final = tuple(chain(by_name.get(target.lower()) or self.stages[-1], by_name))[::-1]
         inputs = inputs_of(final, by_name)
@@ -256,7 +256,7 @@ def sources(stage: Stage) -> Iterator[str]:
 
 
 def inputs_of(stages: Sequence[Stage], by_name: Mapping[str, Stage]) -> set[str]:
-    """Return the names of all stages that these stages copy from, directly or indirectly."""
+    """Return the names of all the stages that these stages copy from, directly or indirectly."""
     found: set[str] = set()
     todo = [name for s in stages for name in sources(s)]
     while todo:

@@ -1,4 +1,4 @@
-"""Explains why crates were compiled: what the compile step marked, and what changed since its last run. Pure."""
+"""Explains why crates compiled: what the compile step marked as changed, and what changed since its last run. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import manifests
 from .causes import comparable
 from .comparison import PROGRAMS, Cause, Kept
 
-#: Arguments that compile.rs does not compare. Unlike other variables, changing one does not mark every crate.
+#: Arguments that compile.rs does not compare. Unlike other variables, they do not mark every crate as changed.
 HIDDEN = frozenset(
     {
         *("BINS", "PROGRAMS", "FEATURES", "NO_DEFAULT_FEATURES", "PROFILE", "CACHE_SCOPE", "REBUILD"),

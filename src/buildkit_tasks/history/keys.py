@@ -100,7 +100,7 @@ def with_keys(steps: Sequence[StepRecord], bases: Mapping[str, str], key: bytes)
 
 
 def needed(steps: Sequence[StepRecord], at: int) -> set[int]:
-    """Return the positions of all steps that a step builds on."""
+    """Return the positions of all the steps that a step builds on."""
     found: set[int] = set()
     todo = [at]
     while todo:

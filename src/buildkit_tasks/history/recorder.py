@@ -66,7 +66,7 @@ class Recorder:
         self._gathered = self._with_store(work)
 
     def _with_store(self, work: Callable[[Store], T]) -> T | None:
-        """Run `work` on the history. A damaged file is replaced; any other failure is kept for the warning."""
+        """Run `work` on the history. A corrupt file is replaced; any other failure is kept for the warning."""
         import sqlite3
 
         from .store import NAME, Store
@@ -80,12 +80,12 @@ class Recorder:
                         return work(store)
                     finally:
                         store.close()
-                except sqlite3.OperationalError:  # locked, read-only or full: not damaged
+                except sqlite3.OperationalError:  # locked, read-only or full: not corrupt
                     raise
                 except sqlite3.DatabaseError as error:
                     if not again:
                         raise
-                    self._session.report.warn(f"{path} is damaged ({error}); starting a new build history")
+                    self._session.report.warn(f"{path} is corrupt ({error}); starting a new build history")
                     path.unlink(missing_ok=True)
         except (sqlite3.Error, OSError, ValueError, Problem) as error:
             self._refused = self._refused or str(error)

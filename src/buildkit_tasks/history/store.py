@@ -276,7 +276,7 @@ def _pack(text: str) -> bytes:
 
 
 def _unpack(data: bytes) -> str | None:
-    """Return the text of a blob, or None if it is damaged."""
+    """Return the text of a blob, or None if it is corrupt."""
     try:
         unpacking = zlib.decompressobj()
         text = unpacking.decompress(data, _LARGEST_BLOB)

@@ -7,7 +7,7 @@ from buildkit_tasks.core import run
 from buildkit_tasks.core.model import Result
 from buildkit_tasks.dockercli import docker
 
-#: How often to try: each further try unpacks the image again.
+#: How often to try: each retry unpacks the image again.
 TRIES = 4
 
 #: The engine's error if it deletes an unpacked layer that nothing uses just before it creates the container.
@@ -20,7 +20,7 @@ def create(session: Session, name: str, image: str, platform: str, *argv: str) -
 
     With the containerd image store, the engine unpacks an image for another platform only when a container needs it.
     If anything else on the engine deletes a container or image at that moment, its garbage collection may delete the
-    layers before the container uses them (seen with engine 26.1.5). The next try unpacks them again.
+    layers before the container uses them (seen with engine 26.1.5). A retry unpacks them again.
     """
     command = docker.create_container(session.root, name, image, platform, *argv)
     made = run.capture(session.world, command)

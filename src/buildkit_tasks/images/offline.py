@@ -255,7 +255,7 @@ def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str
                 session.report.say(f"  {line} ({session.world.clock() - began:.0f} s)")
 
     bake = buildx.bake(place, definition, place / "metadata.json")
-    # Use the engine's own builder: an image built by another one would have to be loaded first.
+    # Use the engine's own builder: an image built by another builder would have to be loaded first.
     own = Command(bake.argv, bake.cwd, (*bake.env, ("BUILDX_BUILDER", facts.context)), bake.stdin)
     session.report.say(f"  {usual}")
     result = run.stream(session.world, own, hear)

@@ -186,7 +186,7 @@ def _default(text: str, name: str) -> str:
 
 
 def _out(text: str, args: Mapping[str, str]) -> str:
-    """Return the directory of all programs that the last stage copies from: the part of the path before `${BIN}`."""
+    """Return the directory of the programs that the last stage copies from: the part of the path before `${BIN}`."""
     for item in syntax.instructions(text):
         if item.keyword == "COPY" and "--from=" in item.rest and "${BIN" in item.rest:
             place = item.rest.split()[1].partition("${BIN")[0]

@@ -85,7 +85,7 @@ _ALL = (
         "shared-target",
         "error",
         "With sharing=shared, the default, two builds can compile into the same directory at the same time. cargo "
-        "releases its lock when it exits, so a later `cp` may copy the binary of the other build.",
+        "releases its lock when it exits, so a later `cp` may copy the other build's binary.",
         ("lambdaclass/ethrex#6789", "0xMiden/node#2365", _NEVER_STALE),
         "add sharing=locked to the mount",
     ),

@@ -101,7 +101,7 @@ class File:
         return [s for s in self.steps if s.stage in chain and s.item.line < step.item.line]
 
     def needs(self, index: int) -> set[int]:
-        """Return all stages that must be built before this one, including itself."""
+        """Return all the stages that must be built before this one, including itself."""
         found: set[int] = set()
         todo = [index]
         while todo:

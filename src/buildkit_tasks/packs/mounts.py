@@ -207,7 +207,7 @@ def read_label(labels: Mapping[str, str]) -> Mapping[str, Any] | None:
     said["entries"] = registry_reader.size(content.get("entries"), "pack: entries")
     parts = registry_reader.mapping(content.get("parts"), "pack: parts")
     if len(parts) != 1 or not all(_PART.fullmatch(name) for name in parts):
-        raise Malformed("pack: the pack of a mount must have exactly one part: mount.tar.zst or mount.tar.gz")
+        raise Malformed("pack: a mount's pack must have exactly one part: mount.tar.zst or mount.tar.gz")
     said["parts"] = {name: registry_reader.size(value, f"pack: {name}") for name, value in parts.items()}
     return said
 

@@ -1,4 +1,4 @@
-"""Determines, without running compose, whether all files that it reads are known, and what they cannot contain.
+"""Determines, without running compose, whether every file that it reads is known, and what the files cannot contain.
 
 Parses nothing. If a file contains a word that includes other files, or that may hide one, only compose knows the
 answer.

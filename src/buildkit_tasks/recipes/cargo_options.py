@@ -127,7 +127,7 @@ def _selected_stages(taken: Recipe) -> Iterator[Note]:
         given = [name for name in stage.arguments if not PLATFORM.fullmatch(name)]
         if given:
             text = f"{', '.join(given)} no longer {'selects' if len(given) == 1 else 'select'} a stage: the image is "
-            text += f"always built on the stage {stage.base}. To use another one, change the default before `init`"
+            text += f"always built on the stage {stage.base}. To use another, change the default before `init`"
             yield Note(f"{stage.path}:{stage.line}", text, True)
 
 

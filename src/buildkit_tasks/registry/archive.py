@@ -58,7 +58,7 @@ class Image:
 def read(path: Path) -> tuple[Image, ...]:
     """Return the images of an archive (`docker save`, or an OCI layout as tar).
 
-    The layers may come from anyone's base image. Raises ValueError for other files, damaged or implausible ones, and
+    The layers may come from anyone's base image. Raises ValueError for other files, corrupt or implausible ones, and
     layers with a compression that Python does not support (zstd before 3.14).
     """
     try:

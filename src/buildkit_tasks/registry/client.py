@@ -168,7 +168,7 @@ class Client:
         if isinstance(name, Digest) and Digest.of(answer.body) != name:
             raise Malformed("the manifest does not match the requested digest")
         if size is not None and len(answer.body) != size:
-            raise Malformed("the size of the manifest does not match the index")
+            raise Malformed("the manifest's size does not match the index")
         return reader.manifest(answer.body, answer.headers.get("content-type", ""))
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer | None:

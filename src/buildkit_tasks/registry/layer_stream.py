@@ -150,7 +150,7 @@ class _Unzipped:
         self._waiting = b""
 
     def read(self, size: int, /) -> bytes:
-        """Read at most `size` bytes; none at the end. Raises Refused for damaged data."""
+        """Read at most `size` bytes; none at the end. Raises Refused for corrupt data."""
         while size > 0:  # to zlib, 0 means no limit
             self._waiting = self._waiting or self._source.read(CHUNK >> 4)
             if self._zip.eof:
@@ -166,7 +166,7 @@ class _Unzipped:
             try:
                 data = self._zip.decompress(self._waiting, size)
             except zlib.error as error:
-                raise Refused(f"its compressed data is damaged ({error})") from None
+                raise Refused(f"its compressed data is corrupt ({error})") from None
             self._waiting = self._zip.unconsumed_tail or self._zip.unused_data
             if data:
                 return data
@@ -204,7 +204,7 @@ class _Unzstd:
         self._between = False
 
     def read(self, size: int, /) -> bytes:
-        """Read at most `size` bytes; none at the end. Raises Refused for damaged data."""
+        """Read at most `size` bytes; none at the end. Raises Refused for corrupt data."""
         while size > 0:
             if self._zstd.eof:
                 self._waiting, self._zstd, self._between = self._zstd.unused_data, self._decompressor(), True
@@ -219,7 +219,7 @@ class _Unzstd:
             try:
                 data: bytes = self._zstd.decompress(given, size)
             except self._errors as error:
-                raise Refused(f"its compressed data is damaged ({error})") from None
+                raise Refused(f"its compressed data is corrupt ({error})") from None
             if data:
                 return data
         return b""
@@ -236,8 +236,8 @@ def members(forward: Forward, most: int) -> Iterator[tuple[tarfile.TarInfo, Part
             forward.headers = HEADERS
             member = archive.next()
             if member is None:
-                if forward.last.strip(b"\0"):  # for tarfile, a damaged header is the end
-                    raise Refused("one of its headers is damaged")
+                if forward.last.strip(b"\0"):  # for tarfile, a corrupt header is the end
+                    raise Refused("one of its headers is corrupt")
                 return
             held: Any = archive
             held.members = []  # tarfile keeps them all
@@ -254,7 +254,7 @@ def members(forward: Forward, most: int) -> Iterator[tuple[tarfile.TarInfo, Part
     except tarfile.ReadError as error:
         if str(error) == "empty file":
             return
-        raise Refused(f"it is damaged or truncated ({error})") from None
+        raise Refused(f"it is corrupt or truncated ({error})") from None
     except (tarfile.TarError, EOFError, RecursionError, OverflowError) as error:
-        raise Refused(f"it is damaged ({type(error).__name__})") from None
+        raise Refused(f"it is corrupt ({type(error).__name__})") from None
     raise Refused(f"it contains more than {most} files")

@@ -197,7 +197,7 @@ def _valid_proxy(proxy: str) -> str:
     except ValueError:
         valid = False
     if not valid or any("@" in part for part in (parts.path, parts.query, parts.fragment)) or not proxy.isascii():
-        raise Unreachable("the URL of the proxy is invalid (encode special characters in the password, such as %2F)")
+        raise Unreachable("the proxy URL is invalid (encode special characters in the password, such as %2F)")
     if parts.scheme not in ("http", "https"):
         raise Unreachable(f"a {printable(parts.scheme, 20)} proxy is not supported, only http and https")
     return proxy

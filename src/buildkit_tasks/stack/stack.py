@@ -136,7 +136,7 @@ def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
     project = discover(session, lesser=True)
     if volumes:
         names = ", ".join(sorted(v.get("name", k) for k, v in (project.workspace.config.get("volumes") or {}).items()))
-        what = f"the volumes of {project.workspace.project} will be deleted with all data in them: {names or 'none'}"
+        what = f"{project.workspace.project}'s volumes will be deleted with all data in them: {names or 'none'}"
         if not session.report.consent(what):
             session.report.say("nothing was changed")
             return

@@ -101,7 +101,7 @@ def _service(
     entry: Mapping[str, Any],
     building: Sequence[Provider] = (),
 ) -> Service | LeftAlone:
-    """`building`: all services that build images."""
+    """`building`: every service that builds an image."""
     own, build = providers.of(files, name, entry), entry["build"]
     context, path, text, args = own.context, own.path, own.text, own.args
     if own.why and not path:

@@ -253,5 +253,5 @@ def _notes() -> list[str]:
         "--build NUMBER</code> prints the cause.",
         "Crates reused: crates that cargo reported as fresh. Only the compile step of buildkit-tasks reports them.",
         "Steps: the instructions of Dockerfiles that BuildKit reported as run or cached, without image exports.",
-        "<code>invoke history --timings --build NUMBER</code> writes the timeline of one build.",
+        "<code>invoke history --timings --build NUMBER</code> writes one build's timeline.",
     ]

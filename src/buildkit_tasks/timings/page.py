@@ -173,7 +173,7 @@ def _more(count: int) -> str:
 
 def _notes(build: Build) -> str:
     notes = [
-        "Time 0 is when BuildKit started its first step. The total is the duration of the whole build, as measured by "
+        "Time 0 is when BuildKit started its first step. The total is the whole build's duration, as measured by "
         "the command. It includes starting docker and everything else that is not a step.",
         "Steps: from start to end, by BuildKit's clock. A step counts as running while it waits for its cache mount.",
         "A crate starts when cargo prints “Compiling”. cargo prints nothing when a crate is finished, so "

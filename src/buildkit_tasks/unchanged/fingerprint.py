@@ -93,7 +93,7 @@ class Look:
 
 
 def settled(ctime: int) -> int:
-    """Return the earliest time (ns) at which a further change to a file certainly gets a later ctime."""
+    """Return the earliest time (ns) at which another change to a file certainly gets a later ctime."""
     return ctime + (COARSE if ctime % 1_000_000_000 == 0 else MARGIN)
 
 

@@ -183,9 +183,9 @@ def _check(service: Service, target: Mapping[str, Any], built: Collection[str]) 
     for key in target.keys() - _KNOWN_KEYS:
         raise Unknown(f"{service.name} uses the key {key}")
     if service.remote or service.contexts or "x-bake" in service.build:
-        raise Unknown(f"the image of {service.name} is built from more than its local build context")
+        raise Unknown(f"{service.name}'s image is built from more than its local build context")
     if target.get("output") not in _LOCAL_OUTPUTS:
-        raise Unknown(f"the image of {service.name} is not stored in the engine")
+        raise Unknown(f"{service.name}'s image is not stored in the engine")
     for value in target.get("contexts", {}).values():
         own = value.startswith(f"docker-image://{image_names.OWN}/")
         if not own and value.removeprefix("target:") not in built:  # the result of another target is part of this build
@@ -199,7 +199,7 @@ def _bases(project: Project, plan: BuildPlan) -> list[str]:
         target = plan.definition["target"][service.key]
         file = sources.read(service) or Dockerfile.read("")
         if any(item.keyword == "ADD" and re.search(r"[$:@]", item.rest) for item in file.items):
-            raise Unknown(f"the Dockerfile of {service.name} uses ADD with a URL or variable")
+            raise Unknown(f"{service.name}'s Dockerfile uses ADD with a URL or variable")
         args = {**platforms.arguments(project.engine, platforms.own(project.engine)), **target.get("args", {})}
         contexts: Sequence[str] = tuple(target.get("contexts", ()))
         syntax = target.get("args", {}).get("BUILDKIT_SYNTAX") or file.syntax

@@ -92,7 +92,7 @@ def load(path: Path) -> Record | None:
             incremental=fields["incremental"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None  # missing or damaged: the next build runs BuildKit
+        return None  # missing or corrupt: the next build runs BuildKit
 
 
 def save(path: Path, record: Record) -> None:
