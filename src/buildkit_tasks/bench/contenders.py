@@ -195,10 +195,10 @@ def _before(
         if name not in services or not isinstance(build, dict):
             continue
         if build.get("secrets") or build.get("ssh"):
-            raise Problem("bad-argument", f"the build of {name} needs secrets or SSH keys")
+            raise Problem("bad-argument", f"{name}'s build needs secrets or SSH keys")
         user = next(one for one in building if one.name == name)
         for other in spliced.images_of(user, building).values():
-            raise Problem("bad-argument", f"the build of {name} needs {other.name}'s image")
+            raise Problem("bad-argument", f"{name}'s build needs {other.name}'s image")
         builds[name] = _old(session, project, files, name, build, scratch, tree_copy, workspace)
     return builds if builds.keys() == services.keys() else {}
 
@@ -215,7 +215,7 @@ def _old(
 ) -> dict[str, Any]:
     context = providers.inside(files.root, str(build["context"])) if "://" not in str(build["context"]) else None
     if context is None:
-        raise Problem("bad-argument", f"the context of {service} is outside the repository")
+        raise Problem("bad-argument", f"{service}'s context is outside the repository")
     path, text = providers.dockerfile_of(files, context, build)
     args = {str(k): "" if v is None else str(v) for k, v in (build.get("args") or {}).items()}
     images = _replaced(session, project, stages.base_images(text, args))
