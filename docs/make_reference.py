@@ -6,9 +6,9 @@ from pathlib import Path
 
 import make_rooms
 
-from buildkit_tasks.bench import schema as bench_schema
 from buildkit_tasks.config import settings_reference
 from buildkit_tasks.makefile import examples
+from buildkit_tasks.samples import schema as bench_schema
 
 HERE = Path(__file__).parent / "reference"
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.bench import catalogue, figures, present
-from buildkit_tasks.bench.figures import Row
+from buildkit_tasks.samples import catalogue, figures, present
+from buildkit_tasks.samples.figures import Row
 
 REPOSITORY = Path(__file__).parents[2]
 PLACE = REPOSITORY / "docs" / "benchmarks"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.bench import present
+from buildkit_tasks.samples import present
 from tests.cli.conftest import Bench
 from tests.support import html_page, repositories
 from tests.support.bench_document import document, sample, samples

@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 
 from buildkit_tasks.bench import arena as arenas
-from buildkit_tasks.bench import contenders, figures, store
+from buildkit_tasks.bench import contenders
 from buildkit_tasks.bench.arena import Arena
-from buildkit_tasks.bench.catalogue import BEFORE, BY_NAME, CASE_BY_KEY, COLD, OURS
 from buildkit_tasks.bench.edits import Edit, Edits
 from buildkit_tasks.bench.play import Play
-from buildkit_tasks.bench.store import Store
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
 from buildkit_tasks.project.discover import discover
+from buildkit_tasks.samples import figures, store
+from buildkit_tasks.samples.catalogue import BEFORE, BY_NAME, CASE_BY_KEY, COLD, OURS
+from buildkit_tasks.samples.store import Store
 from tests.support import process, repositories
 from tests.support.repositories import manifest
 

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from buildkit_tasks.bench import figures
-from buildkit_tasks.bench.catalogue import CASE_BY_KEY, OURS
-from buildkit_tasks.bench.figures import Sample
+from buildkit_tasks.samples import figures
+from buildkit_tasks.samples.catalogue import CASE_BY_KEY, OURS
+from buildkit_tasks.samples.figures import Sample
 
 LINE, SHARED = CASE_BY_KEY["line"].title, CASE_BY_KEY["shared"].title
 

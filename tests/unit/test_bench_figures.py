@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from buildkit_tasks.bench import compare, figures, source_text
-from buildkit_tasks.bench.figures import Row, Sample
+from buildkit_tasks.bench import source_text
+from buildkit_tasks.samples import compare, figures
+from buildkit_tasks.samples.figures import Row, Sample
 
 OURS, OTHER = "invoke build", "classic"
 

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from buildkit_tasks.bench.arena import Arena
-from buildkit_tasks.bench.catalogue import BY_KEY, CASE_BY_KEY, CLASSIC, LOCKED, OURS, WAYS, Way
 from buildkit_tasks.bench.contenders import Contenders
 from buildkit_tasks.bench.edits import Dependency, Edit, Edits
 from buildkit_tasks.bench.play import Play
-from buildkit_tasks.bench.store import Store
 from buildkit_tasks.bench.timed import Built
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
+from buildkit_tasks.samples.catalogue import BY_KEY, CASE_BY_KEY, CLASSIC, LOCKED, OURS, WAYS, Way
+from buildkit_tasks.samples.store import Store
 
 CODE, SHARED = Edit("api/main.rs", "said by the api"), Edit("common/lib.rs", "said by all")
 CRATE = {"name": "fnv", "version": "1.0.6", "checksum": "aa"}

@@ -9,8 +9,8 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from buildkit_tasks.bench import page, present, schema
-from buildkit_tasks.bench.catalogue import OURS
+from buildkit_tasks.samples import page, present, schema
+from buildkit_tasks.samples.catalogue import OURS
 from tests.bench import report
 from tests.support import html_page
 from tests.support.bench_document import LINE, document, sample, samples

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.bench import catalogue, machine, needs, output, registry, run, store, timed
-from buildkit_tasks.bench.catalogue import ALL, BY_KEY, CASE_BY_KEY, CASES, WAYS
-from buildkit_tasks.bench.figures import Sample
+from buildkit_tasks.bench import machine, needs, output, registry, run, timed
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.registry.client import Client
 from buildkit_tasks.registry.names import Blob, Digest, Tag, reference
+from buildkit_tasks.samples import catalogue, store
+from buildkit_tasks.samples.catalogue import ALL, BY_KEY, CASE_BY_KEY, CASES, WAYS
+from buildkit_tasks.samples.figures import Sample
 from tests.support.bench_document import sample
 
 DATA = Path(catalogue.__file__).parents[1] / "data" / "bench"

@@ -1,1 +1,1 @@
-"""Benchmarks: runs the cases, collects samples, computes the figures."""
+"""Benchmarks: prepares copies of the repository and the contenders, then runs and times every case."""

@@ -15,9 +15,9 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockercli import buildx, docker, docker_run
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.project.discover import Project
+from buildkit_tasks.samples.catalogue import BARE, OURS, Way
 
 from . import contenders, inside, source_text
-from .catalogue import BARE, OURS, Way
 from .contenders import Contenders
 from .edits import Dependency, Edit
 

@@ -21,9 +21,8 @@ from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
+from buildkit_tasks.samples.catalogue import BARE, BEFORE, OURS, PLAIN, WAYS, Way
 from buildkit_tasks.workspaces.tree import Tree
-
-from .catalogue import BARE, BEFORE, OURS, PLAIN, WAYS, Way
 
 #: The stage that our Dockerfiles compile in.
 TOOLCHAIN = "toolchain"

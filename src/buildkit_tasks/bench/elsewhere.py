@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.samples.catalogue import BY_NAME, CASE_BY_KEY, COLD, OURS, Way
 
 from . import registry, timed
-from .catalogue import BY_NAME, CASE_BY_KEY, COLD, OURS, Way
 from .play import Action, Play
 from .timed import Built
 

@@ -11,9 +11,8 @@ from buildkit_tasks.caches import look
 from buildkit_tasks.core import units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
-
-from . import catalogue, figures
-from .catalogue import BY_KEY, CASES, Way
+from buildkit_tasks.samples import catalogue, figures
+from buildkit_tasks.samples.catalogue import BY_KEY, CASES, Way
 
 #: Seconds of a first build: for each package in Cargo.lock on one processor, and the least. Measured on the sample.
 PER_PACKAGE, LEAST = 1.7, 20.0

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.samples import figures
+from buildkit_tasks.samples.catalogue import BEFORE, CASE_BY_KEY, OURS, WAYS, Case, Way, takes_part
+from buildkit_tasks.samples.figures import Sample
+from buildkit_tasks.samples.store import Store
 
-from . import figures, machine, source_text, timed
+from . import machine, source_text, timed
 from .arena import Arena
-from .catalogue import BEFORE, CASE_BY_KEY, OURS, WAYS, Case, Way, takes_part
 from .edits import Edit, Edits
-from .figures import Sample
-from .store import Store
 from .timed import Built
 
 #: A build, and whether its program is right.

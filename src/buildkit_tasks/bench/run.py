@@ -22,16 +22,17 @@ from buildkit_tasks.core import files
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
 from buildkit_tasks.project.discover import Project, discover
+from buildkit_tasks.samples import catalogue, figures, present, store
+from buildkit_tasks.samples.catalogue import ALL, CASE_BY_KEY, CASES, OURS, WAYS, Way
+from buildkit_tasks.samples.present import Asked
+from buildkit_tasks.samples.store import Store
 from buildkit_tasks.workspaces import cargo, tree
 
 from . import arena as arenas
-from . import catalogue, contenders, edits, elsewhere, figures, machine, needs, present, store, timed
+from . import contenders, edits, elsewhere, machine, needs, timed
 from .arena import Arena
-from .catalogue import ALL, CASE_BY_KEY, CASES, OURS, WAYS, Way
 from .edits import Edits
 from .play import Play
-from .present import Asked
-from .store import Store
 
 
 def quick(session: Session, *, rounds: int, markdown: bool) -> None:

@@ -15,10 +15,10 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Result
 from buildkit_tasks.dockercli import compose_cli, docker, docker_run
 from buildkit_tasks.dockercli.docker_run import Container, Mount
+from buildkit_tasks.samples.catalogue import BARE, BY_NAME, COLD, OURS, Way
 
 from . import contenders, machine, output
 from .arena import Arena
-from .catalogue import BARE, BY_NAME, COLD, OURS, Way
 
 #: The start of the instruction that compiles in our Dockerfiles, as BuildKit shows it.
 _STEP = "/compile build"

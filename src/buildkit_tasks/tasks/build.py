@@ -130,8 +130,8 @@ def bench(
     json: bool = False,
 ) -> None:
     """Benchmark against other ways of building, side by side on scratch copies; says first how long it takes."""
-    from buildkit_tasks.bench import present
     from buildkit_tasks.bench import run as flow
+    from buildkit_tasks.samples import present
 
     asked = present.Asked(
         quick=quick,
