@@ -106,7 +106,7 @@ def test_contenders_take_turns_and_start_in_another_order_each_round(tmp_path: P
     measured = play.log[play.log.index("round 1 of 2") :]
     assert measured == [
         *("round 1 of 2", "ours", "classic", "cargo"),
-        *("round 2 of 2", "classic", "cargo", "ours", "the remaining cases"),
+        *("round 2 of 2", "classic", "cargo", "ours"),
     ]
     assert [s.visible for s in play.store.samples] == [True] * 6
 
@@ -173,7 +173,7 @@ def test_long_builds_are_not_repeated_forever(tmp_path: Path) -> None:
 def test_nothing_changed_comes_after_a_build_of_the_same_contender(tmp_path: Path) -> None:
     play = arranged(tmp_path, ["ours", "compose"], ["nothing"], rounds=1)
     play.play()
-    measured = play.log[play.log.index("round 1 of 1") + 1 : -1]
+    measured = play.log[play.log.index("round 1 of 1") + 1 :]
     assert measured == ["ours all", "ours all", "compose all", "compose all"]
 
 

@@ -58,11 +58,12 @@ class Play:
             self.prepare(contender)
         self.first()
         self.warm()
-        for number in range(self.rounds):
+        for number in range(self.rounds if set(self.repeated()) & set(self.cases) else 0):
             self.look(f"round {number + 1} of {self.rounds}")
             for key, action in self.repeated().items():
                 self.case(key, number, action)
-        self.look("the remaining cases")
+        if {"dependency", "bump"} & set(self.cases):
+            self.look("the remaining cases")
         if self.wanted.dependency:
             self.case("dependency", 0, self.depend)
             if self.wanted.dependency.newer:
@@ -95,7 +96,8 @@ class Play:
     def first(self) -> None:
         """Measure first builds, and choose the edits: the first texts that our program contains."""
         ours = next(way for way in self.taking if way.name == OURS)
-        self.look("the first builds")
+        if "cold" in self.cases:
+            self.look("the first builds")
         self.case("cold", 0, self.build_one, only=(ours,))
         if self.resumed or "cold" not in self.cases:
             self.build(ours)
