@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import tempfile
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from buildkit_tasks.builds import compile_groups, manifest
 from buildkit_tasks.builds.manifest import Difference
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run
+from buildkit_tasks.core import readfile, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
 from buildkit_tasks.dockercli import docker, docker_run
@@ -84,7 +85,9 @@ def _copied(session: Session, image: str, platform: str) -> str:
         with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
             file = Path(folder) / "manifest.json"
             copied = run.capture(session.world, docker.copy_out(session.root, container, manifest.PATH, file))
-            return file.read_text(errors="replace") if copied.code == 0 and file.is_file() else ""
+            with contextlib.suppress(OSError):  # the image has no such file, or something else at its path
+                return readfile.text(file, "replace") if copied.code == 0 else ""
+            return ""
     finally:
         run.capture(session.world, docker.remove_container(session.root, container))
 
