@@ -148,7 +148,7 @@ def test_a_dockerfile_that_compiles_with_a_script_is_named(tmp_path: Path) -> No
     assert [(n.where, n.text) for n in finding.notes if "cargo" in n.text] == [
         (
             "Dockerfile",
-            "not converted, because the Dockerfile does not call cargo; if a script does, call cargo in "
+            "not converted, because the Dockerfile does not run cargo; if a script does, run cargo directly in "
             "the Dockerfile instead",
         )
     ]

@@ -112,7 +112,7 @@ def _job(name: str, title: str, call: str, runner: str, **more: object) -> Job:
 def _multiarch(settings: Settings, call: str) -> list[Job]:
     """Return one job for all platforms, or one per architecture."""
     platforms, ci = settings.ci.platforms, settings.ci
-    if ci.arm64 == "crossed" or not any("arm64" in p for p in platforms):
+    if ci.arm64 == "cross" or not any("arm64" in p for p in platforms):
         return [_job("multiarch", "Platforms", call, ci.runner, minutes=90)]
     found = []
     for kind, runner in (("amd64", ci.runner), ("arm64", ci.runner_arm64)):

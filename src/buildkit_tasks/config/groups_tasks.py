@@ -124,9 +124,9 @@ class Ci:
         ("amd64", "arm64"), "The platforms for `ci.multiarch` and `ci.push`.", "list", example="amd64 arm64"
     )
     arm64: str = choice(
-        "crossed",
-        ("crossed", "native"),
-        "How to build arm64 images. `crossed`: one runner builds all platforms. `native`: an arm64 runner builds and "
+        "cross",
+        ("cross", "native"),
+        "How to build arm64 images. `cross`: one runner builds all platforms. `native`: an arm64 runner builds and "
         "starts the arm64 images.",
     )
     runner: str = setting(

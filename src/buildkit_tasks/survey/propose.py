@@ -165,7 +165,9 @@ def _of_dockerfiles(
             unclear = next((f"{_why(s, path)}; {_HINT}" for s in left if s.unclear), unclear)
         else:
             if not taken and _WITH_RUST.search(files.text(path)):
-                unclear = "the Dockerfile does not call cargo; if a script does, call cargo in the Dockerfile instead"
+                unclear = (
+                    "the Dockerfile does not run cargo; if a script does, run cargo directly in the Dockerfile instead"
+                )
             if unclear and not variant:
                 notes.append(Note(path, f"not converted, because {unclear}"))
     used = {s.recipe.path for s in found.values() if s.recipe}
