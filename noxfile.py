@@ -83,6 +83,12 @@ def watch_long(session: nox.Session) -> None:
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_watch.py", *session.posargs)
 
 
+@nox.session(name="bench-long")
+def bench_long(session: nox.Session) -> None:
+    """Run `invoke bench` with a stale Dockerfile, the same build twice and a kill (eight minutes when idle)."""
+    session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_bench.py", *session.posargs)
+
+
 @nox.session
 def bench_travel(session: nox.Session) -> None:
     """Measure how much time a shared cache saves on a new machine (about ten minutes on an idle machine)."""

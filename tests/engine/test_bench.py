@@ -1,4 +1,7 @@
-"""`invoke bench` on a real engine in its smallest form: a stale Dockerfile, an identical build, and a killed run."""
+"""`invoke bench` on a real engine in its smallest form: a stale Dockerfile, an identical build, and a killed run.
+
+Slow, because a benchmark waits for a quiet machine, and its figures mean nothing beside other tests.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,8 @@ from buildkit_tasks.samples.catalogue import BEFORE, BY_NAME, CASE_BY_KEY, COLD,
 from buildkit_tasks.samples.store import Store
 from tests.support import process, repositories
 from tests.support.repositories import manifest
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 #: Sets all modification times to the same moment, as for reproducible images, next to a cache mount: cargo never
 #: compiles an edit.

@@ -128,14 +128,6 @@ SESSIONS = (
         (_SRC + "caches", "tests/engine/test_cache_rust.py", "tests/engine/cache_site.py", "docker"),
     ),
     Slow(
-        "ci-templates",
-        14,
-        (
-            *(_SRC + place for place in ("ci", "cargo/shared.py", "data/cargo", "tasks/ci.py")),
-            *("tests/engine/test_ci_templates.py", "tests/support/ci_runners.py"),
-        ),
-    ),
-    Slow(
         "from-make",
         6,
         (
@@ -143,6 +135,14 @@ SESSIONS = (
             *("tests/engine/test_from_make.py", "tests/support/make_rows.py", "tests/support/make_site.py"),
         ),
         arguments=("-k", "ledger"),
+    ),
+    Slow(
+        "ci-templates",
+        14,
+        (
+            *(_SRC + place for place in ("ci", "cargo/shared.py", "data/cargo", "tasks/ci.py")),
+            *("tests/engine/test_ci_templates.py", "tests/support/ci_runners.py"),
+        ),
     ),
     Slow(
         "surroundings",
@@ -187,6 +187,14 @@ SESSIONS = (
         8,
         (_SRC + "core/run.py", "tests/engine/faults"),
         arguments=("--slice",),
+    ),
+    Slow(
+        "bench-long",
+        8,
+        (
+            *(_SRC + place for place in ("bench", "samples", "data/bench", "tasks/build.py")),
+            "tests/engine/test_bench.py",
+        ),
     ),
 )
 
