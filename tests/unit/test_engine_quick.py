@@ -94,6 +94,15 @@ def test_plugins_start_without_docker_while_the_record_holds(client: Client) -> 
     assert quick.plugins(client.world) == {}
 
 
+def test_a_shim_under_the_name_of_docker_is_never_recorded(client: Client) -> None:
+    (client.place / "bin/docker").rename(client.place / "bin/shims")
+    (client.place / "bin/docker").symlink_to("shims")
+    client.find()
+    client.find()
+    assert client.asked == 2
+    assert quick.plugins(client.world) == {}
+
+
 CHANGES: dict[str, Callable[[Client], object]] = {
     "plugin": lambda c: c.file(".docker/cli-plugins/docker-buildx", b"\x7fELF2"),
     "written again": lambda c: c.file(".docker/cli-plugins/docker-compose", b"\x7fELF"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
 from buildkit_tasks.caches import selection as cache_selection
 from buildkit_tasks.caches import view as cache_view
-from buildkit_tasks.core import units
+from buildkit_tasks.core import shapes, units
+from buildkit_tasks.core.model import Command, Result
 from buildkit_tasks.engine import cache_records
 
 TEXT = """\
@@ -246,3 +248,18 @@ def test_a_description_cannot_make_the_listing_of_the_engine_fail(value: str) ->
     lie = f"ID:\tx\nSize:\t{value}\nUsage count:\t{value}\nLast used:\t{value}"
     found = cache_records.parse(_text("other", f"mount / from exec /bin/sh -c <<EOF\n\n{lie}\n\n") + _text("real", "x"))
     assert "real" in {record.id for record in found}
+
+
+@pytest.mark.parametrize("key", ["Parents:", "Usage count:\t3", "Last used:\tx", "Type:\tx"])
+def test_lines_of_a_description_are_no_keys(key: str) -> None:
+    mount = 'cached mount /build/target from exec /bin/sh -c x with id "/shop-target-amd64"'
+    lies = f"mount / from exec /bin/sh -c <<EOF\n{key}\nDescription:\t{mount}\nSize:\t3\nReclaimable:\tfalse"
+    (found,) = cache_records.parse(_text("attacker", lies))
+    assert (found.mount_id, found.size, found.reclaimable) == ("", 10**9, True)
+
+
+def test_a_next_line_character_in_a_text_separates_no_documents() -> None:
+    text = '{"ID": "a", "Description": "mount / from exec printf a\u0085b"}\n{"ID": "b"}\n'
+    assert [record.id for record in cache_records.parse(text)] == ["a", "b"]
+    done = Result(Command(("docker",), Path("/")), 0, '["a\u0085b"]\n["c"]\n', "", 0)
+    assert shapes.rows(done, 1) == [["a\u0085b"], ["c"]]

@@ -163,6 +163,10 @@ def test_a_known_plugin_starts_with_the_arguments_and_the_variable_that_docker_p
     for name in ("PATH", "HOME", "DOCKER_CONFIG"):  # docker may use other plugins then
         value = env["PATH"] if name == "PATH" else str(tmp_path)
         assert printed("compose", "ps", env=((name, value),)) == "docker  compose ps"
+    # with our own streams, docker must be in between: a plugin would get a Ctrl-C from the terminal and from us
+    _printing(tmp_path / "docker", "docker").write_text("#!/bin/sh\nexit 7\n")
+    assert run.foreground(world, Command(("docker", "compose", "run"), tmp_path)) == 7
+    _printing(tmp_path / "docker", "docker")
     plugin.unlink()
     assert printed("compose", "ps") == "docker  compose ps"
 
@@ -210,3 +214,16 @@ def test_everything_is_passed_in_both_directions() -> None:
     assert (found.code, found.stdout, len(found.stderr)) == (0, text, 300_000)
     ignores = run.capture(World.real(), Command(("sh", "-c", "exec <&-; echo fine"), HERE, stdin=text))
     assert (ignores.code, ignores.stdout) == (0, "fine\n")
+
+
+def test_a_program_that_prints_too_much_may_clean_up(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, pathlib, signal, sys, time\n"
+        "def end(*_): time.sleep(0.5); pathlib.Path('cleaned').touch(); os._exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "while True: os.write(1, bytes(1 << 20))\n"
+    )
+    with pytest.raises(Problem, match="printed more than"):
+        run.capture(World.real(), Command((sys.executable, str(program)), tmp_path))
+    assert (tmp_path / "cleaned").exists()

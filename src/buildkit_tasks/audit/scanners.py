@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.core import run, shapes
+from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Result
 from buildkit_tasks.core.world import World
 
@@ -113,8 +114,8 @@ def scan(world: World, cwd: Path, images: Iterable[str]) -> Scanned:
     findings: list[Finding] = []
     for name in images:
         reference = name if found.name == "trivy" else f"docker:{name}"
-        result = run.capture(world, Command((*found.argv, reference), cwd, found.env), timeout=TIMEOUT)
         try:
+            result = run.capture(world, Command((*found.argv, reference), cwd, found.env), timeout=TIMEOUT)
             if result.code != 0:
                 raise ValueError(_last(result))
             content = shapes.loads(result.stdout, dict)
@@ -122,6 +123,10 @@ def scan(world: World, cwd: Path, images: Iterable[str]) -> Scanned:
         except ValueError as error:
             words = f"{found.name} failed for {name}: {error}. To download its database, run `{found.fetch}`"
             return Scanned(reason=words)
+        except Problem as problem:  # endless output
+            if problem.code != "answer-invalid":
+                raise
+            return Scanned(reason=f"{found.name} failed for {name}: {problem.message}")
         findings += dict.fromkeys(_finding(name, *entry) for entry in found.entries(content))
     return Scanned(found.name, "", tuple(findings))
 

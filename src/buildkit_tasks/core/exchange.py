@@ -37,6 +37,7 @@ class Exchange:
     def __init__(self, process: Program, given: bytes = b"", most: int = MOST) -> None:
         self._process, self._most = process, most
         self._given = memoryview(given)
+        self._full = False
         self._read: dict[IO[bytes] | None, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
 
     @property
@@ -78,7 +79,10 @@ class Exchange:
         """Read what is there; True at the end."""
         data = os.read(stream.fileno(), _PIECE)
         kept = self._read[stream]
+        if self._full:  # the program may still end by itself, but nothing more is kept
+            return not data
         if len(kept) + len(data) > self._most:
+            self._full = True
             raise TooMuch
         kept += data
         return not data

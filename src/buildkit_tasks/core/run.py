@@ -293,7 +293,8 @@ def consume(world: World, command: Command, read: Callable[[IO[bytes]], T]) -> t
 
 def foreground(world: World, command: Command) -> int:
     """Run with this process's own streams (an interactive shell, followed logs) and return the exit code."""
-    process = _start(world, command, stdin=None, stdout=None, stderr=None)
+    # through docker: a plugin would receive a Ctrl-C from the terminal and from us, and `compose run` passes on both
+    process = _start(replace(world, plugins=dict), command, stdin=None, stdout=None, stderr=None)
     try:
         return process.wait()
     except KeyboardInterrupt:

@@ -88,7 +88,7 @@ def answers(result: Result, shape: Shape = None, *, needs: Sequence[str] = ()) -
 def rows(result: Result, width: int) -> list[list[str]]:
     """Parse the lists of `width` strings printed by a command, one per line. Raises `Problem` answer-invalid."""
     try:
-        found = [loads(line, list) for line in result.stdout.splitlines() if line.strip()]
+        found = [loads(line, list) for line in result.stdout.split("\n") if line.strip()]
         check(found, [[str]])
     except ValueError as error:
         raise invalid(result, error) from None
@@ -98,7 +98,9 @@ def rows(result: Result, width: int) -> list[list[str]]:
 def objects(text: str, shape: Shape = None, *, needs: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Parse JSON objects, one per line or as a list. Raises ValueError."""
     text = text.strip()
-    found = loads(text, list) if text.startswith("[") else [loads(line, dict) for line in text.splitlines() if line]
+    # not splitlines: JSON texts may contain other line separators
+    lines = [] if text.startswith("[") else [line for line in text.split("\n") if line.strip()]
+    found = loads(text, list) if text.startswith("[") else [loads(line, dict) for line in lines]
     check(found, [shape or {}])
     for item in found:
         if missing := [name for name in needs if not (item or {}).get(name)]:

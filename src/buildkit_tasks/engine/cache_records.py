@@ -95,7 +95,7 @@ class Mount:
 def parse(text: str) -> tuple[Record, ...]:
     """Parse the output of `docker buildx du`, JSON lines or `--verbose` text. Raises ValueError."""
     if text.lstrip().startswith("{"):
-        listed = "\n".join(line for line in text.splitlines() if line.startswith("{"))
+        listed = "\n".join(line for line in text.split("\n") if line.startswith("{"))
         shape = {"ID": str, "Parents": [str], "Description": str, "LastUsedAt": str, "UsageCount": int}
         return tuple(_record(entry) for entry in shapes.objects(listed, shape, needs=("ID",)))
     return _distinct(_record(v) for v in _paragraphs(text) if "ID" in v and "Size" in v)
@@ -134,12 +134,12 @@ def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
         key = ""
         for line in paragraph:
             match = re.match(r"^([A-Z][A-Za-z ]*):[\t ]+(.*)$", line)
-            if match and match[1] in (_AFTER if key == "Description" else _KEYS):
+            if match and match[1] in (_AFTER if "Description" in values else _KEYS):
                 key = match[1]
                 values[key] = match[2]
             elif key == "Parents" and line.strip().startswith("- "):
                 parents.append(line.strip()[2:].strip())
-            elif re.match(r"^Parents:\s*$", line):
+            elif "Description" not in values and re.match(r"^Parents:\s*$", line):
                 key = "Parents"
             elif key == "Description":
                 description.append(line)

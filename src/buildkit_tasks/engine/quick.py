@@ -59,7 +59,7 @@ def plugins(world: World) -> dict[str, str]:
         recorded = [str(plugin["Path"]) for plugin in known["client"]["Plugins"]]
     except (OSError, ValueError, LookupError, TypeError, Problem):
         return {}
-    return {paths[path]: path for path in recorded if path in paths}
+    return {paths[path]: path for path in recorded if path in paths and path.startswith("/")}
 
 
 def _record(world: World) -> Path:
@@ -97,12 +97,12 @@ def _key(world: World) -> str:
 
 
 def _wrapped(world: World) -> bool:
-    """Return whether docker is a script, which may choose another engine or other plugins than we can see."""
+    """Return whether docker is a script or a shim, which may choose an engine or plugins that we cannot see."""
     command = shutil.which("docker", path=world.env.get("PATH", os.defpath))
     if command is None:
         return True
     with Path(command).open("rb") as program:
-        return program.read(2) == b"#!"
+        return program.read(2) == b"#!" or readfile.real(Path(command)).name not in ("docker", "com.docker.cli")
 
 
 def _keep(world: World, file: Path, key: str, info: dict[str, Any]) -> None:

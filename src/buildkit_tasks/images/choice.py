@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -121,7 +122,8 @@ def ids(session: Session, refs: Iterable[str]) -> dict[str, str]:
     names = list(dict.fromkeys(refs))
     with contextlib.suppress(OSError, ValueError):
         # every build starts with this query, so it does not run `docker` if that would query the engine at this socket
-        if session.world.plugins() and (path := ask.address(session.world)):
+        hexadecimal = any(re.fullmatch("[0-9a-f]+", name) for name in names)  # the API also finds images by id
+        if not hexadecimal and session.world.plugins() and (path := ask.address(session.world)):
             return ask.ids(path, names)
     full = {image_names.parse(tag): identity for tag, (identity, _) in _inspect(session, names).items()}
     return {name: full[image_names.parse(name)] for name in names if image_names.parse(name) in full}

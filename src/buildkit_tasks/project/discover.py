@@ -149,11 +149,15 @@ def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
 
 def _answer(session: Session, files: Sequence[Path], *profiles: str) -> resolve.Answer:
     """Return compose's resolved model and output."""
+    return resolve.model(session, files, _found(session, files), profiles)
+
+
+def _found(session: Session, files: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the files that compose reads; only those passed to it if .env is invalid, which compose reports."""
     try:
-        found = files_found(session)
-    except Problem:  # an invalid .env, which compose reports
-        found = tuple(files)
-    return resolve.model(session, files, found, profiles)
+        return files_found(session)
+    except Problem:
+        return tuple(files)
 
 
 def _with_profiles(
@@ -200,7 +204,7 @@ def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -
 
     try:
         link.symlink_to(folder, target_is_directory=True)
-        answer = resolve.model(session, renamed(files), renamed(files or files_found(session)), link=link)
+        answer = resolve.model(session, renamed(files), renamed(_found(session, files)), link=link)
     finally:
         link.unlink(missing_ok=True)
         place.rmdir()
