@@ -24,8 +24,9 @@ _layers: dict[str, dict[str, File]] = {}
 
 def facts(images: Sequence[str], cwd: Path, env: Mapping[str, str | None] | None = None) -> dict[str, dict[str, Any]]:
     """Return configuration and files by image and platform; skip images that do not exist in the engine."""
-    listed = process.run(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], cwd, env)
-    there = [image for image in dict.fromkeys(images) if _full(image) in listed.out.split()]
+    # not `image ls`: it fails if another test deletes an image meanwhile
+    asked = {image: process.run(["docker", "image", "inspect", image], cwd, env) for image in dict.fromkeys(images)}
+    there = [image for image, done in asked.items() if done.code == 0]
     if not there:
         return {}
     with tempfile.TemporaryDirectory() as scratch:
