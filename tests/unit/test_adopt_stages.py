@@ -12,7 +12,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 from buildkit_tasks.distributions import bookworm
 from buildkit_tasks.existing import install
-from buildkit_tasks.survey import look, model
+from buildkit_tasks.survey import composed, look, model
 from buildkit_tasks.survey.finding import Finding
 from buildkit_tasks.workspaces import tree
 from tests.support import repositories
@@ -558,7 +558,8 @@ def test_a_compose_file_under_another_name_is_named_before_a_new_one_is_added(tm
     read = tree.read(tmp_path)
     names, _, others = model.compose_files(World({}, tmp_path, tmp_path), read)
     assert (names, others) == ((), ("compose.local.yaml", "deploy/docker-compose.prod.yml"))
-    note = init._not_edited(read, model.Model((), False, {}), "deploy/docker-compose.prod.yml")
+    ours = composed.starting_ours(read)
+    note = init._not_edited(read, model.Model((), False, {}), "deploy/docker-compose.prod.yml", ours)
     assert "`COMPOSE_FILE=deploy/docker-compose.prod.yml buildkit-tasks init`" in note.text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +48,8 @@ def init(
     finding = look.find(files, found.config, found.files, listed=found.listed, add=add)
     _require_rust(files, finding, found)
     finding, images = base_images.apply(session, finding, old.images if old.adopted else images)
-    more = [_not_edited(files, found, path) for path in found.others]
+    starts_ours = composed.starting_ours(files)
+    more = [_not_edited(files, found, path, starts_ours) for path in found.others]
     written = adopted_files.write(files, look.with_notes(finding, more), compose=old.mode if old.adopted else compose)
     changed = disk.changes(root, written.texts)
     env = _creates(root, found)
@@ -231,8 +232,8 @@ def _require_rust(files: tree.Tree, finding: Finding, found: model.Model) -> Non
     )
 
 
-def _not_edited(files: tree.Tree, found: model.Model, path: str) -> Note:
-    if found.files or not (composed.builds(files.text(path)) or composed.starts_ours(files, path)):
+def _not_edited(files: tree.Tree, found: model.Model, path: str, starts_ours: Callable[[str], bool]) -> Note:
+    if found.files or not (composed.builds(files.text(path)) or starts_ours(path)):
         return Note(path, "not edited, because compose does not use this file")
     command = f"COMPOSE_FILE={shlex.quote(path)} buildkit-tasks init"
     return Note(path, f"not edited, because compose does not use this file; to use it, run `{command}`")

@@ -168,7 +168,7 @@ def _toolchains(service: Service) -> Iterator[Note]:
     for stage in service.recipe.compiling if service.recipe else ():
         for item in stage.items:
             text = f"{item.rest}\n{item.body}" if item.keyword == "RUN" else ""
-            if found := re.search(r"--default-toolchain[ =]+([\w.-]*(?:\d|nightly|beta)[\w.-]*)", text):
+            if found := re.search(r"--default-toolchain[ =]+[\"']?((?:\d|nightly|beta)[\w.-]*)", text):
                 text = (
                     f"rustup installed {found[1]}, and {RUST} has another version: add a rust-toolchain.toml to keep it"
                 )

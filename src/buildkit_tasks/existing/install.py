@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from buildkit_tasks.dockerfiles import syntax
@@ -63,24 +64,71 @@ def commands(text: str) -> list[str]:
 
 
 #: A RUN with nothing but a shell script in a here-document.
-_HEREDOC = re.compile(r"(?:/bin/)?(?:ba|da)?sh(?:\s+-\w+)*\s+<<-?\s*([\"']?)\w+\1|<<-?\s*([\"']?)\w+\2")
+_HEREDOC = re.compile(r"(?P<shell>(?:/bin/)?(?:ba|da)?sh(?:\s+-\w+)*)\s+<<-?\s*([\"']?)\w+\2|<<-?\s*([\"']?)\w+\3")
 #: More than commands, each on a line.
 _CONTROL = re.compile(r"(?m)^\s*(?:if|for|case|while|until|function)\b|^\s*\w+\s*\(\)|^\s*[{(]|<<|\bdo\s*$")
+#: What only bash understands, or understands differently.
+_BASH = re.compile(
+    r"\[\[|\(\(|[<>]\(|=\(|<<<|&>|\|&|\$'|\$\{\w+(?:\[|/|,|\^|:\w)|\{[^{}\s$]*(?:,|\.\.)[^{}\s]*\}"
+    r"|\b(?:pipefail|source|declare|local|shopt|pushd|popd|mapfile|readarray|BASH_\w+)\b|\becho\s+-\w*e|\bread\s+-a"
+)
+#: What a shell expands before another shell reads the script.
+_EXPANDED = re.compile(r"\\[^\n]|`|\$\(|(?m:^\s*(?:export\s+)?\w+=)")
+_EXITS = re.compile(r"(?:\S*sh\b|set\b)(?:\s+-\w+)*\s+-[a-z]*e[a-z]*\b.*")
+_QUOTED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\"""")
+#: A line whose failure or success, with and without `set -e`, is not that of a chain.
+_UNLIKE_A_CHAIN = re.compile(r"^!\s|\|\||(?<![>&])&\s*$|\bset\s+\+")
+#: A command that no script expects to fail.
+_CERTAIN = re.compile(r"(?:sudo\s+)?(?:set|cargo|rustup|cd|mkdir)\s")
 
 
 def flat(item: Instruction) -> Instruction:
-    """Return a RUN with the commands of a here-document as a chain; unchanged if it is more than commands."""
+    """Return a RUN with the commands of a here-document as a chain; unchanged if a chain may differ from the script."""
     options, rest = item.rest[: len(item.rest) - len(syntax.flags(item)[1])], syntax.flags(item)[1].strip()
-    lines = [line.strip() for line in item.body.replace("\\\n", " ").split("\n")]
-    if item.keyword != "RUN" or not _HEREDOC.fullmatch(rest) or _CONTROL.search(item.body):
+    head = _HEREDOC.fullmatch(rest) if item.keyword == "RUN" else None
+    if not head or _CONTROL.search(item.body) or _BASH.search(item.body):
         return item
-    if lines[0].startswith("#!") and not re.search(r"/(?:env\s+)?(?:ba|da)?sh\b", lines[0]):
+    first = item.body.split("\n", maxsplit=1)[0]
+    if first.startswith("#!") and not re.search(r"/(?:env\s+)?(?:ba|da)?sh\b", first):
+        return item
+    if head["shell"] and not head[2] and _EXPANDED.search(item.body):
+        return item
+    lines = _script_lines(item.body)
+    if not _is_a_chain(lines, any(_EXITS.fullmatch(line) for line in (head["shell"] or "", first, *lines[:1]))):
         return item
     chain = ""
-    for line in (line.rstrip(";").rstrip() for line in lines if line and not line.startswith("#")):
+    for line in lines:
         chain += ("" if not chain else " " if re.search(r"(?:&&|\|)\s*$", chain) else " && ") + line
     whole = f"{options}{chain or ':'}"
     return replace(item, rest=whole, body="", parts=((item.line, f"RUN {whole}"),))
+
+
+def _script_lines(body: str) -> list[str]:
+    """Return the lines of a shell script, with continued lines joined and without lines that are comments."""
+    found, goes_on = list[str](), False
+    for line in body.split("\n"):
+        if not goes_on and line.lstrip().startswith("#"):
+            continue
+        found = [*found[:-1], f"{found[-1][:-1]}{line}"] if goes_on else [*found, line]
+        goes_on = (len(line) - len(line.rstrip("\\"))) % 2 == 1
+    return [line for line in (line.strip().rstrip(";").rstrip() for line in found) if line]
+
+
+def _is_a_chain(lines: Sequence[str], exits: bool) -> bool:
+    """Return whether the lines of a script do the same as a chain. `exits`: the script has `set -e`."""
+    for number, line in enumerate(lines):
+        bare = _QUOTED.sub("", line)
+        if re.search(r"['\"]|(?:^|[\s;&|(])#", bare) or _UNLIKE_A_CHAIN.search(bare):
+            return False  # a quote that goes on, or a comment
+        several = commands(line)
+        ignored = several if not exits else several[:-1]  # those whose failure does not end the script
+        if number < len(lines) - 1 and not all(map(_never_fails, ignored)):
+            return False
+    return True
+
+
+def _never_fails(command: str) -> bool:
+    return bool(_CERTAIN.match(f"{command} ") or _INSTALL.match(command) or TIDY.match(command))
 
 
 _LOOP = re.compile(

@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 from buildkit_tasks.dockerfiles import syntax
 
 _ASSIGNED = re.compile(r"(?:^|(?<=[\s;&|(]))([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^\s;&|()\"']*)(?=[\s;&|)]|$)")
-#: The words of an `echo`, without their quotes.
-_ECHO = r"echo\s*[\"']?((?:[^\"'|&)(]|(?<=\s))*)[\"']?"
 _NAME = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
 #: `FLAG=$([ a = b ] && echo x || echo y)`
 _CHOSEN = re.compile(
-    rf"(?<![^\s;&|(])([A-Za-z_]\w*)=(\"?)\$\(\s*(?:\[\[?|test)\s+([^;&|]*?)\s*(?:\]\]?)?\s*&&\s*{_ECHO}\s*\|\|\s*{_ECHO}\s*\)\2"
+    r"(?<![^\s;&|(])([A-Za-z_]\w*)=(\"?)\$\(\s*(?:\[\[?|test)(\s[^;&|()]*)&&\s*echo\b([^|&()]*)\|\|\s*echo\b([^|&()]*)\)\2"
 )
 
 
@@ -23,12 +21,19 @@ def chosen(text: str, holds: Callable[[Sequence[str]], bool | None]) -> str:
     """Replace the assignment of a word that a test selects by that of the word. `holds` evaluates a test."""
 
     def word(match: re.Match[str]) -> str:
-        value = holds(syntax.words(match[3]))
-        if value is None:
-            return match[0]
-        return f'{match[1]}="{(match[4] if value else match[5]).strip()}"'
+        test = match[3].strip().removesuffix("]").removesuffix("]")
+        echoed = [_echoed(match[4]), _echoed(match[5])]
+        value = holds(syntax.words(test)) if None not in echoed else None
+        return match[0] if value is None else f'{match[1]}="{echoed[0 if value else 1]}"'
 
     return _CHOSEN.sub(word, text)
+
+
+def _echoed(words: str) -> str | None:
+    """Return the words of an `echo` without quotes around them; None if there are other quotes."""
+    text = words.strip()
+    text = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+    return None if re.search("[\"']", text) else text.strip()
 
 
 def expand(text: str, before: str) -> str:

@@ -83,7 +83,7 @@ def selecting(services: Sequence[Service]) -> list[Note]:
 #: Images with an older C library than the Rust images have.
 _OLDER = re.compile(
     r"(?:^|/)(?:debian:(?:8|9|1[01]|jessie|stretch|buster|bullseye|oldstable)|ubuntu:(?:1\d|2[0-2]|bionic|focal|jammy)"
-    r"|(?:ubi|centos|rockylinux|almalinux|amazonlinux|oraclelinux)(?:[7-9]|[-:/]|$))"
+    r"|(?:ubi|centos|rockylinux|almalinux|amazonlinux|oraclelinux)(?:[7-9]|[-:/](?!(?:[\w-]*:)?(?:stream)?1\d)|$))"
 )
 
 

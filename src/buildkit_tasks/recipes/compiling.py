@@ -177,7 +177,9 @@ class _Reader:
             if mount.type in ("ssh", "secret"):
                 spec = ",".join(f"{k}={v}" for k, v in mount.options.items())
                 self.add("mounts", f"--mount={spec}")
-        machine = replaced.writes_for_an_image(text, self.copied) or (sources_there and replaced.DOWNLOADS.search(text))
+        is_source = placed.are_sources(self.placed, self.context, self.exists)
+        downloads = sources_there and replaced.DOWNLOADS.search(text)
+        machine = downloads or replaced.writes_for_an_image(text, self.copied, is_source)
         if machine and not replaced.CARGO_RUNS.search(text):
             self.command(recipe.line(item).text)
             return
@@ -194,9 +196,8 @@ class _Reader:
         elif replaced.SCRIPT.search(text):
             parts = [text.strip()]
         else:
-            parts = install.commands(text)
             self.add("packages", *install.packages(expanded))
-            parts = [p for p in parts if not _PACKAGING.match(p)]
+            parts = [p for p in install.commands(text) if not _PACKAGING.match(p)]
         self._shell_variables(item, text)
         for part in parts if sources_there else replaced.chains(parts):
             self._command(item, part, sources_there)
@@ -231,7 +232,7 @@ class _Reader:
         elif replaced.TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
             used = [self.declared[name] for name in self.declared if re.search(rf"\$\{{?{name}\b", part)]
             self.add("tools", *used, f"RUN {part.removeprefix('xx-')}")
-        elif not (sources_there and replaced.fills(part, self.workdir, self.copied)) and (
+        elif not (sources_there and replaced.writes_shipped(part, self.workdir, self.copied)) and (
             replaced.is_replaced(part) or replaced.checks_argument(part)
         ):
             return  # our compile step does this, or rejects a missing argument itself

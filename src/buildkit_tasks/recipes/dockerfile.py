@@ -92,7 +92,9 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     context = [p for r in stages.values() for p in r.context]
     context += [p for s in services if s.recipe for p in stages_text.side_context(s)]
     ssh = any(p.source.startswith("git+ssh") for p in workspace.cargo.locked) or "type=ssh" in text
-    found = [*notes, *unknown, *more, *kept.notes, *(n for r in stages.values() for n in r.notes)]
+    ran = frozenset[str]().union(*(r.ran for r in stages.values()))
+    left = [n for n in kept.notes if not (n.where in ran and n.text.startswith(compiling.LEFT))]
+    found = [*notes, *unknown, *more, *left, *(n for r in stages.values() for n in r.notes)]
     context = list(dict.fromkeys([*context, *(["."] if before and before.whole else [])]))
     return Derived(text, names, arguments, tuple(context), kept.context, tuple(dict.fromkeys(found)), ssh)
 

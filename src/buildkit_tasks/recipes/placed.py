@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
@@ -43,6 +43,20 @@ def in_context(placed: Sequence[tuple[str, str]], context: str, target: str) -> 
     return None
 
 
+def are_sources(
+    placed: Sequence[tuple[str, str]], context: str, exists: Callable[[str], bool]
+) -> Callable[[str], bool]:
+    """Return a test of whether a path in the compile stage is among the sources. With the sources in `/`, a path is
+    only if the repository has it."""
+
+    def is_source(path: str) -> bool:
+        origin = in_context([(place, source) for place, source in placed if place != "/"], context, path)
+        root = in_context([(place, source) for place, source in placed if place == "/"], context, path)
+        return origin is not None or (root is not None and exists(root))
+
+    return is_source
+
+
 def mounts_context(item: Instruction) -> bool:
     """Return whether a RUN reads files of the build context from a mount."""
     return any(mount.type == "bind" and "from" not in mount.options for mount in mounts.run_mounts(item))
@@ -67,12 +81,16 @@ def displaced(services: Sequence[Service], files: Tree) -> list[Note]:
                 if not files.is_dir(source) and copy.destination.endswith(("/", ".")):
                     place = posixpath.join(place, posixpath.basename(source))
                 path = in_context([pair for pair in before if pair[1] != "."], service.context, place)
-                if path not in (None, source) and _concerns_cargo(files, source, place):
+                if path not in (None, source) and source != "." and _concerns_cargo(files, source, place):
                     text = "not converted, because the compile step reads files at their paths in the repository: "
                     found.append(Note(f"{stage.path}:{item.line}", f"{text}{short(item)}", True))
-                before = sorted([*before, (place, copy.sources[0].strip("/") or ".")], key=lambda pair: -len(pair[0]))
+                if _concerns_cargo(files, source, place):
+                    before.append((place, posixpath.normpath(copy.sources[0].strip("/") or ".")))
+                    before.sort(key=lambda pair: -len(pair[0]))
     return list(dict.fromkeys(found))
 
 
 def _concerns_cargo(files: Tree, source: str, place: str) -> bool:
-    return bool(_READ.search(source) or _READ.search(place)) or any(p.endswith(".rs") for p in files.below(source))
+    return bool(_READ.search(source) or _READ.search(place)) or any(
+        p.endswith((".rs", "Cargo.toml")) for p in files.below(source)
+    )

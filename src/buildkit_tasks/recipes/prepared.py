@@ -210,12 +210,13 @@ class _Reader:
             place = posixpath.join(place, posixpath.basename(path))
         return place.removesuffix(f"/{path}") or "/" if place.endswith(f"/{path}") else ""
 
-    def _prepares(self, part: str) -> bool:
+    def _prepares(self, part: str, cloned: bool) -> bool:
+        """`cloned`: an earlier command of the same RUN created a repository, so git reads that one."""
         if replaced.fills(part, self.workdir, self.shipped):
             return True
         return not (
             _COMPILES.search(part)
-            or replaced.READS_GIT.search(part)
+            or (replaced.READS_GIT.search(part) and not cloned)
             or replaced.SETTINGS.match(part)
             or "sccache" in part
         )
@@ -230,7 +231,8 @@ class _Reader:
             parts = [whole]
         end = next((at for at, part in enumerate(parts) if _CARGO.search(part)), len(parts))
         self.built = self.built or end < len(parts)
-        kept = [part for part in parts[:end] if self._prepares(part)]
+        clones = next((at for at, part in enumerate(parts) if replaced.CLONES.search(part)), len(parts))
+        kept = [part for at, part in enumerate(parts[:end]) if self._prepares(part, at >= clones)]
         if replaced.DOWNLOADS.search(whole):
             return  # belongs to the toolchain
         if all(re.match(r"(?:cd|set|export)\b|\w+=", part) or _ELSEWHERE.search(part) for part in kept):

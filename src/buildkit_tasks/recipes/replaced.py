@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
+from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.existing import install
 
 _REPLACED = re.compile(
@@ -39,6 +40,7 @@ _GUARD = re.compile(
 DOWNLOADS = re.compile(r"\b(?:curl|wget)\s(?:.|\n)*\s/(?:usr|opt|bin|sbin|root)\b")
 #: Git's own directory, which the build context does not contain, and commands that read it.
 GIT = re.compile(r"(?:\./)?\.git(?:/|$)")
+CLONES = re.compile(r"\bgit\s+(?:-\S+\s+(?:\S+=\S+\s+)?)*(?:clone|init)\b")
 READS_GIT = re.compile(r"\bgit\s+(?!clone\b|config\b|init\b|-c\b|apply\b)")
 #: A command that compiles or installs with cargo.
 CARGO_RUNS = re.compile(
@@ -118,12 +120,38 @@ def fills(part: str, workdir: str, shipped: Collection[str]) -> bool:
     return any(place == path or place.startswith(f"{path}/") for place in places for path in wanted)
 
 
-def writes_for_an_image(text: str, shipped: Collection[str]) -> bool:
+def _written(text: str) -> set[str]:
+    return {posixpath.normpath(path) for path in re.findall(r">>?\s*(/[\w./-]+)", text)}
+
+
+def writes_shipped(part: str, workdir: str, shipped: Collection[str]) -> bool:
+    """Return whether a command writes a file that an image copies, other than cargo's output."""
+    system = {path for path in _written(part) if re.match(r"/(?:etc|usr|opt)/", path)}
+    return bool(system & set(shipped)) or fills(part, workdir, shipped)
+
+
+def writes_for_an_image(text: str, shipped: Collection[str], is_source: Callable[[str], bool]) -> bool:
     """Return whether a command only writes a file for an image, outside the sources: `echo ... > /etc/info`.
 
-    A command that may read the sources, such as `git rev-parse`, does more.
+    A command that may read the sources, such as `git rev-parse`, does more. `is_source`: whether a path is one.
     """
-    places = {posixpath.normpath(path) for path in re.findall(r">>?\s*(/[\w./-]+)", text)}
-    return bool(places & set(shipped)) and not re.search(
-        r"(?:^|[\s;&|(])(?:cp|mv|cd|git|cat|grep|sed|awk|jq|head|(?:ba)?sh|python3?|\.{1,2}/\S+)\s", text
+    return (
+        bool(_written(text) & set(shipped))
+        and not re.search(r"(?:^|[\s;&|(])(?:cp|mv|cd|git|(?:ba)?sh|python3?|\.{1,2}/\S+)\s", text)
+        and not any(_reads(match[1], match[2], is_source) for match in _FILTER.finditer(text))
     )
+
+
+#: A command that reads the files it names, and its words.
+_FILTER = re.compile(r"(?:^|[\s;&|(])(cat|grep|sed|awk|jq|head)\s((?:\"[^\"]*\"|'[^']*'|[^;&|)\n\"'])*)")
+
+
+def _reads(tool: str, words: str, is_source: Callable[[str], bool]) -> bool:
+    """Return whether a command may read a source: it names a relative path or a source, or searches directories."""
+    words = re.sub(r"\d*(?:>>?|<)\s*\S+", " ", words)
+    options = [word for word in syntax.words(words) if word.startswith("-")]
+    names = [word for word in syntax.words(words) if not word.startswith("-")]
+    if options and tool != "cat" and not all(re.fullmatch(r"-[EFciqnovwhs]+", word) for word in options):
+        return True  # its value may be a path, or the script
+    files = names[1:] if tool in ("grep", "sed", "awk", "jq") else names
+    return not all(path.startswith("/") and not is_source(posixpath.normpath(path)) for path in files)

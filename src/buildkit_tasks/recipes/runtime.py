@@ -15,7 +15,7 @@ from buildkit_tasks.existing.recipe import Copy, Recipe, Stage
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.workspaces.tree import Tree
 
-from . import directories, single_stage
+from . import directories, single_stage, stages_text
 from .prepared import Prepared
 from .stage_lines import BUILT, CA, Runtime, is_alpine, labels, packages_step, plain, short
 
@@ -100,7 +100,7 @@ class _Writer:
             self._program(copy, name, posixpath.join(posixpath.dirname(copy.sources[0]), name))
             return
         base = self.service.context
-        remote = [s for s in copy.sources if "://" in s or s.startswith("<<")]
+        remote = [s for s in copy.sources if stages_text.is_remote(s)]
         sources = [
             s if s in remote else posixpath.normpath(posixpath.join(base, s.lstrip("/") or ".")) for s in copy.sources
         ]

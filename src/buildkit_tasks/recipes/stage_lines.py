@@ -18,7 +18,8 @@ CA = "--mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=0
 @dataclass(frozen=True)
 class Runtime:
     """A runtime stage: the base `image` and its platform, the lines below FROM, the context paths that they copy, the
-    other programs that they add, and notes for the user."""
+    other programs that they add, and notes for the user. `ran`: commands of a compile stage that it runs, as
+    `Dockerfile:LINE`."""
 
     image: str
     platform: str
@@ -27,6 +28,7 @@ class Runtime:
     also: tuple[str, ...] = ()
     tools: bool = False
     notes: tuple[Note, ...] = ()
+    ran: frozenset[str] = frozenset()
 
 
 def packages_step(names: Sequence[str], *, argument: str, alpine: bool, recommends: bool = False) -> tuple[str, ...]:

@@ -79,6 +79,11 @@ def lines(service: Service, stage: Stage) -> list[str]:
     return [f"FROM {platform}{stage.base}", *(rebased(service, item) for item in stage.items)]
 
 
+def is_remote(source: str) -> bool:
+    """Return whether the source of a COPY or ADD is not in the context: a URL, a repository or a here-document."""
+    return "://" in source or source.startswith("<<") or re.match(r"[\w.-]+@[\w.-]+:", source) is not None
+
+
 def rebased(service: Service, item: Instruction) -> str:
     """Return a line of a stage with paths relative to the root of the repository."""
     assert service.recipe is not None  # noqa: S101 - for the type checker: only services with a recipe have side stages
@@ -86,7 +91,7 @@ def rebased(service: Service, item: Instruction) -> str:
     if copy is None or copy.stage or service.context == ".":
         return stage_lines.with_ca(recipe.line(item).text)
     sources = [
-        s if "://" in s or s.startswith("<<") else f"{service.context}/{s.lstrip('/')}".rstrip("/.")
+        s if is_remote(s) else f"{service.context}/{s.lstrip('/')}".rstrip("/.")
         for s in copy.sources
     ]
     return " ".join([item.keyword, *copy.flags, *sources, copy.destination])
@@ -100,7 +105,7 @@ def side_context(service: Service) -> list[str]:
         for item in stage.items:
             copy = recipe.copied(item, service.recipe.values)
             if copy and not copy.stage:
-                for source in copy.sources:
+                for source in (s for s in copy.sources if not is_remote(s)):
                     path = re.split(r"[$*?\[]", f"{service.context}/{source.lstrip('/')}", maxsplit=1)[0]
                     found.append(path.removeprefix("./").rstrip("/.") or ".")
     return found

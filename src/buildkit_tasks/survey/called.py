@@ -92,17 +92,19 @@ def cargo(files: Tree, service: Service, entry: Mapping[str, Any]) -> str:
         )
         start, own = (re.sub(r"\bcargo\s+run\b", ":", _joined(syntax.json_words(t) or t)) for t in (start, own))
         arguments = arguments or own
-    return next((text for text in (start, arguments) if _runs_cargo(files, service.context, text)), "")
+    # in an image that never had cargo, a script's call is never reached
+    scripts = not (taken and taken.final)
+    return next((text for text in (start, arguments) if _runs_cargo(files, service.context, text, scripts)), "")
 
 
 def _joined(given: object) -> str:
     return shlex.join(map(str, given)) if isinstance(given, (list, tuple)) else str(given or "")
 
 
-def _runs_cargo(files: Tree, context: str, command: str) -> bool:
+def _runs_cargo(files: Tree, context: str, command: str, in_scripts: bool) -> bool:
     """Return whether a command calls cargo, itself or in a shell script of the build context."""
-    if "cargo" in _names(command):
-        return True
+    if "cargo" in _names(command) or not in_scripts:
+        return "cargo" in _names(command)
     names = {posixpath.basename(word) for word in syntax.words(command) if word.endswith(".sh")}
     scripts = [path for path in files.below(context) if posixpath.basename(path) in names]
     return len(scripts) == 1 and "cargo" in _names(files.text(scripts[0]))

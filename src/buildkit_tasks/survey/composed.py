@@ -31,13 +31,18 @@ def builds(text: str) -> bool:
     return _BUILD.search(text) is not None
 
 
-def starts_ours(files: Tree, path: str) -> bool:
-    """Return whether a compose file starts an image that is named like a program of the repository."""
-    images = re.findall(r"(?m)^\s+image\s*:\s*[\"']?([^\s\"'#]+)", files.text(path))
-    named = _programs(files) if images else None
-    return named is not None and any(
-        named.fullmatch(posixpath.basename(i.partition("@")[0]).partition(":")[0]) for i in images
-    )
+def starting_ours(files: Tree) -> Callable[[str], bool]:
+    """Return a test of whether a compose file starts an image that is named like a program of the repository."""
+    programs = functools.cache(functools.partial(_programs, files))
+
+    def starts(path: str) -> bool:
+        images = re.findall(r"(?m)^\s+image\s*:\s*[\"']?([^\s\"'#]+)", files.text(path))
+        named = programs() if images else None
+        return named is not None and any(
+            named.fullmatch(posixpath.basename(i.partition("@")[0]).partition(":")[0]) for i in images
+        )
+
+    return starts
 
 
 def building_rust(files: Tree, paths: Sequence[str]) -> str:

@@ -124,12 +124,6 @@ def _service(
         other = cargo_command.other_tool(text)
         why = f"builds with {other}, which does more than compile" if other else ""
         return LeftAlone(name, f"{path} {why or used_images.uncompiled(own, building, binaries, MARK) or _NO_RUST}")
-    if taken.kind == prebuilt.KIND and (manifest := _leptos(files)):
-        return LeftAlone(
-            name,
-            f"{path} copies a program of {manifest} built with cargo leptos, which does more than compile",
-            unfit=True,
-        )
     blank = recipe.without_image(taken)
     if blank:
         return LeftAlone(name, f"{blank.path}:{blank.line} uses an argument without a value in FROM", unclear=True)
@@ -138,6 +132,9 @@ def _service(
     if found.services and (why := through.unclear(parsed, target, binaries) or used_images.lacks(taken)):
         return LeftAlone(name, why, unclear=True)
     service = _compiled(spaces, name, context, taken, args, entry, compiling, found.context)
+    if isinstance(service, Service) and taken.kind == prebuilt.KIND and (manifest := _leptos(files, spaces, service)):
+        why = f"{path} copies a program of {manifest} built with cargo leptos, which does more than compile"
+        return LeftAlone(name, why, unfit=True)
     if isinstance(service, LeftAlone) or not found.services:
         return service
     if not used_images.ships(service):
@@ -145,10 +142,20 @@ def _service(
     return replace(service, providers=found.services, inherited=found.args)
 
 
-def _leptos(files: Tree) -> str:
-    """Return the manifest that configures cargo leptos, which also builds a site; empty if none does."""
-    heads = (path for path in files.named("Cargo.toml") if "metadata.leptos" in files.text(path))
-    return next((p for p in heads if re.search(r"(?m)^\[\[?\w+\.metadata\.leptos", files.text(p))), "")
+def _leptos(files: Tree, spaces: Sequence[CargoWorkspace], service: Service) -> str:
+    """Return the manifest that builds a program of the service, and a site, with cargo leptos; empty if none does."""
+    space = next(w for w in spaces if w.directory == service.workspace)
+    names = {service.binary, *(program.name for program in service.programs)}
+    for package in (space.binaries[name] for name in sorted(names & space.binaries.keys())):
+        path = posixpath.normpath(posixpath.join(package.directory, "Cargo.toml"))
+        if re.search(r"(?m)^\[\[?package\.metadata\.leptos", files.text(path)):
+            return path
+        path = posixpath.normpath(posixpath.join(space.directory, "Cargo.toml"))
+        head = re.search(r"(?ms)^\[\[?workspace\.metadata\.leptos.*", files.text(path))
+        built = re.findall(r"(?m)^\s*bin-package\s*=\s*[\"']([^\"']+)", head[0]) if head else []
+        if head and (not built or package.name in built):
+            return path
+    return ""
 
 
 def _adopted(

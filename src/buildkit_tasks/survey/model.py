@@ -85,7 +85,8 @@ def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tup
     if folder is None:
         named = [p for p in files.files if _VARIANT.search(p) and 0 < p.count("/") <= DEPTH]
         below = [p for p in named if not propose.ASIDE.search(p)]
-        below = [p for p in below if composed.builds(files.text(p)) or composed.starts_ours(files, p)]
+        starts_ours = composed.starting_ours(files)
+        below = [p for p in below if composed.builds(files.text(p)) or starts_ours(p)]
         return (), False, tuple(dict.fromkeys((*variants, *below, *found)))
     own = tuple((folder / p.name).as_posix() for p in project_root.compose_files(files.root / folder))
     return own, True, (*variants, *(p for p in found if p not in own))

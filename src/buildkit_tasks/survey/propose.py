@@ -47,8 +47,14 @@ def services(
     if add:
         return [_added(item, spaces, found) for item in add], []
     # a program that another tool builds would lack what that tool adds
-    other = any(note.text.endswith("does more than compile") for note in notes)
-    return found or ([] if other else _programs(spaces)), notes
+    other = [posixpath.dirname(note.where) for note in notes if note.text.endswith("does more than compile")]
+    homes = {(w.directory, name): package.directory for w in spaces for name, package in w.binaries.items()}
+    return found or [s for s in _programs(spaces) if not _owns(homes[s.workspace, s.binary], other)], notes
+
+
+def _owns(home: str, folders: Sequence[str]) -> bool:
+    """Return whether a package is in a Dockerfile's context: the Dockerfile is in the root or in the package."""
+    return any(not folder or (home != "." and f"{folder}/".startswith(f"{home}/")) for folder in folders)
 
 
 def _programs(spaces: Sequence[CargoWorkspace]) -> list[Service]:
