@@ -12,7 +12,7 @@ from buildkit_tasks.distributions import users
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.existing import install, shell_values
 from buildkit_tasks.survey import composed
-from buildkit_tasks.workspaces import cargo
+from buildkit_tasks.workspaces import cargo, tree
 from tests.support.repositories import Files, locked, manifest
 from tests.unit.test_adopt_lost import IMAGE, LEPTOS, SOURCES, START, finding_of, stage
 from tests.unit.test_adopt_recipes import derived, understand
@@ -160,9 +160,14 @@ def test_a_dockerfile_with_another_tool_concerns_its_own_program(
 
 def test_programs_are_read_once_for_all_compose_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, _ = found(tmp_path, {**crate("app"), "a.yaml": "services:\n  a:\n    image: x/app:1\n"})
-    calls: list[object] = []
+    calls: list[tree.Tree] = []
     real = cargo.workspaces
-    monkeypatch.setattr(cargo, "workspaces", lambda files: calls.append(files) or real(files))
+
+    def counted(files: tree.Tree) -> tuple[cargo.CargoWorkspace, ...]:
+        calls.append(files)
+        return tuple(real(files))
+
+    monkeypatch.setattr(cargo, "workspaces", counted)
     starts_ours = composed.starting_ours(read)
     assert [starts_ours("a.yaml"), starts_ours("a.yaml")] == [True, True]
     assert len(calls) == 1

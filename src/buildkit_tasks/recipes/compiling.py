@@ -177,10 +177,9 @@ class _Reader:
             if mount.type in ("ssh", "secret"):
                 spec = ",".join(f"{k}={v}" for k, v in mount.options.items())
                 self.add("mounts", f"--mount={spec}")
-        is_source = placed.are_sources(self.placed, self.context, self.exists)
-        downloads = sources_there and replaced.DOWNLOADS.search(text)
-        machine = downloads or replaced.writes_for_an_image(text, self.copied, is_source)
-        if machine and not replaced.CARGO_RUNS.search(text):
+        read = placed.are_sources(self.placed, self.context, self.exists)
+        writes = replaced.writes_for_an_image(text, self.copied, read)
+        if (writes or (sources_there and replaced.DOWNLOADS.search(text))) and not replaced.CARGO_RUNS.search(text):
             self.command(recipe.line(item).text)
             return
         taken = install.split(item)

@@ -90,10 +90,7 @@ def rebased(service: Service, item: Instruction) -> str:
     copy = recipe.copied(item, service.recipe.values)
     if copy is None or copy.stage or service.context == ".":
         return stage_lines.with_ca(recipe.line(item).text)
-    sources = [
-        s if is_remote(s) else f"{service.context}/{s.lstrip('/')}".rstrip("/.")
-        for s in copy.sources
-    ]
+    sources = [s if is_remote(s) else f"{service.context}/{s.lstrip('/')}".rstrip("/.") for s in copy.sources]
     return " ".join([item.keyword, *copy.flags, *sources, copy.destination])
 
 
