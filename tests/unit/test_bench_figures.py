@@ -150,6 +150,39 @@ def test_what_is_not_a_benchmark_is_refused(text: str) -> None:
         compare.read(text)
 
 
+ONE = {"contender": OURS, "case": "line", "round": 0, "seconds": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"samples": [{**ONE, "seconds": None}]}, r"samples\[0\].seconds is null"),
+        ({"samples": [ONE, {**ONE, "seconds": float("nan")}]}, r"samples\[1\].seconds is not a finite number"),
+        ({"samples": [{**ONE, "seconds": -1}]}, "negative"),
+        ({"samples": [{**ONE, "seconds": 10**400}]}, "finite"),
+        ({"samples": [{**ONE, "busy": "x"}]}, "busy"),
+        ({"samples": [{**ONE, "busy": None}]}, "busy"),
+        ({"samples": [{**ONE, "memory": "x"}]}, "memory"),
+        ({"samples": [{**ONE, "crates": [1]}]}, "crates"),
+        ({"samples": [{**ONE, "compile": []}]}, "compile"),
+        ({"samples": [{**ONE, "compile": float("inf")}]}, "finite"),
+        ({"left_out": []}, "left_out"),
+        ({"left_out": {"classic": None}}, "left_out"),
+        ({"caches": {"ours": "x"}}, "caches"),
+        ({"caches": {"ours": None}}, "caches"),
+        ({"seconds": "x"}, "seconds"),
+        ({"seconds": float("nan")}, "seconds"),
+        ({"edits": "x"}, "edits"),
+        ({"options": [1]}, "options"),
+        ({"facts": "x"}, "facts"),
+        ({"ended": 1}, "ended"),
+    ],
+)
+def test_an_odd_document_is_refused_with_its_place(more: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        compare.read(json.dumps({"bench": {"samples": [ONE], **more}}))
+
+
 def test_a_document_is_read_as_it_was_written() -> None:
     assert compare.read(json.dumps({"schema": 1, "bench": OLD})) == OLD
 

@@ -89,12 +89,12 @@ def arranged(place: Path, keys: list[str], cases: list[str], *, rounds: int = 2,
     session = Session(world, Report(world, json_only=True))
     session.__dict__["root"] = root
     session.masked = lambda words: words  # type: ignore[method-assign]
-    arena = Place(session, None, place / "run", "bench-1", "api", {})  # type: ignore[arg-type]
+    arena = Place(session, None, place / "run", "bench-00000001", "api", {})  # type: ignore[arg-type]
     for family in {BY_KEY[key].family for key in keys}:
         arena.copy(family)
     arena.found = Contenders({way.name: {} for way in WAYS if way.key in keys}, {}, {})
     arena.write = lambda *_: None  # type: ignore[method-assign]
-    record = more.pop("record", None) or Store.start(place / "state", "bench-1", {})
+    record = more.pop("record", None) or Store.start(place / "state", "bench-00000001", {})
     play = Instant(arena, record, Edits("api", (CODE,), (SHARED,), DEPENDENCY), rounds, cases, quick=False, **more)
     arena.play = play
     return play
@@ -153,7 +153,7 @@ def test_our_own_failure_ends_the_run(tmp_path: Path) -> None:
 def test_a_resumed_run_measures_only_what_is_missing(tmp_path: Path) -> None:
     first = arranged(tmp_path / "a", ["ours", "classic"], ["cold", "line"])
     first.play()
-    kept = Store.start(tmp_path / "kept", "bench-1", {})
+    kept = Store.start(tmp_path / "kept", "bench-00000001", {})
     for sample in first.store.samples[:3]:
         kept.add(sample)
     again = arranged(tmp_path / "b", ["ours", "classic"], ["cold", "line"], record=kept, resumed=True)

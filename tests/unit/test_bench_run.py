@@ -75,13 +75,13 @@ def test_too_little_disk_space_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_keeps_its_samples(tmp_path: Path) -> None:
-    record = store.Store.start(tmp_path, "bench-1", {"rounds": 3})
+    record = store.Store.start(tmp_path, "bench-00000001", {"rounds": 3})
     record.add(sample("classic", "line", 1, 2.5))
     record.leave_out("sccache", "no crate")
     record.spent(3.5)
     again = store.load(tmp_path)
     assert again is not None
-    assert (again.name, again.options, again.samples) == ("bench-1", {"rounds": 3}, record.samples)
+    assert (again.name, again.options, again.samples) == ("bench-00000001", {"rounds": 3}, record.samples)
     assert (again.left_out, again.seconds) == ({"sccache": "no crate"}, 3.5)
     assert again.has("classic", "line", 1)
     assert not again.has("classic", "line", 0)
@@ -90,7 +90,7 @@ def test_a_killed_run_keeps_its_samples(tmp_path: Path) -> None:
 
 
 def test_a_line_that_a_kill_cut_off_is_dropped_for_good(tmp_path: Path) -> None:
-    record = store.Store.start(tmp_path, "bench-1", {})
+    record = store.Store.start(tmp_path, "bench-00000001", {})
     record.add(sample("classic", "line", 0, 2.5))
     with record.path.open("a") as file:
         file.write('{"sample": {"contender": "cla')
@@ -104,19 +104,31 @@ def test_a_line_that_a_kill_cut_off_is_dropped_for_good(tmp_path: Path) -> None:
 
 def test_a_run_whose_first_builds_were_interrupted_continues_with_empty_mounts(tmp_path: Path) -> None:
     cold, ways = CASE_BY_KEY["cold"].title, [BY_KEY["ours"], BY_KEY["classic"], BY_KEY["locked"]]
-    record = store.Store.start(tmp_path, "bench-1", {})
+    record = store.Store.start(tmp_path, "bench-00000001", {})
     record.add(sample("invoke build", cold, 0, 300.0))
     assert not run._has_first_builds(record, ways, ["cold"], quick=False)
     assert run._has_first_builds(record, ways, ["line"], quick=False)
-    record.rename("bench-2")
+    record.rename("bench-00000002")
     record.leave_out("classic", "no image")
     again = store.load(tmp_path)
     assert again is not None
-    assert again.name == "bench-2"
+    assert again.name == "bench-00000002"
     assert run._has_first_builds(again, ways, ["cold"], quick=False)
 
 
-@pytest.mark.parametrize("text", ["", "x\n", '{"name": 1}\n', '{"name": "a", "options": {}}\n{"sample": {"x": 1}}\n'])
+HEAD = '{"name": "bench-00000001", "options": {}}\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x\n", '{"name": 1}\n', HEAD + '{"sample": {"x": 1}}\n'),
+        *(f'{{"name": {name}, "options": {{}}}}\n' for name in ('""', "null", '"bench"', '"bench-0000000g"', '"*"')),
+        *(HEAD + f'{{"name": {name}}}\n' for name in ('""', "null", '"x"')),
+        *(HEAD + f'{{"seconds": {value}}}\n' for value in ("NaN", "[]")),
+        HEAD + '{"sample": {"contender": "a", "case": "b", "round": 0, "seconds": null}}\n',
+    ],
+)
 def test_a_broken_record_is_an_error_with_the_way_out(tmp_path: Path, text: str) -> None:
     (tmp_path / store.FILE).write_text(text)
     with pytest.raises(Problem) as caught:
@@ -206,7 +218,7 @@ def test_the_registry_stores_what_our_client_sends(tmp_path: Path) -> None:
 
 
 def test_samples_of_an_older_version_are_read(tmp_path: Path) -> None:
-    record = store.Store.start(tmp_path, "bench-1", {})
+    record = store.Store.start(tmp_path, "bench-00000001", {})
     with record.path.open("a") as file:
         file.write(json.dumps({"sample": {"contender": "a", "case": "b", "round": 0, "seconds": 1.0}}) + "\n")
     again = store.load(tmp_path)

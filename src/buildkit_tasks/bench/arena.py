@@ -15,6 +15,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockercli import buildx, docker, docker_run
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.project.discover import Project
+from buildkit_tasks.samples import checked
 from buildkit_tasks.samples.catalogue import BARE, OURS, Way
 
 from . import contenders, inside, source_text
@@ -169,7 +170,11 @@ class Arena:
 
 
 def remove(session: Session, name: str) -> None:
-    """Remove the images, volumes, mounts and layers of a run."""
+    """Remove the containers, images, volumes, mounts and layers of a run. Raises ValueError for another name."""
+    checked.name(name)  # a part of it would match everything that others have
+    left = run.capture(session.world, docker_run.containers_named(session.root, f"{name}-")).stdout.split()
+    if left:  # the run was killed
+        run.capture(session.world, docker_run.remove_containers(session.root, left))
     images = run.capture(session.world, docker_run.image_tags(session.root, f"{name}/*")).stdout.split()
     if images:
         run.capture(session.world, docker.remove_images(session.root, images))

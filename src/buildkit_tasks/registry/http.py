@@ -110,7 +110,7 @@ class Wire:
         fine = parts.scheme == "https" or (parts.scheme == "http" and ours and is_loopback(parts.netloc))
         if not fine or not host or "@" in parts.netloc or not address.isprintable() or " " in address:
             raise Malformed(f"{printable(parts.scheme)}://{printable(host)}: only https without credentials is allowed")
-        if _is_local(host) and not ours:
+        if _is_local(host) and not ours and host != urllib.parse.urlsplit(base).hostname:
             raise Malformed("a remote host redirected the request to this machine or its own link")
         return urllib.parse.urlunsplit(parts._replace(fragment=""))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from buildkit_tasks.core import shapes
 
-from . import figures
+from . import checked, figures
 
 #: The least ratio that counts as slower: with an interval, and if a run has only one sample of the case.
 SLOWER, SLOWER_ALONE = 1.10, 1.25
@@ -25,8 +25,12 @@ LEAST_SECONDS = 0.5
 #: The parts of a document that are read.
 SHAPE: shapes.Shape = {
     "bench": {
-        "facts": dict,
-        "samples": [{"contender": str, "case": str, "seconds": (int, float), "visible": bool, "round": int}],
+        "ended": str,
+        "seconds": (int, float),
+        **dict.fromkeys(("facts", "options", "edits"), dict),
+        "left_out": {"*": str},
+        "caches": {"*": int},
+        "samples": [checked.SAMPLE],
     }
 }
 
@@ -73,10 +77,13 @@ def read(text: str) -> dict[str, Any]:
     shapes.check(content, SHAPE)
     if not (content.get("bench") or {}).get("samples"):
         raise ValueError("it has no samples")
-    for sample in content["bench"]["samples"]:
-        if not {"contender", "case", "seconds"} <= set(sample or {}):
-            raise ValueError("a sample has no contender, case or seconds")
-    return dict(content["bench"])
+    bench = dict(content["bench"])
+    for number, sample in enumerate(bench["samples"]):
+        checked.sample(sample, f"bench.samples[{number}]")
+    for part in ("left_out", "caches"):
+        checked.filled(bench.get(part), f"bench.{part}")
+    checked.finite(bench, "bench")
+    return bench
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any], ours: str) -> Comparison:

@@ -13,16 +13,10 @@ from typing import Any
 from buildkit_tasks.core import files, readfile, shapes
 from buildkit_tasks.core.errors import Problem
 
+from . import checked
 from .figures import Sample
 
 FILE = "samples.jsonl"
-
-_SAMPLE: shapes.Shape = {
-    **dict.fromkeys(("contender", "case"), str),
-    **dict.fromkeys(("seconds", "compile"), (int, float)),
-    **dict.fromkeys(("round", "crates", "memory"), int),
-    **dict.fromkeys(("visible", "busy"), bool),
-}
 
 
 @dataclass
@@ -89,7 +83,7 @@ def load(folder: Path) -> Store | None:
         head, *lines = readfile.text(path).splitlines() or [""]
         first = shapes.loads(head, dict)
         shapes.check(first, {"name": str, "options": dict})
-        store = Store(path, first["name"], first["options"])
+        store = Store(path, checked.name(first["name"]), first["options"])
         for number, line in enumerate(lines):
             try:
                 entry = shapes.loads(line, dict)
@@ -112,11 +106,13 @@ def load(folder: Path) -> Store | None:
 
 def _apply(store: Store, entry: Mapping[str, Any]) -> None:
     if "sample" in entry:
-        shapes.check(entry["sample"], _SAMPLE)
+        checked.sample(entry["sample"], "sample")
         store.samples.append(Sample(**entry["sample"]))
     elif "left_out" in entry:
         store.left_out[str(entry["left_out"])] = str(entry["why"])
     elif "name" in entry:
-        store.name = str(entry["name"])
+        store.name = checked.name(entry["name"])
     elif "seconds" in entry:
+        shapes.check(entry, {"seconds": (int, float)})
+        checked.finite(entry, "the duration")
         store.seconds += float(entry["seconds"])
