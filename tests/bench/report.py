@@ -97,7 +97,7 @@ def _cell(row: Row | None) -> str:
         return f"**{row.median:.1f}**"
     if row.ratio is None:
         return f"{row.median:.1f}"
-    return f"{row.median:.1f} ({'=' if figures.same(row.ratio, row.low, row.high) else f'{row.ratio:.2f}'})"
+    return f"{row.median:.1f} ({'=' if figures.same(row) else f'{row.ratio:.2f}'})"
 
 
 if __name__ == "__main__":

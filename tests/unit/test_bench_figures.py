@@ -9,6 +9,7 @@ import pytest
 
 from buildkit_tasks.bench import source_text
 from buildkit_tasks.samples import compare, figures
+from buildkit_tasks.samples.catalogue import COLD, PLAIN
 from buildkit_tasks.samples.figures import Row, Sample
 
 OURS, OTHER = "invoke build", "classic"
@@ -54,6 +55,11 @@ def test_the_interval_is_the_same_in_every_run_and_contains_the_median() -> None
         ([10.0, 10.1, 10.2], [10.4, 10.4, 10.4], "no difference, 0.97 (0.96-0.98)"),
         ([10.0], [10.3], "no difference, 0.97"),
         ([10.0], [20.0], "0.50"),
+        # few rounds: the range of the ratios, and a wider threshold
+        ([9.2, 9.2, 9.2], [10.0, 10.0, 10.0], "no difference, 0.92 (0.92-0.92)"),
+        ([9.2] * 6, [10.0] * 6, "0.92 (0.92-0.92)"),
+        ([5.0, 6.0, 7.0, 8.0, 9.0], [10.0] * 5, "0.70 (0.50-0.90)"),
+        ([9.2], [10.0], "no difference, 0.92"),
     ],
 )
 def test_a_difference_needs_an_interval_without_1(ours: list[float], other: list[float], says: str) -> None:
@@ -138,6 +144,39 @@ def test_a_program_that_lacks_its_edit_only_now_is_a_regression() -> None:
     new = document({("line", OURS): [4.0, 4.2, 4.1], **STEADY})
     new["samples"][1]["visible"] = False
     assert [c.verdict for c in compare.compare(OLD, new, OURS).regressions] == ["WRONG"]
+
+
+def test_a_program_that_lacked_its_edit_only_before_is_fixed_however_slow() -> None:
+    old = document({("line", OURS): [0.5, 0.5, 0.5], **STEADY})
+    old["samples"][1]["visible"] = False
+    new = document({("line", OURS): [8.0, 8.0, 8.0], **STEADY})
+    found = compare.compare(old, new, OURS)
+    assert ([c.verdict for c in found.changes], found.regressions) == (["fixed"], ())
+    new["samples"][0]["visible"] = False
+    found = compare.compare(old, new, OURS)
+    assert ([c.verdict for c in found.changes], found.regressions) == (["still WRONG"], ())
+
+
+def test_our_own_code_and_wrong_programs_do_not_hide_that_we_became_slower() -> None:
+    own: dict[tuple[str, str], list[float]] = {(case, who): [4.0] * 3 for case in "ab" for who in (PLAIN, COLD)}
+    wrong: dict[tuple[str, str], list[float]] = {(case, "stale"): [4.0] * 3 for case in "abc"}
+    ours: dict[tuple[str, str], list[float]] = {("line", OURS): [4.0] * 3}
+    found = {}
+    for name, factor in (("old", 1), ("new", 2)):
+        doubled = {key: [factor * s for s in values] for key, values in (ours | own | wrong).items()}
+        found[name] = document({**doubled, **STEADY})
+        for one in found[name]["samples"]:
+            one["visible"] = one["contender"] != "stale"
+    compared = compare.compare(found["old"], found["new"], OURS)
+    assert compared.drift == pytest.approx(1.0)
+    assert [c.verdict for c in compared.changes] == ["slower"]
+
+
+def test_two_runs_with_few_samples_differ_if_all_of_them_do() -> None:
+    old = document({("line", OURS): [4.0, 4.1, 4.2, 4.3, 7.0], **STEADY})
+    new = document({("line", OURS): [6.9, 8.0, 8.1, 8.2, 8.3], **STEADY})
+    (change,) = compare.compare(old, new, OURS).changes
+    assert (change.verdict, change.low) == ("same", pytest.approx(6.9 / 7.0, rel=0.02))
 
 
 def test_cases_of_only_one_run_are_left_out() -> None:

@@ -10,7 +10,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from buildkit_tasks.samples import page, present, schema
-from buildkit_tasks.samples.catalogue import OURS
+from buildkit_tasks.samples.catalogue import BEFORE, CASE_BY_KEY, OURS
 from tests.bench import report
 from tests.support import html_page
 from tests.support.bench_document import LINE, document, sample, samples
@@ -48,6 +48,22 @@ def test_markdown_names_what_is_wrong_missing_and_noisy() -> None:
     assert "- 1 sample of 15: taken while other processes ran" in text
     assert "- cache mounts and layers: layers 5.0 MB, ours 1.0 GB" in text
     assert "cpus 2; memory_gb 8" in text
+
+
+def test_a_contender_that_was_excluded_later_is_not_called_unmeasured() -> None:
+    notes = present.notes(document(left_out={"classic": "error: no space", "sccache": "no crate"}))
+    assert notes[0] == "classic: excluded after 6 samples, because error: no space"
+    assert notes[1] == "sccache: not measured, because no crate"
+
+
+def test_notes_say_what_the_numbers_in_parentheses_are_and_what_a_first_build_reruns() -> None:
+    cold = CASE_BY_KEY["cold"].title
+    notes = "\n".join(present.notes(document()))
+    assert "in parentheses after a ratio: the range of the ratios (from 6 rounds: their 95% confidence" in notes
+    assert "first build" not in notes
+    once = "\n".join(present.notes(document([sample(OURS, cold, 0, 20.0), sample(BEFORE, cold, 0, 60.0)])))
+    assert "in parentheses" not in once
+    assert f"{BEFORE}, first build: runs every step again" in once
 
 
 def html(**more: Any) -> str:

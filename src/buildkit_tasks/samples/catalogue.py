@@ -19,6 +19,8 @@ SCCACHE = "sccache"
 BARE = "cargo without images"
 #: `invoke build` on a machine that has never built, without a pack. Only in that case.
 COLD = "invoke build without a pack"
+#: Contenders that run code of buildkit-tasks, which may have changed between two runs.
+OUR_CODE = (OURS, PLAIN, COLD)
 
 
 @dataclass(frozen=True)

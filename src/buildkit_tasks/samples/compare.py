@@ -1,8 +1,8 @@
 """Compares two benchmark documents: which cases of `invoke build` became slower or faster. Pure.
 
 Both runs are noisy and may come from machines in different states. So a difference counts only if the confidence
-interval of the ratio excludes 1, and if the ratio is also large compared with how much the other contenders, whose
-code did not change, differ between the two runs.
+interval of the ratio (or the range of all ratios, if there are few rounds) excludes 1, and if the ratio is also large
+compared with how much the contenders without code of buildkit-tasks differ between the two runs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from buildkit_tasks.core import shapes
 
 from . import checked, figures
+from .catalogue import OUR_CODE
 
 #: The least ratio that counts as slower: with an interval, and if a run has only one sample of the case.
 SLOWER, SLOWER_ALONE = 1.10, 1.25
@@ -41,7 +42,7 @@ HEADINGS = ("case", "build", "before s", "now s", "now / before", "verdict")
 class Change:
     """One contender in one case, before and now. `ratio` is corrected for the drift of the machine, with its interval.
 
-    `verdict`: slower, faster, same, WRONG (a program lacks its edit only now).
+    `verdict`: slower, faster, same; WRONG (a program lacks its edit only now), fixed (only before), still WRONG.
     """
 
     case: str
@@ -56,7 +57,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All changes. `drift`: the median of now / before of the other contenders, 1 if there are fewer than two.
+    """All changes. `drift`: the median of now / before of right contenders without our code, 1 if fewer than two.
 
     `differing`: facts of the machine that differ, as text.
     """
@@ -91,7 +92,11 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], ours: str) -> Compar
     before, now = _grouped(old), _grouped(new)
     both = [key for key in now if key in before]
     medians = {key: (statistics.median(_seconds(before[key])), statistics.median(_seconds(now[key]))) for key in both}
-    rivals = [new_ / old_ for (_, who), (old_, new_) in medians.items() if who != ours and old_ > 0]
+    rivals = [
+        new_ / old_
+        for (case, who), (old_, new_) in medians.items()
+        if who not in (ours, *OUR_CODE) and not _wrong(before[case, who]) and not _wrong(now[case, who])
+    ]
     drift = statistics.median(rivals) if len(rivals) > 1 else 1.0
     changes = tuple(_change(key, before[key], now[key], drift) for key in both if key[1] == ours)
     facts = [
@@ -124,8 +129,8 @@ def _change(
     small = abs(medians[1] / drift - medians[0]) <= LEAST_SECONDS
     least = SLOWER_ALONE if few else SLOWER
     verdict = "same"
-    if _wrong(now) and not _wrong(before):
-        verdict = "WRONG"
+    if _wrong(now) or _wrong(before):  # the times of wrong programs say nothing
+        verdict = "fixed" if not _wrong(now) else "still WRONG" if _wrong(before) else "WRONG"
     elif not small and ratio >= least and (low is None or low > 1):
         verdict = "slower"
     elif not small and ratio <= 1 / least and (high is None or high < 1):
@@ -138,7 +143,12 @@ def _wrong(samples: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _interval(old: Sequence[float], new: Sequence[float]) -> tuple[float, float]:
-    """Return the bootstrap interval of the ratio of two medians. The samples of two runs are not paired."""
+    """Return the interval of the ratio of two medians. The samples of two runs are not paired.
+
+    With enough rounds, a bootstrap confidence interval; otherwise the range of all ratios.
+    """
+    if min(len(old), len(new)) < figures.ENOUGH:
+        return min(new) / max(old), max(new) / min(old)
     chance = random.Random(figures.SEED)  # noqa: S311 - not used for secrets
     ratios = sorted(
         statistics.median(chance.choices(new, k=len(new))) / statistics.median(chance.choices(old, k=len(old)))

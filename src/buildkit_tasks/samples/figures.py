@@ -7,8 +7,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-#: Two times that differ by less than this share count as equal.
-NO_DIFFERENCE = 0.05
+#: From this many rounds on, the bootstrap gives a confidence interval; with fewer, it covers far less than it claims
+#: (77% with 3 rounds), and is the range of the ratios.
+ENOUGH = 6
+#: Two times that differ by at most this share count as equal: with enough rounds, and with fewer.
+NO_DIFFERENCE, NO_DIFFERENCE_FEW = 0.05, 0.10
+#: What the two numbers in parentheses after a ratio are.
+SPREAD = f"the range of the ratios (from {ENOUGH} rounds: their 95% confidence interval)"
 #: A contender whose builds take at least this many seconds is measured in two rounds only, if its ratios are at most
 #: `FAR` and differ by at most the factor `ALIKE`.
 LONG, FAR, ALIKE = 30.0, 0.5, 1.25
@@ -40,7 +45,8 @@ class Sample:
 class Row:
     """One contender in one case: median, minimum and maximum seconds of its samples, and our time relative to it.
 
-    `ratio`: median of the ratios within each round; `low` and `high`: its confidence interval, None with one round.
+    `ratio`: median of the ratios within each round; `rounds`: their number; `low` and `high`: its confidence interval,
+    with fewer than `ENOUGH` rounds the range of the ratios, None with one round.
     """
 
     case: str
@@ -57,6 +63,7 @@ class Row:
     compile: float | None = None
     memory: int | None = None
     busy: int = 0
+    rounds: int = 0
 
     @property
     def wrong(self) -> bool:
@@ -100,20 +107,30 @@ def _row(mine: Sequence[Sample], base: Mapping[int, float], own: bool) -> Row:
         compile=statistics.median(compiling) if compiling else None,
         memory=max((s.memory for s in mine if s.memory is not None), default=None),
         busy=sum(s.busy for s in mine),
+        rounds=len(pairs),
     )
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the bootstrap confidence interval of the median: resamples whole rounds, always with the same seed."""
+    """Return the bootstrap confidence interval of the median: resamples whole rounds, always with the same seed.
+
+    With fewer than `ENOUGH` values, returns their range.
+    """
+    if len(values) < ENOUGH:
+        return min(values), max(values)
     chance = random.Random(SEED)  # noqa: S311 - not used for secrets
     medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
     cut = int(RESAMPLES * (1 - CONFIDENCE) / 2)
     return medians[cut], medians[-1 - cut]
 
 
-def same(ratio: float, low: float | None, high: float | None) -> bool:
-    """Return whether a ratio shows no difference: at most 5% from 1, or its interval includes 1."""
-    return abs(1 - ratio) <= NO_DIFFERENCE or (low is not None and high is not None and low <= 1 <= high)
+def same(row: Row) -> bool:
+    """Return whether a ratio shows no difference: at most 5% from 1 (10% with few rounds), or 1 is in its interval."""
+    if row.ratio is None:
+        return False
+    most = NO_DIFFERENCE if row.rounds >= ENOUGH else NO_DIFFERENCE_FEW
+    inside = row.low is not None and row.high is not None and row.low <= 1 <= row.high
+    return abs(1 - row.ratio) <= most or inside
 
 
 def verdict(row: Row) -> str:
@@ -123,7 +140,7 @@ def verdict(row: Row) -> str:
     if row.ratio is None:
         return "-"
     spread = "" if row.low is None or row.high is None else f" ({row.low:.2f}-{row.high:.2f})"
-    if same(row.ratio, row.low, row.high):
+    if same(row):
         return f"no difference, {row.ratio:.2f}{spread}"
     return f"{row.ratio:.2f}{spread}"
 

@@ -67,8 +67,9 @@ def _intro() -> str:
     return (
         "<p>Bars are median times, dots are single builds. All ways of building ran in turn, each after the same kind "
         "of edit in its own copy of the sources. The last column is the time of <code>invoke build</code> divided by "
-        "this time, within the same round, with its 95% confidence interval. “No difference”: the interval contains 1, "
-        "or the times differ by at most 5%. A build whose program lacks the edit is wrong, whatever its time.</p>"
+        "this time, within the same round; in parentheses: "
+        f"{figures.SPREAD}. “No difference”: 1 is between these two numbers, or the times differ by at most 10% (5% "
+        f"from {figures.ENOUGH} rounds). A build whose program lacks the edit is wrong, whatever its time.</p>"
     )
 
 
@@ -125,7 +126,7 @@ def _brief(row: Row) -> str:
         return "WRONG"
     if row.ratio is None:
         return "–"
-    return "no difference" if figures.same(row.ratio, row.low, row.high) else f"{row.ratio:.2f}"
+    return "no difference" if figures.same(row) else f"{row.ratio:.2f}"
 
 
 def _figures(case: str, rows: Sequence[Row]) -> str:

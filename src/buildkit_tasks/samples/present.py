@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,13 @@ from buildkit_tasks.core import files, readfile, units
 from buildkit_tasks.core.errors import Problem
 
 from . import compare, figures
-from .catalogue import OURS
+from .catalogue import BEFORE, CASE_BY_KEY, OURS
 from .figures import Row, Sample
 
 #: The name of the last result in the state directory.
 LAST = "last.json"
+#: The first build that uses no layers at all (`docker compose build --no-cache`).
+FIRST = (BEFORE, CASE_BY_KEY["cold"].title)
 #: Version of the document, the value of `schema` next to it.
 SCHEMA = 1
 
@@ -75,8 +78,16 @@ def facts(document: Mapping[str, Any]) -> str:
 
 
 def notes(document: Mapping[str, Any]) -> list[str]:
-    """Return what a reader must know: exclusions, busy rounds, sizes, the duration."""
-    found = [f"{what}: not measured, because {why}" for what, why in (document.get("left_out") or {}).items()]
+    """Return what a reader must know: exclusions, what ratios mean, busy rounds, sizes, the duration."""
+    taken = Counter(sample[kind] for sample in document["samples"] for kind in ("contender", "case"))
+    found = []
+    for what, why in (document.get("left_out") or {}).items():
+        how = f"excluded after {units.counted(taken[what], 'sample')}" if taken[what] else "not measured"
+        found.append(f"{what}: {how}, because {why}")
+    if any(row.rounds > 1 for row in rows(document)):
+        found.append(f"in parentheses after a ratio: {figures.SPREAD}")
+    if any((sample["contender"], sample["case"]) == FIRST for sample in document["samples"]):
+        found.append(f"{BEFORE}, first build: runs every step again; the others may use layers of their toolchain")
     busy = sum(bool(sample.get("busy")) for sample in document["samples"])
     if busy:
         found.append(f"{units.counted(busy, 'sample')} of {len(document['samples'])}: taken while other processes ran")
@@ -145,7 +156,7 @@ def compared(session: Session, old: Mapping[str, Any], new: Mapping[str, Any], a
     else:
         session.report.table(compare.HEADINGS, [compare.cells(change) for change in found.changes])
         if found.drift != 1.0:
-            session.report.say(f"the other ways of building take {found.drift:.2f} times as long as before; corrected")
+            session.report.say(f"ways of building without buildkit-tasks take {found.drift:.2f} times as long as before; corrected")
         for difference in found.differing:
             session.report.warn(f"the machines differ: {difference}")
     return 1 if found.regressions else 0

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from . import catalogue
+from . import catalogue, figures
 from .present import SCHEMA
 
 _NUMBER = {"type": "number", "minimum": 0}
@@ -53,11 +53,12 @@ def schema() -> str:
         "ratio": _maybe(_NUMBER, "median of: time of invoke build / this time, within a round"),
         "crates": _text("number or range of compiled crates, ? if unknown"),
         "correct": _text("yes, the number of WRONG programs, or empty if nothing was edited"),
-        "low": _maybe(_NUMBER, "lower end of the ratio's 95% confidence interval; null with one round"),
+        "low": _maybe(_NUMBER, f"lower end of {figures.SPREAD}; null with one round"),
         "high": _maybe(_NUMBER, "upper end"),
         "compile": _maybe(_NUMBER, "median"),
         "memory": _maybe(_COUNT, "maximum"),
         "busy": {**_COUNT, "description": "number of samples taken on a busy machine"},
+        "rounds": {**_COUNT, "description": "number of rounds with a ratio"},
     }
     facts = {
         "cpus": _maybe(_COUNT, "processors"),
@@ -78,7 +79,7 @@ def schema() -> str:
         "facts": _object(facts, "the machine and versions"),
         "options": _object(options, "what was measured, by key"),
         "edits": _object({name: {"type": "string"} for name in ("service", "code", "shared")}, "the edited files"),
-        "left_out": {**names, "description": "contenders and cases that were not measured, and why"},
+        "left_out": {**names, "description": "contenders and cases that were not measured, or not to the end, and why"},
         "caches": {
             "type": "object",
             "additionalProperties": _COUNT,
