@@ -34,16 +34,21 @@ FILES = {
 
 @dataclass
 class Instant(Play):
-    """Builds that copy the sources of a family into its program. `stale`: never copy again; `broken`: always fail."""
+    """Builds that copy the sources of a family into its program. `stale`: never copy again; `broken`: always fail.
+
+    `no_crate`: the added dependency is not available.
+    """
 
     stale: Collection[str] = ()
     broken: Collection[str] = ()
+    no_crate: bool = False
     programs: dict[str, str] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
 
     def build(self, way: Way, *, every: bool = False) -> Built:
         self.log.append(f"{way.key}{' all' if every else ''}")
-        if way.key in self.broken:
+        added = "fnv" in (self.arena.trees[way.family] / "Cargo.lock").read_text()
+        if way.key in self.broken or (self.no_crate and added):
             raise Problem("bench-failed", "no", details="error: no such crate")
         if way.key not in self.stale or way.family not in self.programs:
             tree = self.arena.trees[way.family]
@@ -69,6 +74,10 @@ class Place(Arena):
     def contained(self, candidates: Any) -> Edit | None:
         assert self.play
         return next((edit for edit in candidates if edit.text in self.play.programs["ours"]), None)
+
+    def look(self, way: Way, edits: Any) -> None:
+        assert self.play
+        self.hidden[way.name] = tuple(e for e in edits if e.text not in self.play.programs[way.family])
 
     def right(self, way: Way, lacking: Collection[str] = (), *, platform: str = "") -> bool | None:
         assert self.play
@@ -148,6 +157,52 @@ def test_a_contender_that_fails_is_dropped_with_cargos_reason(tmp_path: Path) ->
 def test_our_own_failure_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(Problem):
         arranged(tmp_path, ["ours"], ["line"], broken=["ours"]).play()
+
+
+def test_a_crate_that_is_not_available_ends_only_its_cases(tmp_path: Path) -> None:
+    cases = ["line", "dependency", "bump"]
+    play = arranged(tmp_path, ["ours", "compose", "classic"], cases, rounds=1, no_crate=True)
+    play.play()
+    titles = [CASE_BY_KEY[key].title for key in ("dependency", "bump")]
+    assert play.store.left_out == dict.fromkeys(titles, "error: no such crate")
+    assert {s.case for s in play.store.samples} == {CASE_BY_KEY["line"].title}
+    # later cases build without it
+    assert "fnv" not in (play.arena.trees["ours"] / "Cargo.lock").read_text()
+    again = arranged(tmp_path / "b", ["ours", "compose", "classic"], cases, rounds=1, record=play.store, resumed=True)
+    again.play()
+    assert len(again.store.samples) == 3
+
+
+class Switched(Place):
+    """An arena that looks as the real one does."""
+
+    right = Arena.right
+    look = Arena.look
+    platform = "linux/amd64"
+
+    def _inside(self, way: Way, texts: Collection[str], platform: str) -> set[str] | None:
+        assert self.play
+        return {text for text in texts if text in self.play.programs[way.family]}
+
+
+def test_the_way_back_from_a_branch_is_checked_without_earlier_edits(tmp_path: Path) -> None:
+    play = arranged(tmp_path, ["ours", "classic"], ["branch"], rounds=1)
+    play.arena.__class__ = Switched
+    real = play.build
+    builds: list[str] = []
+
+    def build(way: Way, *, every: bool = False) -> Built:
+        """Build as usual, but leave the classic program as it is when the branch has been left."""
+        builds.append(way.key)
+        kept = play.programs.get(way.family, "")
+        done = real(way, every=every)
+        if way.key == "classic" and builds.count("classic") == 3:
+            play.programs[way.family] = kept
+        return done
+
+    play.build = build  # type: ignore[method-assign]
+    play.play()
+    assert {s.contender: s.visible for s in play.store.samples} == {OURS: True, CLASSIC: False}
 
 
 def test_a_resumed_run_measures_only_what_is_missing(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from buildkit_tasks.dockercli import buildx, docker, docker_run
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.samples import checked
-from buildkit_tasks.samples.catalogue import BARE, OURS, Way
+from buildkit_tasks.samples.catalogue import BARE, BY_NAME, OURS, Way
 
 from . import contenders, inside, source_text
 from .contenders import Contenders
@@ -33,6 +33,7 @@ class Arena:
     """One run. `name`: the cache namespace and the prefix of images, volumes and layers.
 
     `trees`: the scratch tree of each family; `markers`: the edits that each contains now. `found`: the contenders.
+    `hidden`: for each contender, the edits whose text its programs do not show, for example because they are packed.
     """
 
     session: Session
@@ -43,6 +44,7 @@ class Arena:
     trees: dict[str, Path]
     found: Contenders = field(default_factory=lambda: Contenders({}, {}, {}))
     markers: dict[str, dict[Edit, str]] = field(default_factory=dict)
+    hidden: dict[str, tuple[Edit, ...]] = field(default_factory=dict)
 
     @property
     def platform(self) -> str:
@@ -135,25 +137,36 @@ class Arena:
 
     def contained(self, candidates: Sequence[Edit]) -> Edit | None:
         """Return the first edit with a text that our built program contains."""
-        texts = {edit.text for edit in candidates}
-        found = inside.containing(self.session, self.image(OURS, self.service), self.platform, texts)
+        found = self._inside(BY_NAME[OURS], {edit.text for edit in candidates}, self.platform)
+        if found is None:
+            raise Problem("bench-failed", f"Cannot read the image {self.image(OURS, self.service)}.")
         return next((edit for edit in candidates if edit.text in found), None)
+
+    def look(self, way: Way, edits: Sequence[Edit]) -> None:
+        """Look for the texts of the edits in an unedited program. `right` does not check those that it lacks."""
+        found = self._inside(way, {edit.text for edit in edits}, self.platform)
+        self.hidden[way.name] = () if found is None else tuple(edit for edit in edits if edit.text not in found)
+        for edit in self.hidden[way.name]:
+            self.say(f"the program of {way.name} does not show {edit.text!r}: this edit cannot be checked")
+
+    def _inside(self, way: Way, texts: Collection[str], platform: str) -> set[str] | None:
+        if way.name == BARE:
+            tool, volume = self.tool(BARE), self.volume("target")
+            return inside.compiled(self.session, self.name, tool, volume, self.program, texts)
+        return inside.containing(self.session, self.name, self.image(way.name, self.service), platform, texts)
 
     def right(self, way: Way, lacking: Collection[str] = (), *, platform: str = "") -> bool | None:
         """Return whether the edited service's program contains the current edits, and none of the `lacking` ones.
 
-        None if nothing was edited yet.
+        None if nothing was edited yet, and if the program cannot be read or does not show these texts.
         """
-        wanted = {marker for marker in self.markers.get(way.family, {}).values() if marker}
-        if not wanted:
+        hidden, edited = self.hidden.get(way.name, ()), self.markers.get(way.family, {})
+        wanted = {marker for edit, marker in edited.items() if marker and edit not in hidden}
+        if not wanted and (not lacking or set(edited) <= set(hidden)):
             return None
-        if way.name == BARE:
-            found = inside.compiled(
-                self.session, self.tool(BARE), self.volume("target"), self.program, {*wanted, *lacking}
-            )
-        else:
-            image = self.image(way.name, self.service)
-            found = inside.containing(self.session, image, platform or self.platform, {*wanted, *lacking})
+        found = self._inside(way, {*wanted, *lacking}, platform or self.platform)
+        if found is None:
+            return None
         return wanted <= found and not found & set(lacking)
 
     @property

@@ -69,16 +69,31 @@ def other_processor(run: Play) -> None:
         return
     arch = "amd64" if run.arena.project.engine.arch == "arm64" else "arm64"
     platform, ours = f"linux/{arch}", BY_NAME[OURS]
+    later = CASE_BY_KEY["other-line"].title
+    built = False
 
     def line(way: Way) -> tuple[Built, bool | None]:
+        nonlocal built
         run.arena.edit(way, run.edited)
-        built = timed.build(run.arena, way, (run.arena.service,), platform=platform)
-        return built, run.arena.right(way, platform=platform)
+        done = timed.build(run.arena, way, (run.arena.service,), platform=platform)
+        built = True
+        return done, run.arena.right(way, platform=platform)
 
     if not run.store.has(OURS, CASE_BY_KEY["other"].title, 0):
         run.look(f"images for {arch}")
     if not _measured(run, "other", ours, 0, line):
+        if "other-line" in run.cases:
+            run.skip("other-line", run.store.left_out[CASE_BY_KEY["other"].title])
         return
+    if "other-line" not in run.cases or all(run.store.has(OURS, later, number) for number in range(run.rounds)):
+        return
+    if not built:  # the mounts may be empty: without this, a first build would be measured as one line
+        run.arena.say(f"warming up images for {arch} (not measured)")
+        try:
+            line(ours)
+        except Problem as problem:
+            run.skip("other-line", run.arena.session.masked(timed.last_line(problem)))
+            return
     for number in range(run.rounds):
         if not _measured(run, "other-line", ours, number, line):
             return

@@ -12,31 +12,39 @@ from buildkit_tasks.dockercli.docker_run import Container, Mount
 from buildkit_tasks.images import container as image_container
 
 
-def containing(session: Session, image: str, platform: str, texts: Collection[str]) -> set[str]:
-    """Return the texts that a file in the image contains; none if the image does not exist. Starts nothing."""
-    name = _name()
+def containing(session: Session, name: str, image: str, platform: str, texts: Collection[str]) -> set[str] | None:
+    """Return the texts that a file in the image contains; None if the image cannot be read. Starts nothing.
+
+    `name`: the run's, so that its containers are found after a kill.
+    """
+    name = _container(name)
     made = image_container.create(session, name, image, platform, "/bench")
     if made.code != 0:
-        return set()
+        return None
     found, look = _finder(texts)
     try:
-        run.follow(session.world, docker_run.files_of(session.root, name), look)
+        code = run.follow(session.world, docker_run.files_of(session.root, name), look)
     finally:
         run.capture(session.world, docker.remove_container(session.root, name))
-    return found
+    return found if code == 0 else None
 
 
-def compiled(session: Session, image: str, volume: str, program: str, texts: Collection[str]) -> set[str]:
-    """Return the texts that a program in the volume with cargo's target directory contains. `image` has `cat`."""
+def compiled(
+    session: Session, name: str, image: str, volume: str, program: str, texts: Collection[str]
+) -> set[str] | None:
+    """Return the texts that a program in the volume with cargo's target directory contains; None if it cannot be read.
+
+    `name`: the run's; `image` has `cat`.
+    """
     found, look = _finder(texts)
     argv = ("cat", f"/target/release/{program}")
-    container = Container(_name(), image, argv, (Mount(volume, "/target", readonly=True),), network="none")
-    run.follow(session.world, docker_run.run_container(session.root, container), look)
-    return found
+    container = Container(_container(name), image, argv, (Mount(volume, "/target", readonly=True),), network="none")
+    code = run.follow(session.world, docker_run.run_container(session.root, container), look)
+    return found if code == 0 else None
 
 
-def _name() -> str:
-    return f"buildkit-tasks-bench-{secrets.token_hex(4)}"
+def _container(name: str) -> str:
+    return f"{name}-look-{secrets.token_hex(4)}"
 
 
 def _finder(texts: Collection[str]) -> tuple[set[str], Callable[[bytes], None]]:

@@ -21,6 +21,8 @@ from .timed import Built
 Action = Callable[[Way], "tuple[Built, bool | None]"]
 #: Seconds to wait before a build with nothing to do: a file edited in the same moment counts as changed.
 SETTLE = 0.5
+#: Cases that are skipped if `invoke build` fails, for example because the crate is not available.
+MAY_FAIL = ("dependency", "bump")
 
 
 @dataclass
@@ -124,6 +126,8 @@ class Play:
                 self.build(way, every=every)
             except Problem as problem:
                 self.drop(way.name, problem)
+                continue
+            self.arena.look(way, [edit for edit in (self.code, self.shared) if edit])
 
     def repeated(self) -> dict[str, Action]:
         """Return the cases of a round."""
@@ -184,7 +188,7 @@ class Play:
             self.arena.restore(way, edit, before[edit])
         back = self.build(way)
         again = self.arena.right(way, there)
-        return away + back, right and again is not False
+        return away + back, False if again is False else right
 
     def clone(self, way: Way) -> tuple[Built, bool | None]:
         """Clone the repository to another path, and edit one line."""
@@ -194,9 +198,8 @@ class Play:
     def depend(self, way: Way) -> tuple[Built, bool | None]:
         """Add a dependency and edit one line."""
         assert self.wanted.dependency  # noqa: S101 - for the type checker
-        what = self.wanted.dependency
         if way.family in self.version:  # another contender of the family has added it
-            self.arena.depend(way, what, lambda *_: self.plain[way.family])
+            self.arena.depend(way, self.wanted.dependency, lambda *_: self.plain[way.family])
             self.build(way)
         self._add(way)
         return self.line(way)
@@ -226,6 +229,12 @@ class Play:
         self.arena.depend(way, what, change)
         self.version[way.family] = what.crate
 
+    def without(self, way: Way) -> None:
+        """Remove the added dependency from a family's tree."""
+        if way.family in self.plain and self.wanted.dependency:
+            self.arena.depend(way, self.wanted.dependency, lambda *_: self.plain[way.family])
+        self.version.pop(way.family, None)
+
     # ---- measuring
 
     @property
@@ -249,17 +258,19 @@ class Play:
             done = self.store.has(way.name, case.title, number) or figures.decided(
                 self.store.samples, case.title, way.name
             )
-            if way in self.taking and not done:
+            if way in self.taking and not done and not (key in MAY_FAIL and case.title in self.store.left_out):
                 self.measure(case, way, number, action)
 
     def measure(self, case: Case, way: Way, number: int, action: Action) -> None:
-        """Measure one build. A contender whose build fails is dropped."""
+        """Measure one build. A contender whose build fails is dropped; if `invoke build` fails, the case or the run."""
         try:
             built, right = action(way)
         except Problem as problem:
-            if way.name == OURS:
-                raise
-            self.drop(way.name, problem, f"{case.title}: ")
+            if way.name == OURS and case.key in MAY_FAIL:
+                self.without(way)
+                self.skip(case.key, self.arena.session.masked(timed.last_line(problem)))
+            else:
+                self.drop(way.name, problem, f"{case.title}: ")
             return
         parts = (built.crates, right, built.compile, built.memory, self.busy)
         self.store.add(Sample(way.name, case.title, number, round(built.seconds, 3), *parts))
