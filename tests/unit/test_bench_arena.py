@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from buildkit_tasks.bench import arena as arenas
-from buildkit_tasks.bench import inside
+from buildkit_tasks.bench import copies, inside
 from buildkit_tasks.bench.arena import Arena
 from buildkit_tasks.bench.contenders import Contenders
 from buildkit_tasks.bench.edits import Edit
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import run
+from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Result
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
@@ -130,3 +134,41 @@ def test_the_way_back_is_checked_without_edits(arena: Arena, monkeypatch: pytest
     assert arena.right(WAY, ["bench-1"]) is False
     assert arena.right(WAY, ["bench-2"]) is True
     assert arena.right(WAY) is None
+
+
+# ---- scratch trees
+
+
+def test_a_copy_has_all_sources_and_nothing_that_was_built(arena: Arena) -> None:
+    root = arena.session.root
+    kept = ("src/target/mod.rs", "Cargo.toml", "api/Cargo.toml")
+    for name in (*kept, "target/x.o", "api/target/x.o", "built/target/x.o", "built/target/CACHEDIR.TAG", ".git/HEAD"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("text")
+    os.mkfifo(root / "fifo")
+    (root / "gone").symlink_to("nowhere")
+    with socket.socket(socket.AF_UNIX) as one:
+        os.symlink(root, "/tmp/" + (short := f"bench-{os.getpid()}"))  # noqa: S108 - a socket's path must be short
+        try:
+            one.bind(f"/tmp/{short}/socket")  # noqa: S108
+        finally:
+            os.unlink(f"/tmp/{short}")  # noqa: S108
+    arena.copy("ours")
+    tree = arena.trees["ours"]
+    assert {str(p.relative_to(tree)) for p in tree.rglob("*") if not p.is_dir()} == {*kept, "gone"}
+    assert copies.size(root) == 4 * len(kept) + len("nowhere")
+    arena.copy("ours")
+    assert (arena.trees["ours"] / "src/target/mod.rs").is_file()
+
+
+def test_what_cannot_be_copied_is_an_error_with_its_cause(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    (arena.session.root / "a").write_text("text")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(shutil, "copy", refuse)
+    with pytest.raises(Problem) as caught:
+        arena.copy("ours")
+    assert caught.value.code == "bench-failed"
+    assert "Permission denied" in caught.value.message

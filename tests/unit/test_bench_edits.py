@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,31 +92,52 @@ def test_nothing_to_edit_is_an_error_with_the_way_out(tmp_path: Path) -> None:
     assert "[tool.buildkit-tasks.bench]" in str(caught.value.hint)
 
 
-def test_settings_name_the_edits() -> None:
-    table = {
-        "service": "api",
-        "code": {"file": "a.rs", "text": "x"},
-        "shared": {"file": "b.rs", "text": "y"},
-        "dependency": {"manifest": "crates/api/Cargo.toml", "name": "fnv", "version": "1.0.7", "checksum": "3f"},
-    }
-    got = edits.configured(table)
+CRATE = {"name": "fnv", "version": "1.0.7", "checksum": "3f"}
+TABLE: dict[str, Any] = {
+    "service": "api",
+    "code": {"file": "a.rs", "text": "x"},
+    "shared": {"file": "b.rs", "text": "y"},
+    "dependency": {"manifest": "crates/api/Cargo.toml", **CRATE},
+}
+
+
+def configured(place: Path, **more: Any) -> edits.Edits:
+    table = {key: value for key, value in {**TABLE, **more}.items() if value is not None}
+    files = {"a.rs": "x", "b.rs": "y", "crates/api/Cargo.toml": "", "Cargo.toml": ""}
+    return edits.configured(table, ["api", "mail"], repositories.write(place / "shop", files))
+
+
+def test_settings_name_the_edits(tmp_path: Path) -> None:
+    got = configured(tmp_path)
     assert got.code == (Edit("a.rs", "x"),)
-    crate = {"name": "fnv", "version": "1.0.7", "checksum": "3f"}
-    assert got.dependency == Dependency("crates/api/Cargo.toml", "api", crate)
+    assert got.dependency == Dependency("crates/api/Cargo.toml", "api", CRATE)
     newer = {"version": "1.0.8", "checksum": "4f"}
-    got = edits.configured({**table, "dependency": {"manifest": "crates/api/Cargo.toml", **crate, "newer": newer}})
-    assert got.dependency == Dependency("crates/api/Cargo.toml", "api", crate, {**crate, **newer})
+    got = configured(tmp_path, dependency={**TABLE["dependency"], "newer": newer})
+    assert got.dependency == Dependency("crates/api/Cargo.toml", "api", CRATE, {**CRATE, **newer})
+    got = configured(tmp_path, dependency={"manifest": "Cargo.toml", "package": "shop", **CRATE})
+    assert got.dependency == Dependency("Cargo.toml", "shop", CRATE)
 
 
-@pytest.mark.parametrize("missing", ["service", "code", "shared", "dependency"])
-def test_an_incomplete_table_is_refused(missing: str) -> None:
-    table = {
-        "service": "api",
-        "code": {"file": "a.rs", "text": "x"},
-        "shared": {"file": "b.rs", "text": "y"},
-        "dependency": {"manifest": "c/Cargo.toml", "name": "n", "version": "1", "checksum": "c"},
-    }
-    del table[missing]
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        *(({name: None}, f"{name} is missing") for name in TABLE),
+        ({"code": {"file": "a.rs"}}, "code.text is missing"),
+        ({"code": {"file": "a.rs", "text": "x", "line": 1}}, "code.line is not a setting"),
+        ({"code": {"file": "a.rs", "text": "z"}}, "code.file: 'a.rs' does not contain 'z'"),
+        ({"shared": {"file": "c.rs", "text": "y"}}, "shared.file: cannot read 'c.rs'"),
+        ({"shared": {"file": "../shop/b.rs", "text": "y"}}, "not a path in the repository"),
+        ({"shared": {"file": "/etc/hosts", "text": ""}}, "not a path in the repository"),
+        ({"service": "post"}, "service: 'post' is not one of api, mail"),
+        ({"dependency": "fnv"}, "dependency: expected an object, found a string"),
+        ({"dependency": {"manifest": 1, **CRATE}}, "dependency.manifest: expected a string"),
+        ({"dependency": {"manifest": "Cargo.toml", **CRATE}}, "dependency.package is missing"),
+        ({"dependency": {"manifest": "Cargo.toml", "package": "x"}}, "dependency.name is missing"),
+        ({"dependency": {**TABLE["dependency"], "newer": "1"}}, "dependency.newer: expected an object"),
+    ],
+)
+def test_an_invalid_table_is_refused_with_the_setting(tmp_path: Path, more: dict[str, Any], says: str) -> None:
     with pytest.raises(Problem) as caught:
-        edits.configured(table)
+        configured(tmp_path, **more)
     assert caught.value.code == "settings-invalid"
+    assert says in caught.value.message

@@ -63,6 +63,11 @@ def test_a_run_of_all_cases_is_estimated_from_the_size_of_the_workspace() -> Non
     assert needs.words(3599) == "about 60 minutes"
 
 
+def test_scratch_copies_need_space() -> None:
+    ways = [BY_KEY["ours"], BY_KEY["compose"], BY_KEY["classic"]]
+    assert needs.space(ways, 10, 1000) - needs.space(ways, 10, 0) == 3000  # two families, and a fresh clone
+
+
 def test_too_little_disk_space_is_refused(tmp_path: Path) -> None:
     engine = engine_facts.parse({"Driver": "overlay2", "DockerRootDir": str(tmp_path)})
     needs.require_space(engine, 1000, tmp_path)

@@ -18,12 +18,10 @@ from buildkit_tasks.project.discover import Project
 from buildkit_tasks.samples import checked
 from buildkit_tasks.samples.catalogue import BARE, BY_NAME, OURS, Way
 
-from . import contenders, inside, source_text
+from . import contenders, copies, inside, source_text
 from .contenders import Contenders
 from .edits import Dependency, Edit
 
-#: Never copied into the scratch tree: histories, environments and build artifacts.
-LEFT_OUT = (".git", ".venv", ".nox", "target", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".env")
 #: Number of passes that remove cache records: a record can be removed once no other builds on it.
 _PASSES = 3
 
@@ -74,12 +72,13 @@ class Arena:
     # ---- trees
 
     def copy(self, family: str) -> None:
-        """Copy the repository to a new tree of a family. All files get new modification times, as in a clone."""
+        """Copy the repository to a new tree of a family. All files get new modification times, as in a clone.
+
+        Problems: bench-failed.
+        """
         old = self.trees.get(family)
         new = self.folder / f"{family}-{secrets.token_hex(3)}" / self.session.root.name
-        source = old or self.session.root
-        ignore = None if old else shutil.ignore_patterns(*LEFT_OUT)
-        shutil.copytree(source, new, symlinks=True, ignore=ignore, copy_function=shutil.copy)
+        copies.copy(old or self.session.root, new, whole=bool(old))
         self.trees[family] = new
         if old:
             shutil.rmtree(old.parent, ignore_errors=True)

@@ -7,10 +7,12 @@ whether the program really contains a text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from buildkit_tasks.core import readfile, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.workspaces import cargo
 from buildkit_tasks.workspaces.cargo import CargoWorkspace, Package
@@ -42,6 +44,16 @@ _OTHER = re.compile(r'"((?:[^"\\\n]|\\.){8,})"')
 _READ = re.compile(r"^\s*//|#!?\[|\b(?:include\w*|env|option_env|concat|cfg|query\w*|asm|json|extern|regex|Regex)\b")
 #: Maximum number of candidates to try.
 _MOST = 60
+_EDIT = {"file": str, "text": str}
+_VERSION = {"version": str, "checksum": str}
+#: The table in pyproject.toml.
+_TABLE = {
+    "service": str,
+    "code": _EDIT,
+    "shared": _EDIT,
+    "dependency": {"manifest": str, "package": str, "name": str, **_VERSION, "newer": _VERSION},
+}
+_OPTIONAL = ("package", "newer")
 
 
 @dataclass(frozen=True)
@@ -72,26 +84,54 @@ class Edits:
     dependency: Dependency | None = None
 
 
-def configured(table: Mapping[str, Any]) -> Edits:
+def configured(table: Mapping[str, Any], services: Collection[str], root: Path) -> Edits:
     """Return the edits in `[tool.buildkit-tasks.bench]`. Raises `Problem` settings-invalid."""
     try:
+        shapes.check(table, _TABLE)
+        _complete(table, _TABLE)
         added = dict(table["dependency"])
         manifest, newer = added.pop("manifest"), added.pop("newer", None)
-        return Edits(
-            table["service"],
-            (Edit(**table["code"]),),
-            (Edit(**table["shared"]),),
-            Dependency(
-                manifest, added.pop("package", manifest.split("/")[-2]), added, {**added, **newer} if newer else None
-            ),
-        )
-    except (KeyError, TypeError, IndexError) as error:
+        parent = PurePosixPath(manifest).parent.name
+        package = added.pop("package", parent)
+        if not package:
+            raise ValueError("dependency.package is missing; it cannot be the name of the manifest's directory here")
+        if table["service"] not in services:
+            raise ValueError(f"service: {table['service']!r} is not one of {', '.join(sorted(services))}")
+        for name in ("code", "shared"):
+            _readable(root, f"{name}.file", table[name]["file"], table[name]["text"])
+        _readable(root, "dependency.manifest", manifest, "")
+        dependency = Dependency(manifest, package, added, {**added, **newer} if newer else None)
+        return Edits(table["service"], (Edit(**table["code"]),), (Edit(**table["shared"]),), dependency)
+    except ValueError as error:
         raise Problem(
             "settings-invalid",
-            f"[tool.buildkit-tasks.bench] in pyproject.toml is incomplete: {error}.",
-            causes=["the table must set service, code, shared and dependency"],
-            hint="complete the table (docs/reference/bench.md), or remove it to let buildkit-tasks find the edits",
+            f"[tool.buildkit-tasks.bench] in pyproject.toml: {error}.",
+            hint="fix the table (docs/reference/bench.md), or remove it to let buildkit-tasks find the edits",
         ) from None
+
+
+def _complete(table: Mapping[str, Any], shape: Mapping[str, Any], where: str = "") -> None:
+    """Raise ValueError if a setting is missing or unknown."""
+    for name, inner in shape.items():
+        if name not in table and name not in _OPTIONAL:
+            raise ValueError(f"{where}{name} is missing")
+        if isinstance(inner, Mapping) and name in table:
+            _complete(table[name], inner, f"{where}{name}.")
+    if unknown := [name for name in table if name not in shape]:
+        raise ValueError(f"{where}{unknown[0]} is not a setting")
+
+
+def _readable(root: Path, setting: str, file: str, text: str) -> None:
+    """Raise ValueError if a file is outside the repository, cannot be read, or does not contain the text."""
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{setting}: {file!r} is not a path in the repository")
+    try:
+        content = readfile.text(root / file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{setting}: cannot read {file!r}: {getattr(error, 'strerror', None) or error}") from None
+    if text not in content:
+        raise ValueError(f"{setting}: {file!r} does not contain {text!r}")
 
 
 def find(files: Tree, programs: Mapping[str, tuple[str, str]]) -> Edits:

@@ -42,9 +42,10 @@ def duration(ways: Sequence[Way], cases: Collection[str], rounds: int, packages:
     return total + (cold if "pack" in cases and "cold" not in cases else 0.0)
 
 
-def space(ways: Sequence[Way], packages: int) -> int:
-    """Return the estimated bytes that a run takes on the engine's disk."""
-    return len({way.family for way in ways}) * (BASE_BYTES + packages * PACKAGE_BYTES)
+def space(ways: Sequence[Way], packages: int, copied: int) -> int:
+    """Return the estimated bytes that a run takes. `copied`: bytes of a scratch copy; a fresh clone is one more."""
+    families = len({way.family for way in ways})
+    return families * (BASE_BYTES + packages * PACKAGE_BYTES) + (families + 1) * copied
 
 
 def require_space(engine: Engine, needed: int, folder: Path) -> None:

@@ -29,7 +29,7 @@ from buildkit_tasks.samples.store import Store
 from buildkit_tasks.workspaces import cargo, tree
 
 from . import arena as arenas
-from . import contenders, edits, elsewhere, machine, needs, timed
+from . import contenders, copies, edits, elsewhere, machine, needs, timed
 from .arena import Arena
 from .edits import Edits
 from .play import Play
@@ -131,7 +131,7 @@ def _run(
     ways = [way for way in WAYS if way.key in keys]
     packages = _packages(session, services[wanted.service])
     if not unfinished:
-        needs.require_space(project.engine, needs.space(ways, packages), folder)
+        needs.require_space(project.engine, needs.space(ways, packages, copies.size(session.root)), folder)
     if not asked.quick and not unfinished:
         took = needs.words(needs.duration(ways, cases, asked.rounds, packages, quick=False))
         rounds = f"{len(keys)} ways of building, {len(cases)} cases, {asked.rounds} rounds"
@@ -224,7 +224,7 @@ def _document(play: Play, options: Mapping[str, Any]) -> dict[str, Any]:
 def _edits(session: Session, services: Mapping[str, Service]) -> Edits:
     table = project_root.bench_table(session.root)
     if table:
-        return edits.configured(table)
+        return edits.configured(table, services, session.root)
     programs = {
         name: (_workspace(session, service), service.binary) for name, service in services.items() if service.binary
     }
