@@ -77,7 +77,7 @@ def showing(arena: Arena, monkeypatch: pytest.MonkeyPatch, *texts: str | None) -
     def containing(*words: object) -> set[str] | None:
         wanted = words[-1]
         assert isinstance(wanted, (set, frozenset))
-        return None if None in texts else {text for text in texts if text in wanted}
+        return None if None in texts else {text for text in texts if text and text in wanted}
 
     monkeypatch.setattr(inside, "containing", containing)
 
@@ -147,12 +147,13 @@ def test_a_copy_has_all_sources_and_nothing_that_was_built(arena: Arena) -> None
         (root / name).write_text("text")
     os.mkfifo(root / "fifo")
     (root / "gone").symlink_to("nowhere")
-    with socket.socket(socket.AF_UNIX) as one:
-        os.symlink(root, "/tmp/" + (short := f"bench-{os.getpid()}"))  # noqa: S108 - a socket's path must be short
-        try:
-            one.bind(f"/tmp/{short}/socket")  # noqa: S108
-        finally:
-            os.unlink(f"/tmp/{short}")  # noqa: S108
+    short = Path(f"/tmp/bench-{os.getpid()}")  # a socket's path must be short
+    short.symlink_to(root)
+    try:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(short / "socket"))
+    finally:
+        short.unlink()
     arena.copy("ours")
     tree = arena.trees["ours"]
     assert {str(p.relative_to(tree)) for p in tree.rglob("*") if not p.is_dir()} == {*kept, "gone"}

@@ -43,7 +43,9 @@ def seconds(store: Any, case: str) -> list[float]:
     return [s.seconds for s in store.samples if s.case == case]
 
 
-def test_without_a_first_build_one_is_made_that_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_first_build_one_is_made_that_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, built = played(tmp_path, monkeypatch, ["other-line"])
     assert seconds(store, LINE) == [2.0, 3.0]
     assert built == ["linux/arm64"] * 3

@@ -180,7 +180,7 @@ class Switched(Place):
     look = Arena.look
     platform = "linux/amd64"
 
-    def _inside(self, way: Way, texts: Collection[str], platform: str) -> set[str] | None:
+    def _inside(self, way: Way, texts: Collection[str], platform: str) -> set[str] | None:  # noqa: ARG002
         assert self.play
         return {text for text in texts if text in self.play.programs[way.family]}
 

@@ -45,7 +45,7 @@ def size(root: Path) -> int:
     for folder, directories, files in os.walk(root):
         left_out = ignored(folder, [*directories, *files])
         directories[:] = [name for name in directories if name not in left_out]
-        total += sum(_size(os.path.join(folder, name)) for name in files if name not in left_out)
+        total += sum(_size(Path(folder, name)) for name in files if name not in left_out)
     return total
 
 
@@ -55,14 +55,14 @@ def _is_target(folder: Path, name: str) -> bool:
 
 def _is_special(folder: str, name: str) -> bool:
     try:
-        mode = os.lstat(os.path.join(folder, name)).st_mode
+        mode = Path(folder, name).lstat().st_mode
     except OSError:
         return False  # the copy reports it
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
 
 
-def _size(path: str) -> int:
+def _size(path: Path) -> int:
     try:
-        return os.lstat(path).st_size
+        return path.lstat().st_size
     except OSError:
         return 0

@@ -156,7 +156,9 @@ def compared(session: Session, old: Mapping[str, Any], new: Mapping[str, Any], a
     else:
         session.report.table(compare.HEADINGS, [compare.cells(change) for change in found.changes])
         if found.drift != 1.0:
-            session.report.say(f"ways of building without buildkit-tasks take {found.drift:.2f} times as long as before; corrected")
+            session.report.say(
+                f"ways of building without buildkit-tasks take {found.drift:.2f} times as long as before; corrected"
+            )
         for difference in found.differing:
             session.report.warn(f"the machines differ: {difference}")
     return 1 if found.regressions else 0
