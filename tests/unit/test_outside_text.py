@@ -38,7 +38,6 @@ FILES = {
     "cargo/shared.py": "written into our temporary directory, and files of this package",
     "cargo/work.py": "written into our temporary directory, and files of this package",
     "packs/job.py": "written into our temporary directory",
-    "stack/extract.py": "taken out of an image into our temporary directory",
     "stack/holders.py": "/proc",
     "unchanged/inputs.py": "/proc",
     "unchanged/keep.py": "after is_file; docker and compose read them whole as well",

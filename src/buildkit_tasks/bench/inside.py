@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import run
-from buildkit_tasks.dockercli import docker, docker_run
+from buildkit_tasks.dockercli import docker_run
 from buildkit_tasks.dockercli.docker_run import Container, Mount
 from buildkit_tasks.images import container as image_container
 
@@ -17,15 +17,11 @@ def containing(session: Session, name: str, image: str, platform: str, texts: Co
 
     `name`: the run's, so that its containers are found after a kill.
     """
-    name = _container(name)
-    made = image_container.create(session, name, image, platform, "/bench")
-    if made.code != 0:
-        return None
     found, look = _finder(texts)
-    try:
-        code = run.follow(session.world, docker_run.files_of(session.root, name), look)
-    finally:
-        run.capture(session.world, docker.remove_container(session.root, name))
+    with image_container.created(session, f"{name}-look", image, platform, "/bench") as (container, made):
+        if made.code != 0:
+            return None
+        code = run.follow(session.world, docker_run.files_of(session.root, container), look)
     return found if code == 0 else None
 
 
@@ -38,13 +34,11 @@ def compiled(
     """
     found, look = _finder(texts)
     argv = ("cat", f"/target/release/{program}")
-    container = Container(_container(name), image, argv, (Mount(volume, "/target", readonly=True),), network="none")
+    container = Container(
+        f"{name}-look-{secrets.token_hex(4)}", image, argv, (Mount(volume, "/target", readonly=True),), network="none"
+    )
     code = run.follow(session.world, docker_run.run_container(session.root, container), look)
     return found if code == 0 else None
-
-
-def _container(name: str) -> str:
-    return f"{name}-look-{secrets.token_hex(4)}"
 
 
 def _finder(texts: Collection[str]) -> tuple[set[str], Callable[[bytes], None]]:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import re
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 
 from buildkit_tasks.config.session import Session
@@ -110,11 +109,8 @@ def _several(session: Session, engine: Engine, name: str, platform: str) -> bool
     """
     if not engine.containerd_store or platform == platforms.own(engine):
         return False  # the engine reports its own platform first
-    container = f"buildkit-tasks-look-{secrets.token_hex(4)}"
-    try:
-        return image_container.create(session, container, name, platform, "x").code == 0
-    finally:
-        run.capture(session.world, docker.remove_container(session.root, container))
+    with image_container.created(session, "buildkit-tasks-look", name, platform, "x") as (_, made):
+        return made.code == 0
 
 
 def ids(session: Session, refs: Iterable[str]) -> dict[str, str]:

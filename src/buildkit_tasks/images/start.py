@@ -57,9 +57,7 @@ def _archive(service: Service, path: Path, platforms: Sequence[str]) -> None:
 
 
 def _in_the_engine(session: Session, service: Service, platform: str) -> None:
-    container = f"buildkit-tasks-look-{secrets.token_hex(4)}"
-    try:
-        made = image_container.create(session, container, service.image, platform)
+    with image_container.created(session, "buildkit-tasks-look", service.image, platform) as (container, made):
         if made.code != 0 and "no command specified" in made.stderr.lower():
             return
         if made.code != 0:
@@ -78,8 +76,6 @@ def _in_the_engine(session: Session, service: Service, platform: str) -> None:
             for start in (*paths, "/bin/sh"):
                 if reason := _follow(session, container, start, platform, Path(folder)):
                     raise _wrong(service, platform, [reason])
-    finally:
-        run.capture(session.world, docker.remove_container(session.root, container))
 
 
 def _follow(session: Session, container: str, start: str, platform: str, folder: Path) -> str:

@@ -52,37 +52,30 @@ def extract(session: Session, services: Sequence[str], to: str, paths: Sequence[
 def _from(
     session: Session, service: Service, platform: str, place: Path, paths: Sequence[str]
 ) -> list[tuple[str, Path]]:
-    container = f"buildkit-tasks-extract-{secrets.token_hex(4)}"
     # docker requires a command if the image has none; the container is never started
-    made = image_container.create(session, container, service.image, platform, "/extract")
-    if made.code != 0:
-        raise Problem(
-            "image-unavailable",
-            f"The engine has no image {service.image} for {platform}.",
-            causes=made.stderr.strip().splitlines()[-1:],
-            hint=f"invoke build --service {service.name}",
-        )
-    try:
+    with image_container.created(session, "buildkit-tasks-extract", service.image, platform, "/extract") as created:
+        container, made = created
+        if made.code != 0:
+            raise Problem(
+                "image-unavailable",
+                f"The engine has no image {service.image} for {platform}.",
+                causes=made.stderr.strip().splitlines()[-1:],
+                hint=f"invoke build --service {service.name}",
+            )
         with tempfile.TemporaryDirectory(prefix=".buildkit-tasks-", dir=place) as folder:
             wanted = [(path, posixpath.basename(path.rstrip("/"))) for path in paths]
-            wanted = wanted or [_program(session, service, container, Path(folder))]
+            wanted = wanted or [_program(session, service, container)]
             return [
                 (path, _copy(session, service, container, path, place / name, Path(folder))) for path, name in wanted
             ]
-    finally:
-        run.capture(session.world, docker.remove_container(session.root, container))
 
 
-def _program(session: Session, service: Service, container: str, folder: Path) -> tuple[str, str]:
+def _program(session: Session, service: Service, container: str) -> tuple[str, str]:
     """Return the program's path in the image and its name, as recorded in the manifest next to it."""
-    file = folder / "manifest.json"
-    copied = run.capture(session.world, docker.copy_out(session.root, container, manifest.PATH, file))
-    name = ""
-    if copied.code == 0 and file.is_file():
-        try:
-            name = manifest.parse(file.read_bytes()).binary
-        except ValueError:
-            name = ""
+    try:
+        name = manifest.parse(image_container.text(session, container, manifest.PATH)).binary
+    except ValueError:
+        name = ""
     if not name or "/" in name or name in (".", ".."):
         raise Problem(
             "bad-argument",

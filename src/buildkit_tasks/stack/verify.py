@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import secrets
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from buildkit_tasks.builds import compile_groups, manifest
 from buildkit_tasks.builds.manifest import Difference
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import readfile, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
 from buildkit_tasks.dockercli import docker, docker_run
@@ -78,18 +74,8 @@ def verify(session: Session, services: Sequence[str]) -> None:
 
 def _copied(session: Session, image: str, platform: str) -> str:
     """Return the manifest of an image without `cat`, or whose containers do not start; empty if it has none."""
-    container = f"buildkit-tasks-verify-{secrets.token_hex(4)}"
-    if image_container.create(session, container, image, platform, "/verify").code != 0:
-        return ""
-    try:
-        with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
-            file = Path(folder) / "manifest.json"
-            copied = run.capture(session.world, docker.copy_out(session.root, container, manifest.PATH, file))
-            with contextlib.suppress(OSError):  # the image has no such file, or something else at its path
-                return readfile.text(file, "replace") if copied.code == 0 else ""
-            return ""
-    finally:
-        run.capture(session.world, docker.remove_container(session.root, container))
+    with image_container.created(session, "buildkit-tasks-verify", image, platform, "/verify") as (container, made):
+        return image_container.text(session, container, manifest.PATH) if made.code == 0 else ""
 
 
 def _of(session: Session, service: Service, container: str, platform: str) -> Verdict:
